@@ -56,7 +56,7 @@ class [[nodiscard]] result {
   result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
   result(error e) : state_(std::in_place_index<1>, std::move(e)) {}
   result(ec code, std::string message)
-      : state_(std::in_place_index<1>, coel::error{code, std::move(message)}) {}
+      : state_(std::in_place_index<1>, error{code, std::move(message)}) {}
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -70,10 +70,10 @@ class [[nodiscard]] result {
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
-  const coel::error& error() const { assert(!ok()); return std::get<1>(state_); }
+  const error& err() const { assert(!ok()); return std::get<1>(state_); }
 
  private:
-  std::variant<T, coel::error> state_;
+  std::variant<T, error> state_;
 };
 
 /// Success without a value.
@@ -81,15 +81,15 @@ template <>
 class [[nodiscard]] result<void> {
  public:
   result() = default;
-  result(coel::error e) : error_(std::move(e)), ok_(false) {}
+  result(error e) : error_(std::move(e)), ok_(false) {}
   result(ec code, std::string message) : error_{code, std::move(message)}, ok_(false) {}
 
   bool ok() const { return ok_; }
   explicit operator bool() const { return ok_; }
-  const coel::error& error() const { assert(!ok_); return error_; }
+  const error& err() const { assert(!ok_); return error_; }
 
  private:
-  coel::error error_;
+  error error_;
   bool ok_ = true;
 };
 
