@@ -17,7 +17,7 @@ struct app_client::state {
   zmq::socket_t socket{context, zmq::socket_type::dealer};
   zmq::socket_t monitor{context, zmq::socket_type::pair};
   std::string endpoint;
-  uint64_t next_id = 1;   // 0 stands for an id that could not be read
+  uint64_t next_id = 1; // 0 stands for an id that could not be read
   bool lost = false;
 };
 
@@ -25,8 +25,9 @@ namespace {
 
 constexpr const char* monitor_address = "inproc://coel.client.monitor";
 constexpr int watched_events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                               ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED;
+                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_DISCONNECTED |
+                               ZMQ_EVENT_CLOSED;
 
 milliseconds left_until(clock::time_point deadline) {
   return std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - clock::now()));
@@ -66,19 +67,23 @@ result<void> configure(zmq::socket_t& socket, const app_client_options& options)
 }
 
 error nobody_at(const std::string& endpoint) {
-  return {ec::io, "no node answers at " + endpoint + "; start coel-node, or give its address with --endpoint or "
-                  "COEL_ENDPOINT"};
+  return {ec::io, "no node answers at " + endpoint +
+                      "; start coel-node, or give its address with --endpoint or "
+                      "COEL_ENDPOINT"};
 }
 
 error refused_at(const std::string& endpoint, bool encrypted) {
   if (encrypted)
-    return {ec::bad_argument, "the node at " + endpoint + " refused the keys; check its public key, and that yours is "
-                              "among the clients it allows"};
-  return {ec::bad_argument, "what listens at " + endpoint + " does not speak with this client; if it is a node with "
-                            "keys, give its public key"};
+    return {ec::bad_argument, "the node at " + endpoint +
+                                  " refused the keys; check its public key, and that yours is "
+                                  "among the clients it allows"};
+  return {ec::bad_argument, "what listens at " + endpoint +
+                                " does not speak with this client; if it is a node with "
+                                "keys, give its public key"};
 }
 
-result<void> await_handshake(zmq::socket_t& monitor, const app_client_options& options, const std::string& endpoint) {
+result<void> await_handshake(zmq::socket_t& monitor, const app_client_options& options,
+                             const std::string& endpoint) {
   auto deadline = clock::now() + options.connect_timeout;
   while (clock::now() < deadline) {
     switch (next_event(monitor, left_until(deadline))) {
@@ -133,8 +138,8 @@ result<uint64_t> app_client::send(const app_request& request) {
   auto id = state_->next_id++;
   auto bytes = encode(id, request);
   if (bytes.size() > max_request_bytes)
-    return {ec::too_long, "a request of " + std::to_string(bytes.size()) + " bytes exceeds the limit of " +
-                              std::to_string(max_request_bytes)};
+    return {ec::too_long, "a request of " + std::to_string(bytes.size()) +
+                              " bytes exceeds the limit of " + std::to_string(max_request_bytes)};
   try {
     if (!state_->lost && state_->socket.send(zmq::buffer(bytes), zmq::send_flags::dontwait))
       return id;
@@ -152,7 +157,7 @@ result<std::optional<app_client::incoming>> app_client::poll(milliseconds timeou
       zmq::message_t frame;
       if (s.socket.recv(frame, zmq::recv_flags::dontwait)) {
         if (frame.size() == 0 && frame.more())
-          continue;   // a delimiter
+          continue; // a delimiter
         auto message = decode_reply(frame.to_string_view());
         if (!message.body.ok())
           return message.body.err();
@@ -160,7 +165,8 @@ result<std::optional<app_client::incoming>> app_client::poll(milliseconds timeou
       }
       if (s.lost)
         return {ec::io, "the node at " + s.endpoint + " closed the connection"};
-      zmq::pollitem_t items[] = {{s.socket.handle(), 0, ZMQ_POLLIN, 0}, {s.monitor.handle(), 0, ZMQ_POLLIN, 0}};
+      zmq::pollitem_t items[] = {{s.socket.handle(), 0, ZMQ_POLLIN, 0},
+                                 {s.monitor.handle(), 0, ZMQ_POLLIN, 0}};
       if (zmq::poll(items, 2, left_until(deadline)) == 0)
         return std::optional<incoming>();
       // What was sent before the connection closed is still read, in the next turn.
@@ -183,13 +189,18 @@ result<app_reply> app_client::ask(const app_request& request, milliseconds timeo
     auto came = poll(left_until(deadline));
     if (!came.ok())
       return came.err();
-    if (!*came || (*came)->id != *id || std::holds_alternative<token_reply>((*came)->reply))
+    if (!*came)
       continue;
-    if (auto* failed = std::get_if<error>(&(*came)->reply))
+    auto* failed = std::get_if<error>(&(*came)->reply);
+    bool ours = (*came)->id == *id || ((*came)->id == 0 && failed != nullptr);
+    if (!ours || std::holds_alternative<token_reply>((*came)->reply))
+      continue;
+    if (failed != nullptr)
       return *failed;
     return std::move((*came)->reply);
   }
-  return {ec::deadline, "no reply from " + state_->endpoint + " within " + std::to_string(timeout.count()) + " ms"};
+  return {ec::deadline, "no reply from " + state_->endpoint + " within " +
+                            std::to_string(timeout.count()) + " ms"};
 }
 
 } // namespace coel::net

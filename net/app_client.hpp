@@ -15,16 +15,16 @@
 namespace coel::net {
 
 struct app_client_options {
-  std::string endpoint;                        ///< empty: default_endpoint()
-  std::optional<std::string> server_key;       ///< the node's public key: CURVE is used
-  std::optional<key_pair> keys;                ///< the client's own; none: made for this connection
+  std::string endpoint;                  ///< empty: default_endpoint()
+  std::optional<std::string> server_key; ///< the node's public key: CURVE is used
+  std::optional<key_pair> keys;          ///< the client's own; none: made for this connection
   std::chrono::milliseconds connect_timeout{2000};
 };
 
 class app_client {
  public:
   struct incoming {
-    uint64_t id = 0;      ///< 0: the node could not read the id of what it refuses
+    uint64_t id = 0; ///< 0: the node could not read the id of what it refuses
     app_reply reply;
   };
 

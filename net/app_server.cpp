@@ -9,7 +9,7 @@
 namespace coel::net {
 
 struct app_server::state {
-  outbox out;   // outlives the loop, which reads it
+  outbox out; // outlives the loop, which reads it
   zmq::context_t context;
   std::vector<std::string> endpoints;
   std::unique_ptr<app_server_loop> loop;
@@ -32,8 +32,10 @@ result<split_endpoints> split(const app_server_options& options) {
     if (!kind.ok())
       return kind.err();
     if (*kind == endpoint_kind::tcp && !options.keys)
-      return {ec::bad_argument, "endpoint " + endpoint + ": reachable from the network, so keys are needed; make them "
-                                "with 'coel keygen' and configure them, or listen on 127.0.0.1"};
+      return {ec::bad_argument,
+              "endpoint " + endpoint +
+                  ": reachable from the network, so keys are needed; make them "
+                  "with 'coel keygen' and configure them, or listen on 127.0.0.1"};
     bool encrypt = options.keys && *kind != endpoint_kind::ipc;
     (encrypt ? out.encrypted : out.clear).push_back(endpoint);
   }
@@ -49,7 +51,8 @@ result<void> check_keys(const app_server_options& options) {
     if (auto checked = check_key(key, "allowed client '" + key + "'"); !checked.ok())
       return checked;
   if (options.allowed_clients.empty() && !options.allow_any_client)
-    return {ec::bad_argument, "keys are configured, but no client is allowed: list their public keys or allow any"};
+    return {ec::bad_argument,
+            "keys are configured, but no client is allowed: list their public keys or allow any"};
   return {};
 }
 
@@ -66,7 +69,8 @@ router_options options_for(const app_server_options& options, std::vector<std::s
 
 } // namespace
 
-result<std::unique_ptr<app_server>> app_server::start(app_server_options options, app_handler handler) {
+result<std::unique_ptr<app_server>> app_server::start(app_server_options options,
+                                                      app_handler handler) {
   if (options.endpoints.empty())
     options.endpoints.push_back(default_endpoint());
   auto parts = split(options);
@@ -76,29 +80,33 @@ result<std::unique_ptr<app_server>> app_server::start(app_server_options options
     return checked.err();
   auto made = std::make_unique<state>();
   std::unique_ptr<zap_handler> gate;
-  if (!parts->encrypted.empty())   // before anybody can connect
-    gate = std::make_unique<zap_handler>(made->context, options.allowed_clients, options.allow_any_client);
+  if (!parts->encrypted.empty()) // before anybody can connect
+    gate = std::make_unique<zap_handler>(made->context, options.allowed_clients,
+                                         options.allow_any_client);
   std::vector<router> routers;
   for (bool encrypted : {false, true}) {
     const auto& endpoints = encrypted ? parts->encrypted : parts->clear;
     if (endpoints.empty())
       continue;
-    auto opened = router::open(made->context, options_for(options, endpoints, encrypted ? options.keys : std::nullopt));
+    auto opened = router::open(
+        made->context, options_for(options, endpoints, encrypted ? options.keys : std::nullopt));
     if (!opened.ok())
       return opened.err();
     const auto& bound = opened->endpoints();
     made->endpoints.insert(made->endpoints.end(), bound.begin(), bound.end());
     routers.push_back(std::move(*opened));
   }
-  made->loop = std::make_unique<app_server_loop>(std::move(routers), std::move(gate), made->out, options,
-                                                 std::move(handler));
+  made->loop = std::make_unique<app_server_loop>(std::move(routers), std::move(gate), made->out,
+                                                 options, std::move(handler));
   made->thread = std::thread([s = made.get()] { s->loop->run(s->stopping); });
   return std::unique_ptr<app_server>(new app_server(std::move(made)));
 }
 
 app_server::app_server(std::unique_ptr<state> started) : state_(std::move(started)) {}
 
-app_server::~app_server() { stop(); }
+app_server::~app_server() {
+  stop();
+}
 
 void app_server::send(client_ref client, uint64_t id, app_reply reply) {
   state_->out.push({client, id, std::move(reply)});
@@ -111,9 +119,11 @@ void app_server::stop() {
   state_->out.wake();
   state_->thread.join();
   state_->loop.reset();
-  state_->context.close();   // waits for the sockets' linger
+  state_->context.close(); // waits for the sockets' linger
 }
 
-const std::vector<std::string>& app_server::endpoints() const { return state_->endpoints; }
+const std::vector<std::string>& app_server::endpoints() const {
+  return state_->endpoints;
+}
 
 } // namespace coel::net

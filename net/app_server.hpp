@@ -18,15 +18,17 @@ namespace coel::net {
 /// One client connection; never used again after it is gone.
 enum class client_ref : uint64_t {};
 
-inline std::string to_string(client_ref x) { return std::to_string(static_cast<uint64_t>(x)); }
+inline std::string to_string(client_ref x) {
+  return std::to_string(static_cast<uint64_t>(x));
+}
 
 struct app_server_options {
-  std::vector<std::string> endpoints;          ///< empty: default_endpoint()
-  std::optional<key_pair> keys;                ///< CURVE for every tcp endpoint
-  std::vector<std::string> allowed_clients;    ///< public keys
-  bool allow_any_client = false;               ///< with keys: who knows the node's key may connect
+  std::vector<std::string> endpoints;       ///< empty: default_endpoint()
+  std::optional<key_pair> keys;             ///< CURVE for every tcp endpoint
+  std::vector<std::string> allowed_clients; ///< public keys
+  bool allow_any_client = false;            ///< with keys: who knows the node's key may connect
   size_t max_clients = 256;
-  size_t max_in_flight = 64;                   ///< requests per client
+  size_t max_in_flight = 64; ///< requests per client
   std::chrono::milliseconds heartbeat_interval{5000};
   std::chrono::milliseconds heartbeat_timeout{15000};
 };

@@ -10,9 +10,11 @@ namespace {
 // and no more.
 constexpr int messages_per_round = 64;
 constexpr std::chrono::milliseconds idle_wait{500};
-constexpr std::chrono::milliseconds retry_wait{10};   // libzmq does not tell when one peer has room
+constexpr std::chrono::milliseconds retry_wait{10}; // libzmq does not tell when one peer has room
 
-uint64_t number(client_ref ref) { return static_cast<uint64_t>(ref); }
+uint64_t number(client_ref ref) {
+  return static_cast<uint64_t>(ref);
+}
 
 bool wants_one_reply(const app_request& request) {
   const auto* generate = std::get_if<generate_request>(&request);
@@ -25,8 +27,9 @@ error too_many(const char* what, size_t limit) {
 
 } // namespace
 
-app_server_loop::app_server_loop(std::vector<router> routers, std::unique_ptr<zap_handler> gate, outbox& out,
-                                 const app_server_options& options, app_handler handler)
+app_server_loop::app_server_loop(std::vector<router> routers, std::unique_ptr<zap_handler> gate,
+                                 outbox& out, const app_server_options& options,
+                                 app_handler handler)
     : routers_(std::move(routers)), gate_(std::move(gate)), out_(&out), options_(options),
       handler_(std::move(handler)) {
   poll_.push_back({nullptr, out_->descriptor(), ZMQ_POLLIN, 0});
@@ -57,7 +60,7 @@ void app_server_loop::run(const std::atomic<bool>& stopping) {
 void app_server_loop::wait() {
   try {
     zmq::poll(poll_, anything_waits() ? retry_wait : idle_wait);
-  } catch (const zmq::error_t&) {   // EINTR: look at everything and wait again
+  } catch (const zmq::error_t&) { // EINTR: look at everything and wait again
   }
 }
 
@@ -74,13 +77,15 @@ void app_server_loop::receive_round(size_t from) {
 void app_server_loop::handle(size_t from, router::message& in) {
   auto* who = client_of(from, in.peer);
   if (who == nullptr) {
-    routers_[from].send(in.peer, in.delimited, encode(0, app_reply(too_many("clients", options_.max_clients))));
+    routers_[from].send(in.peer, in.delimited,
+                        encode(0, app_reply(too_many("clients", options_.max_clients))));
     return;
   }
   if (who->record.ignored(std::chrono::steady_clock::now()))
     return;
   if (!in.well_formed)
-    return refuse(*who, in, std::nullopt, {ec::bad_frame, "a message must be one frame, or an empty one and one"});
+    return refuse(*who, in, std::nullopt,
+                  {ec::bad_frame, "a message must be one frame, or an empty one and one"});
   auto message = decode_request(in.payload.to_string_view());
   if (!message.body.ok())
     return refuse(*who, in, message.id, message.body.err());
@@ -113,14 +118,16 @@ void app_server_loop::refuse(client& who, const router::message& in, std::option
   post(who, in.delimited, encode(id.value_or(0), app_reply(said)));
 }
 
-void app_server_loop::accept(client& who, const router::message& in, uint64_t id, app_request request) {
+void app_server_loop::accept(client& who, const router::message& in, uint64_t id,
+                             app_request request) {
   bool cancel = std::holds_alternative<cancel_request>(request);
   size_t limit = cancel ? 2 * options_.max_in_flight : options_.max_in_flight;
   if (who.requests.size() >= limit)
     return post(who, in.delimited, encode(id, app_reply(too_many("requests at once", limit))));
   if (who.requests.contains(id))
-    return refuse(who, in, std::nullopt,
-                  {ec::bad_argument, "id " + std::to_string(id) + " belongs to a request that still runs"});
+    return refuse(
+        who, in, std::nullopt,
+        {ec::bad_argument, "id " + std::to_string(id) + " belongs to a request that still runs"});
   auto& open = who.requests[id];
   open.delimited = in.delimited;
   if (in.one_reply || wants_one_reply(request))
@@ -168,7 +175,7 @@ void app_server_loop::flush(client& who) {
     const auto& next = who.waiting.front();
     if (routers_[who.router].send(who.peer, next.delimited, next.payload) == router::outcome::full)
       return;
-    who.waiting.pop();   // to a peer that is gone nothing can be sent; its event comes
+    who.waiting.pop(); // to a peer that is gone nothing can be sent; its event comes
   }
 }
 

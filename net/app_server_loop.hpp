@@ -31,7 +31,7 @@ class app_server_loop {
     backlog waiting;
     misbehaviour record;
   };
-  using peer_key = std::pair<size_t, std::string>;   // router and routing id
+  using peer_key = std::pair<size_t, std::string>; // router and routing id
 
   void wait();
   void receive_round(size_t from);

@@ -1,10 +1,9 @@
 #include "net/outbox.hpp"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <sys/eventfd.h>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 namespace coel::net {
@@ -14,7 +13,9 @@ outbox::outbox() : event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     throw std::system_error(errno, std::generic_category(), "eventfd");
 }
 
-outbox::~outbox() { ::close(event_); }
+outbox::~outbox() {
+  ::close(event_);
+}
 
 void outbox::push(entry one) {
   bool first = false;
@@ -23,7 +24,8 @@ void outbox::push(entry one) {
     first = content_.entries.empty();
     if (content_.entries.size() < limit)
       content_.entries.push_back(std::move(one));
-    else if (std::find(content_.overrun.begin(), content_.overrun.end(), one.client) == content_.overrun.end())
+    else if (std::find(content_.overrun.begin(), content_.overrun.end(), one.client) ==
+             content_.overrun.end())
       content_.overrun.push_back(one.client);
   }
   if (first)
@@ -32,7 +34,7 @@ void outbox::push(entry one) {
 
 void outbox::wake() {
   uint64_t one = 1;
-  (void)!::write(event_, &one, sizeof one);   // fails only if it is readable already
+  (void)!::write(event_, &one, sizeof one); // fails only if it is readable already
 }
 
 outbox::content outbox::take() {

@@ -17,7 +17,7 @@ class outbox {
     app_reply reply;
   };
 
-  static constexpr size_t limit = 1u << 16;   ///< replies; reached only if the thread is starved
+  static constexpr size_t limit = 1u << 16; ///< replies; reached only if the thread is starved
 
   outbox();
   ~outbox();
