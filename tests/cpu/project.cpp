@@ -22,7 +22,7 @@ std::vector<float> project(compute::device& dev, const matrix_view& m, const std
   tensor out(dev, batch, w->rows());
   if (add)
     std::fill_n(out.view.data, batch * w->rows(), 3.f);
-  run(dev, {compute::project{in.view, {{w.get(), bias, out.view, add}}}});
+  run_all(dev, {compute::project{in.view, {{w.get(), bias, out.view, add}}}});
   return out.values();
 }
 
@@ -142,7 +142,7 @@ BOOST_AUTO_TEST_CASE(outputs_of_mixed_types_share_an_input) {
     auto x = random_values(4 * 256, 44);
     auto wa = load(*dev, a), wb = load(*dev, b), wc = load(*dev, c);
     tensor in(*dev, 4, 256, x), oa(*dev, 4, 48), ob(*dev, 4, 7), oc(*dev, 4, 33);
-    run(*dev, {compute::project{in.view, {{wa.get(), nullptr, oa.view}, {wb.get(), nullptr, ob.view},
+    run_all(*dev, {compute::project{in.view, {{wa.get(), nullptr, oa.view}, {wb.get(), nullptr, ob.view},
                                           {wc.get(), nullptr, oc.view}}}});
     check_same(oa.values(), project(*dev, a, x, 4));
     check_same(ob.values(), project(*dev, b, x, 4));

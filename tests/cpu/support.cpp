@@ -102,7 +102,7 @@ tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols, const std::ve
   dev.write(view.data, values.data(), values.size() * sizeof(float));
 }
 
-void run(compute::device& dev, compute::command_list list) {
+void run_all(compute::device& dev, compute::command_list list) {
   auto outcome = compute::run(dev, std::move(list));
   BOOST_REQUIRE_MESSAGE(outcome.ok(), to_string(outcome.ok() ? error{} : outcome.err()));
 }

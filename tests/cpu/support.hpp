@@ -40,7 +40,7 @@ struct tensor {
 };
 
 /// Runs and requires success.
-void run(compute::device& dev, compute::command_list list);
+void run_all(compute::device& dev, compute::command_list list);
 
 /// Fails with the worst element if some |got - want| exceeds its tolerance (or is NaN).
 void check_close(const std::vector<float>& got, const std::vector<float>& want,
