@@ -30,9 +30,9 @@ namespace coel::cpu {
 const vector_kernels* avx512_vnni_kernels() {
   static constexpr vector_kernels kernels{"avx512-vnni", panel_functions, quantise,
                                           swiglu,        to_f16,          attend};
-  bool usable = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-                && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-                && __builtin_cpu_supports("avx512vnni");
+  bool usable = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vnni");
   return usable ? &kernels : nullptr;
 }
 
@@ -41,7 +41,9 @@ const vector_kernels* avx512_vnni_kernels() {
 #else
 
 namespace coel::cpu {
-const vector_kernels* avx512_vnni_kernels() { return nullptr; }
+const vector_kernels* avx512_vnni_kernels() {
+  return nullptr;
+}
 } // namespace coel::cpu
 
 #endif

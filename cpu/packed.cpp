@@ -10,7 +10,9 @@ namespace {
 /// Where the current unit of each of a panel's rows begins; rows past the end read as zeros.
 using unit_rows = std::array<const std::byte*, panel_rows>;
 
-uint8_t byte_at(const std::byte* p) { return static_cast<uint8_t>(*p); }
+uint8_t byte_at(const std::byte* p) {
+  return static_cast<uint8_t>(*p);
+}
 
 /// Copies bytes [offset, offset + 4 * planes) of each row as planes; returns the end of the copy.
 std::byte* copy_planes(const unit_rows& rows, size_t offset, uint32_t planes, std::byte* to,
@@ -49,7 +51,8 @@ struct scale_min {
 /// Six-bit scale and minimum of sub-block j; compute/quant.cpp describes the fields.
 scale_min k_scale(const std::byte* s, uint32_t j) {
   if (j < 4)
-    return {static_cast<uint8_t>(byte_at(s + j) & 63), static_cast<uint8_t>(byte_at(s + j + 4) & 63)};
+    return {static_cast<uint8_t>(byte_at(s + j) & 63),
+            static_cast<uint8_t>(byte_at(s + j + 4) & 63)};
   uint32_t low = byte_at(s + j + 4);
   return {static_cast<uint8_t>((low & 15) | (byte_at(s + j - 4) >> 6) << 4),
           static_cast<uint8_t>((low >> 4) | (byte_at(s + j) >> 6) << 4)};
@@ -75,8 +78,12 @@ void pack_q45_k(const unit_rows& rows, bool fifths, std::byte* to) {
   }
 }
 
-void pack_q4_k(const unit_rows& rows, std::byte* to) { pack_q45_k(rows, false, to); }
-void pack_q5_k(const unit_rows& rows, std::byte* to) { pack_q45_k(rows, true, to); }
+void pack_q4_k(const unit_rows& rows, std::byte* to) {
+  pack_q45_k(rows, false, to);
+}
+void pack_q5_k(const unit_rows& rows, std::byte* to) {
+  pack_q45_k(rows, true, to);
+}
 
 void pack_q6_k(const unit_rows& rows, std::byte* to) {
   to = copy_elements<2>(rows, 208, to);
@@ -90,8 +97,12 @@ void pack_q6_k(const unit_rows& rows, std::byte* to) {
   }
 }
 
-void pack_4_bytes(const unit_rows& rows, std::byte* to) { copy_elements<4>(rows, 0, to); }
-void pack_2_bytes(const unit_rows& rows, std::byte* to) { copy_elements<2>(rows, 0, to); }
+void pack_4_bytes(const unit_rows& rows, std::byte* to) {
+  copy_elements<4>(rows, 0, to);
+}
+void pack_2_bytes(const unit_rows& rows, std::byte* to) {
+  copy_elements<2>(rows, 0, to);
+}
 
 using pack_fn = void (*)(const unit_rows&, std::byte*);
 
@@ -110,7 +121,7 @@ constexpr std::array<panel_unit, dtype_count> units{{{1, 4 * panel_rows},
 
 template <class Pack>
 void pack_panel(const compute::matrix_view& from, uint64_t first_row, std::byte* to, Pack pack) {
-  static constexpr std::array<std::byte, 256> zeros{};   // as long as the longest block
+  static constexpr std::array<std::byte, 256> zeros{}; // as long as the longest block
   auto unit = unit_of(from.type);
   uint64_t step = row_bytes(from.type, unit.cols);
   for (uint64_t u = 0; u < from.cols / unit.cols; ++u, to += unit.bytes) {
@@ -123,7 +134,9 @@ void pack_panel(const compute::matrix_view& from, uint64_t first_row, std::byte*
 
 } // namespace
 
-panel_unit unit_of(dtype type) { return units[static_cast<size_t>(type)]; }
+panel_unit unit_of(dtype type) {
+  return units[static_cast<size_t>(type)];
+}
 
 result<std::shared_ptr<const packed_weight>> packed_weight::make(const compute::matrix_view& from,
                                                                  const budget_ptr& memory) {

@@ -22,7 +22,7 @@ namespace coel::cpu {
 
 inline constexpr uint32_t panel_rows = 16;
 inline constexpr uint32_t plane_bytes = 64;
-inline constexpr uint32_t block_cols = 32;   ///< columns that share one scale of the input
+inline constexpr uint32_t block_cols = 32; ///< columns that share one scale of the input
 
 /// Bytes of the parts of a unit.
 inline constexpr uint32_t half_row_bytes = 2 * panel_rows;

@@ -12,9 +12,10 @@ namespace {
 
 constexpr uint32_t tile_queries = 16;
 
-/// Queries [first_row, first_row + rows) x [first_head, first_head + heads): one segment, one key head.
+/// Queries [first_row, first_row + rows) x [first_head, first_head + heads): one segment, one key
+/// head.
 struct query_tile {
-  uint32_t first_row;   // in attend_rows
+  uint32_t first_row; // in attend_rows
   uint32_t rows;
   uint32_t kv_head;
   uint32_t first_head;
@@ -63,9 +64,8 @@ struct query_group {
 
   void show(uint32_t first_token, uint32_t tokens) {
     for (uint32_t i = 0; i < count; ++i)
-      states[i].visible = positions[i] < first_token
-                              ? 0
-                              : std::min(tokens, positions[i] - first_token + 1);
+      states[i].visible =
+          positions[i] < first_token ? 0 : std::min(tokens, positions[i] - first_token + 1);
   }
 
   void finish(uint32_t dims) const {

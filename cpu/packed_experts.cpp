@@ -25,14 +25,14 @@ struct expert_run {
   std::vector<expert_slot> slots;
   std::vector<hidden_tile> tiles;
   quantised_rows in;
-  size_t hidden_at = 0;   // [rows of the slots][ff], as `down` takes it
+  size_t hidden_at = 0; // [rows of the slots][ff], as `down` takes it
 
   static bool quantised(const expert_slot& s) { return is_quantised(s.task->expert->down->type()); }
 
   /// The slot's row i. An input block takes 64 bytes for 32 values: never more than floats would.
   input_row hidden(std::byte* scratch, const expert_slot& s, uint32_t i) const {
-    float* values
-        = reinterpret_cast<float*>(scratch + hidden_at) + s.first_value + size_t{i} * s.ff;
+    float* values =
+        reinterpret_cast<float*>(scratch + hidden_at) + s.first_value + size_t{i} * s.ff;
     input_row x;
     if (quantised(s))
       x.blocks = reinterpret_cast<const input_block*>(values);
@@ -113,9 +113,8 @@ std::vector<hidden_tile> hidden_tiles(const std::vector<expert_slot>& slots, uin
     total += steps(s);
   std::vector<hidden_tile> tiles;
   for (const auto& s : slots) {
-    size_t bytes = 2
-                   * (packed(*s.task->expert->gate).panel_bytes()
-                      + packed(*s.task->expert->up).panel_bytes());
+    size_t bytes = 2 * (packed(*s.task->expert->gate).panel_bytes() +
+                        packed(*s.task->expert->up).panel_bytes());
     auto count = static_cast<uint32_t>(panels_per_tile(total, bytes, threads));
     for (uint32_t first = 0; first < steps(s); first += count)
       tiles.push_back({&s, first, std::min(count, steps(s) - first)});
@@ -136,8 +135,8 @@ void packed_set::plan(planner& out, const compute::run_experts& op) const {
   run->in = plan_quantise(out, kernels_, op.in,
                           std::any_of(run->slots.begin(), run->slots.end(), takes_blocks));
   const auto& last = run->slots.back();
-  run->hidden_at
-      = out.scratch((last.first_value + last.task->rows.size() * last.ff) * sizeof(float));
+  run->hidden_at =
+      out.scratch((last.first_value + last.task->rows.size() * last.ff) * sizeof(float));
   run->tiles = hidden_tiles(run->slots, out.threads());
   out.add(run->tiles.size(), [run](const tile_context& c, uint32_t tile) {
     run->fill_hidden(c.scratch, run->tiles[tile]);
@@ -148,7 +147,7 @@ void packed_set::plan(planner& out, const compute::run_experts& op) const {
     bytes = std::max(bytes, packed(*s.task->expert->down).panel_bytes());
   out.add_chunks(panels, panels_per_tile(panels, bytes, out.threads()),
                  [run](const tile_context& c, size_t begin, size_t end) {
-                   for (const auto& s : run->slots)   // in the tasks' order, whoever runs
+                   for (const auto& s : run->slots) // in the tasks' order, whoever runs
                      run->add_outputs(c.scratch, s, static_cast<uint32_t>(begin),
                                       static_cast<uint32_t>(end));
                  });

@@ -11,10 +11,13 @@ inline const packed_weight& packed(const compute::weight& w) {
   return static_cast<const packed_weight&>(w);
 }
 
-inline size_t blocks_of(uint32_t cols) { return cols / block_cols; }
+inline size_t blocks_of(uint32_t cols) {
+  return cols / block_cols;
+}
 
-/// Weight bytes of one tile. Small enough that the last tile of a phase keeps the others waiting for
-/// few microseconds, large enough to stream, and a part of a second-level cache when many rows use it.
+/// Weight bytes of one tile. Small enough that the last tile of a phase keeps the others waiting
+/// for few microseconds, large enough to stream, and a part of a second-level cache when many rows
+/// use it.
 inline constexpr size_t tile_bytes = 128 << 10;
 
 /// Panels of one tile: about tile_bytes, but some tiles for every worker.
@@ -35,7 +38,7 @@ void over_row_tiles(size_t rows, Work work) {
 /// Rows of an operation's input, quantised in scratch memory.
 struct quantised_rows {
   compute::rows_f32 in;
-  size_t at = 0;   ///< offset in scratch
+  size_t at = 0; ///< offset in scratch
 
   input_block* row(std::byte* scratch, uint32_t r) const {
     return reinterpret_cast<input_block*>(scratch + at) + r * blocks_of(in.cols);

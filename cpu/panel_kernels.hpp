@@ -1,9 +1,9 @@
 // Dot products of a panel's 16 rows with input rows, written once for every instruction set. Before
 // including it inside its target region, a source makes `simd` name its vectors (simd_*.hpp).
 //
-// The order of arithmetic for one input row is that of the columns, block by block, whatever N: this
-// is what makes a row's result independent of its batch. Products that are added are always fused
-// explicitly, so that the compiler has nothing left to contract.
+// The order of arithmetic for one input row is that of the columns, block by block, whatever N:
+// this is what makes a row's result independent of its batch. Products that are added are always
+// fused explicitly, so that the compiler has nothing left to contract.
 #pragma once
 
 namespace {
@@ -60,8 +60,9 @@ struct q4_0_panel {
       w[4 + j] = simd::high_nibbles(both);
     }
     floats scale = simd::load_f16(p + 4 * plane_bytes);
-    add_block(s, w, scale, x, u, [](const input_block& in) { return simd::all(in.minus_8_sum); },
-              plain_dot{});
+    add_block(
+        s, w, scale, x, u, [](const input_block& in) { return simd::all(in.minus_8_sum); },
+        plain_dot{});
   }
 };
 
@@ -75,15 +76,18 @@ struct q8_0_panel {
     for (int j = 0; j < 8; ++j)
       w[j] = simd::load_bytes(p + plane_bytes * j);
     floats scale = simd::load_f16(p + 8 * plane_bytes);
-    add_block(s, w, scale, x, u,
-              [](const input_block& in) { return simd::start_offset(in.minus_128_sum); },
-              [](ints total, bytes a, const int8_t* b) { return simd::dot4_offset(total, a, b); });
+    add_block(
+        s, w, scale, x, u,
+        [](const input_block& in) { return simd::start_offset(in.minus_128_sum); },
+        [](ints total, bytes a, const int8_t* b) { return simd::dot4_offset(total, a, b); });
   }
 };
 
-/// Sub-block j = 2 * Pair + Half of a q4_k or q5_k unit: acc += d * scale * (w . x) - dmin * min * sum x.
+/// Sub-block j = 2 * Pair + Half of a q4_k or q5_k unit: acc += d * scale * (w . x) - dmin * min *
+/// sum x.
 template <int Pair, int Half, bool Fifths, int N>
-COEL_SIMD void add_k_block(sums<N>& s, raw head, floats d, floats dmin, const input_row* x, size_t u) {
+COEL_SIMD void add_k_block(sums<N>& s, raw head, floats d, floats dmin, const input_row* x,
+                           size_t u) {
   raw pair = head + k_head + (Fifths ? k_fifths : 0) + Pair * k_pair;
   raw planes = pair + 4 * panel_rows;
   bytes w[8];
@@ -92,13 +96,14 @@ COEL_SIMD void add_k_block(sums<N>& s, raw head, floats d, floats dmin, const in
     bytes both = simd::load_bytes(planes + plane_bytes * j);
     w[j] = Half ? simd::high_nibbles(both) : simd::low_nibbles(both);
     if constexpr (Fifths)
-      w[j] = simd::with_bits<2 * Pair + Half, 1>(
-          w[j], simd::load_bytes(head + k_head + plane_bytes * j));
+      w[j] = simd::with_bits<2 * Pair + Half, 1>(w[j],
+                                                 simd::load_bytes(head + k_head + plane_bytes * j));
   }
   floats scale = simd::mul(d, simd::load_u8(pair + 2 * Half * panel_rows));
   floats min = simd::mul(dmin, simd::load_u8(pair + (2 * Half + 1) * panel_rows));
   size_t b = 8 * u + 2 * Pair + Half;
-  add_block(s, w, scale, x, b, [](const input_block&) { return simd::all(0); }, plain_dot{});
+  add_block(
+      s, w, scale, x, b, [](const input_block&) { return simd::all(0); }, plain_dot{});
 #pragma GCC unroll 8
   for (int n = 0; n < N; ++n)
     s.acc[n] = simd::fnma(min, simd::all(x[n].blocks[b].sum), s.acc[n]);
@@ -183,7 +188,7 @@ struct bf16_column {
   static COEL_SIMD floats load(raw p) { return simd::load_bf16(p); }
 };
 
-constexpr uint32_t ahead_bytes = 2048;   // of the prefetch; measured, flat between 1 and 4 KiB
+constexpr uint32_t ahead_bytes = 2048; // of the prefetch; measured, flat between 1 and 4 KiB
 
 /// N input rows with a panel of a quantised type.
 template <class Panel>
@@ -251,8 +256,8 @@ void panel(const std::byte* weights, uint32_t cols, const input_row* x, uint32_t
 }
 
 constexpr std::array<panel_fn, dtype_count> panel_functions{
-    panel<columns<f32_column>>, panel<columns<f16_column>>,  panel<columns<bf16_column>>,
-    panel<blocks<q8_0_panel>>,  panel<blocks<q4_0_panel>>,   panel<blocks<k45_panel<false>>>,
+    panel<columns<f32_column>>,     panel<columns<f16_column>>, panel<columns<bf16_column>>,
+    panel<blocks<q8_0_panel>>,      panel<blocks<q4_0_panel>>,  panel<blocks<k45_panel<false>>>,
     panel<blocks<k45_panel<true>>>, panel<blocks<q6_k_panel>>};
 
 } // namespace

@@ -68,8 +68,8 @@ using score_row = float[most_chunk_tokens];
 
 /// Scores of N queries with the chunk's first or second 16 * W tokens.
 template <int N, int W>
-COEL_SIMD void score(const kv_chunk& chunk, uint32_t head_dim, float scale, const query_state* queries,
-                     score_row* out) {
+COEL_SIMD void score(const kv_chunk& chunk, uint32_t head_dim, float scale,
+                     const query_state* queries, score_row* out) {
   floats acc[N][W];
 #pragma GCC unroll 8
   for (int n = 0; n < N; ++n)

@@ -1,4 +1,5 @@
-// The functions that a set of vector instructions provides; packed_set.cpp builds operations of them.
+// The functions that a set of vector instructions provides; packed_set.cpp builds operations of
+// them.
 #pragma once
 
 #include "common/dtype.hpp"
@@ -13,9 +14,9 @@ namespace coel::cpu {
 /// 32 columns of an input row as int8 with one scale, in one cache line. The sums serve weights
 /// that are stored with an offset: w = scale * (u - 8) makes the dot product start at -8 * sum.
 struct alignas(64) input_block {
-  int8_t q[32];            ///< x = scale * q, q in [-127, 127]
+  int8_t q[32]; ///< x = scale * q, q in [-127, 127]
   float scale;
-  float sum;               ///< scale * sum of q
+  float sum; ///< scale * sum of q
   int32_t minus_8_sum;
   int32_t minus_128_sum;
   int32_t minus_32_sum[2]; ///< of columns 0..15 and 16..31
@@ -42,17 +43,17 @@ struct kv_chunk {
   const uint16_t* keys = nullptr;
   const uint16_t* values = nullptr;
   uint32_t stride = 0;
-  uint32_t tokens = 0;     ///< 16 or 32
+  uint32_t tokens = 0; ///< 16 or 32
 };
 inline constexpr uint32_t most_chunk_tokens = 32;
 
 /// Attention of one query so far: softmax relative to the largest score seen (online softmax).
 struct query_state {
-  const float* q = nullptr;   ///< [head_dim]
-  float* mix = nullptr;       ///< [head_dim], sum of weight * value
+  const float* q = nullptr; ///< [head_dim]
+  float* mix = nullptr;     ///< [head_dim], sum of weight * value
   float largest = 0;
-  float total = 0;            ///< sum of weights
-  uint32_t visible = 0;       ///< tokens of the next chunk that it may see; 0: leave it alone
+  float total = 0;      ///< sum of weights
+  uint32_t visible = 0; ///< tokens of the next chunk that it may see; 0: leave it alone
 };
 
 /// Most queries that attend takes at once.

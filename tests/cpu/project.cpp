@@ -7,7 +7,7 @@ using namespace coel::test;
 namespace {
 
 struct shape {
-  uint32_t rows;    // of the weight
+  uint32_t rows; // of the weight
   uint32_t cols;
 };
 
@@ -105,7 +105,8 @@ BOOST_AUTO_TEST_CASE(a_row_does_not_depend_on_its_batch_or_on_the_threads) {
         for (uint32_t batch : {1u, 2u, 5u, 8u, 12u})
           for (uint32_t first : {0u, 20u}) {
             std::vector<float> some(x.begin() + first * cols, x.begin() + (first + batch) * cols);
-            std::vector<float> want(whole.begin() + first * 70, whole.begin() + (first + batch) * 70);
+            std::vector<float> want(whole.begin() + first * 70,
+                                    whole.begin() + (first + batch) * 70);
             check_same(project(*make(kernels, 2), m, some, batch), want);
           }
       }
@@ -142,8 +143,10 @@ BOOST_AUTO_TEST_CASE(outputs_of_mixed_types_share_an_input) {
     auto x = random_values(4 * 256, 44);
     auto wa = load(*dev, a), wb = load(*dev, b), wc = load(*dev, c);
     tensor in(*dev, 4, 256, x), oa(*dev, 4, 48), ob(*dev, 4, 7), oc(*dev, 4, 33);
-    run_all(*dev, {compute::project{in.view, {{wa.get(), nullptr, oa.view}, {wb.get(), nullptr, ob.view},
-                                          {wc.get(), nullptr, oc.view}}}});
+    run_all(*dev, {compute::project{in.view,
+                                    {{wa.get(), nullptr, oa.view},
+                                     {wb.get(), nullptr, ob.view},
+                                     {wc.get(), nullptr, oc.view}}}});
     check_same(oa.values(), project(*dev, a, x, 4));
     check_same(ob.values(), project(*dev, b, x, 4));
     check_same(oc.values(), project(*dev, c, x, 4));

@@ -11,22 +11,31 @@ namespace {
 std::vector<size_t> scale_offsets(dtype type) {
   switch (type) {
   case dtype::q8_0:
-  case dtype::q4_0: return {0};
+  case dtype::q4_0:
+    return {0};
   case dtype::q4_k:
-  case dtype::q5_k: return {0, 2};
-  case dtype::q6_k: return {208};
-  default: return {};
+  case dtype::q5_k:
+    return {0, 2};
+  case dtype::q6_k:
+    return {208};
+  default:
+    return {};
   }
 }
 
 /// Scale that brings a type's largest code to about 1.
 float typical_scale(dtype type) {
   switch (type) {
-  case dtype::q8_0: return 1.f / 127;
-  case dtype::q4_0: return 1.f / 8;
-  case dtype::q4_k: return 1.f / (63 * 15);
-  case dtype::q5_k: return 1.f / (63 * 31);
-  default: return 1.f / (127 * 32);
+  case dtype::q8_0:
+    return 1.f / 127;
+  case dtype::q4_0:
+    return 1.f / 8;
+  case dtype::q4_k:
+    return 1.f / (63 * 15);
+  case dtype::q5_k:
+    return 1.f / (63 * 31);
+  default:
+    return 1.f / (127 * 32);
   }
 }
 
@@ -94,7 +103,8 @@ tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols)
     : tensor(dev, rows, cols,
              std::vector<float>(size_t{rows} * cols, std::numeric_limits<float>::quiet_NaN())) {}
 
-tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols, const std::vector<float>& values) {
+tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols,
+               const std::vector<float>& values) {
   auto made = dev.allocate(values.size() * sizeof(float));
   BOOST_REQUIRE(made.ok());
   memory = *made;
@@ -114,7 +124,7 @@ void check_close(const std::vector<float>& got, const std::vector<float>& want,
   double most = -1;
   for (size_t i = 0; i < got.size(); ++i) {
     double excess = std::abs(double{got[i]} - double{want[i]}) / tolerance[i];
-    if (!(excess <= most)) {   // also takes NaN
+    if (!(excess <= most)) { // also takes NaN
       worst = i;
       most = excess;
       if (std::isnan(excess))

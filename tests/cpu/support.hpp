@@ -5,6 +5,7 @@
 #include "cpu/device.hpp"
 
 #include <boost/test/unit_test.hpp>
+
 #include <cmath>
 #include <random>
 
@@ -19,7 +20,8 @@ inline constexpr dtype all_dtypes[] = {dtype::f32,  dtype::f16,  dtype::bf16, dt
 /// Kernel sets of this machine but the reference.
 std::vector<std::string> vector_sets();
 
-compute::device_ptr make(const std::string& kernels, uint32_t threads = 2, uint64_t budget_bytes = 0);
+compute::device_ptr make(const std::string& kernels, uint32_t threads = 2,
+                         uint64_t budget_bytes = 0);
 
 std::vector<float> random_values(size_t n, uint32_t seed, float spread = 1.f);
 
@@ -36,7 +38,9 @@ struct tensor {
 
   tensor(compute::device& dev, uint32_t rows, uint32_t cols);
   tensor(compute::device& dev, uint32_t rows, uint32_t cols, const std::vector<float>& values);
-  std::vector<float> values() const { return {view.data, view.data + size_t{view.rows} * view.cols}; }
+  std::vector<float> values() const {
+    return {view.data, view.data + size_t{view.rows} * view.cols};
+  }
 };
 
 /// Runs and requires success.
