@@ -8,7 +8,9 @@ namespace coel::compute {
 
 namespace {
 
-uint8_t byte_at(const std::byte* p) { return static_cast<uint8_t>(*p); }
+uint8_t byte_at(const std::byte* p) {
+  return static_cast<uint8_t>(*p);
+}
 
 uint16_t half_at(const std::byte* p) {
   return static_cast<uint16_t>(byte_at(p) | byte_at(p + 1) << 8);
@@ -86,8 +88,12 @@ void block_q45_k(const std::byte* b, float* out, const std::byte* fifth, const s
   }
 }
 
-void block_q4_k(const std::byte* b, float* out) { block_q45_k(b, out, nullptr, b + 16); }
-void block_q5_k(const std::byte* b, float* out) { block_q45_k(b, out, b + 16, b + 48); }
+void block_q4_k(const std::byte* b, float* out) {
+  block_q45_k(b, out, nullptr, b + 16);
+}
+void block_q5_k(const std::byte* b, float* out) {
+  block_q45_k(b, out, b + 16, b + 48);
+}
 
 /// 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 signed scales, f16 d. Each half of 128
 /// elements takes 64 + 32 bytes; its four runs of 32 use nibbles low, low, high, high.
@@ -146,7 +152,9 @@ uint16_t f32_to_f16(float x) {
   return static_cast<uint16_t>(sign | round_off(fraction, shift));
 }
 
-float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+float bf16_to_f32(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 uint16_t f32_to_bf16(float x) {
   auto bits = std::bit_cast<uint32_t>(x);
@@ -157,14 +165,22 @@ uint16_t f32_to_bf16(float x) {
 
 void dequantise_row(dtype type, const std::byte* row, float* out, uint64_t n) {
   switch (type) {
-  case dtype::f32: return copy_f32(row, out, n);
-  case dtype::f16: return copy_f16(row, out, n);
-  case dtype::bf16: return copy_bf16(row, out, n);
-  case dtype::q8_0: return each_block<block_q8_0>(type, row, out, n);
-  case dtype::q4_0: return each_block<block_q4_0>(type, row, out, n);
-  case dtype::q4_k: return each_block<block_q4_k>(type, row, out, n);
-  case dtype::q5_k: return each_block<block_q5_k>(type, row, out, n);
-  case dtype::q6_k: return each_block<block_q6_k>(type, row, out, n);
+  case dtype::f32:
+    return copy_f32(row, out, n);
+  case dtype::f16:
+    return copy_f16(row, out, n);
+  case dtype::bf16:
+    return copy_bf16(row, out, n);
+  case dtype::q8_0:
+    return each_block<block_q8_0>(type, row, out, n);
+  case dtype::q4_0:
+    return each_block<block_q4_0>(type, row, out, n);
+  case dtype::q4_k:
+    return each_block<block_q4_k>(type, row, out, n);
+  case dtype::q5_k:
+    return each_block<block_q5_k>(type, row, out, n);
+  case dtype::q6_k:
+    return each_block<block_q6_k>(type, row, out, n);
   }
 }
 

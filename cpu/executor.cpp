@@ -41,8 +41,8 @@ struct job {
   executor::done call;
   clock::time_point submitted;
   clock::time_point started;
-  std::vector<tile_counters> counters;   // one per phase
-  std::atomic<uint32_t> current{0};      // the phase that runs
+  std::vector<tile_counters> counters; // one per phase
+  std::atomic<uint32_t> current{0};    // the phase that runs
 
   job(program w, executor::done c)
       : work(std::move(w)), call(std::move(c)), submitted(clock::now()),
@@ -66,12 +66,14 @@ void pin_to(std::thread& thread, int core) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(core, &set);
-  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);   // a wish: failure costs speed only
+  pthread_setaffinity_np(thread.native_handle(), sizeof set,
+                         &set); // a wish: failure costs speed only
 }
 
 /// Waits until `value` is no longer `old`. Spins first, as a sleep and a wake cost more than a
 /// phase takes; half-way it starts to offer its core to whoever else wants it.
-void await_change(const std::atomic<uint32_t>& value, uint32_t old, std::chrono::microseconds spin) {
+void await_change(const std::atomic<uint32_t>& value, uint32_t old,
+                  std::chrono::microseconds spin) {
   auto begin = clock::now();
   for (uint32_t turn = 1; value.load(std::memory_order_acquire) == old; ++turn) {
     pause();
@@ -87,18 +89,20 @@ void await_change(const std::atomic<uint32_t>& value, uint32_t old, std::chrono:
 
 } // namespace
 
-uint32_t usable_cores() { return std::max<uint32_t>(1, static_cast<uint32_t>(allowed_cores().size())); }
+uint32_t usable_cores() {
+  return std::max<uint32_t>(1, static_cast<uint32_t>(allowed_cores().size()));
+}
 
 /// Shared by the workers and the executor, so that it outlives an executor that ends in a `done`.
 struct executor::state {
   const std::chrono::microseconds spin;
-  std::atomic<uint32_t> generation{0};   // rises when a job starts, or the end comes
-  mutable std::mutex mutex;              // guards the rest
+  std::atomic<uint32_t> generation{0}; // rises when a job starts, or the end comes
+  mutable std::mutex mutex;            // guards the rest
   std::deque<job_ptr> queue;
   job_ptr running;
   bool stopping = false;
   executor_status totals;
-  std::mutex calls;                      // held during a `done`: they come one at a time, in order
+  std::mutex calls; // held during a `done`: they come one at a time, in order
 
   explicit state(std::chrono::microseconds s) : spin(s) {}
 
@@ -141,7 +145,8 @@ void executor::state::run(const job_ptr& j, uint32_t worker) {
     const phase& now = j->work.phases[p];
     tile_counters& counters = j->counters[p];
     uint32_t mine = 0;
-    for (uint32_t t; (t = counters.next.fetch_add(1, std::memory_order_relaxed)) < now.tiles; ++mine)
+    for (uint32_t t; (t = counters.next.fetch_add(1, std::memory_order_relaxed)) < now.tiles;
+         ++mine)
       now.run(context, t);
     if (mine && counters.finished.fetch_add(mine, std::memory_order_acq_rel) + mine == now.tiles) {
       j->current.store(p + 1, std::memory_order_release);
@@ -167,7 +172,7 @@ void executor::state::finish(const job_ptr& j) {
   }
   generation.notify_all();
   j->call(times);
-  j->call = nullptr;   // what it captured ends here, not with the last worker that looks at the job
+  j->call = nullptr; // what it captured ends here, not with the last worker that looks at the job
 }
 
 executor::executor(uint32_t threads, bool pin) {

@@ -15,18 +15,18 @@ namespace coel::cpu {
 /// What a tile gets.
 struct tile_context {
   uint32_t worker = 0;
-  std::byte* scratch = nullptr;   ///< program::scratch
+  std::byte* scratch = nullptr; ///< program::scratch
 };
 
 struct phase {
-  uint32_t tiles = 0;             ///< >= 1
+  uint32_t tiles = 0; ///< >= 1
   std::function<void(const tile_context&, uint32_t tile)> run;
 };
 
 struct program {
   std::vector<phase> phases;
-  std::byte* scratch = nullptr;        ///< memory that the tiles share
-  std::shared_ptr<const void> keeps;   ///< what the phases point into; let go before `done`
+  std::byte* scratch = nullptr;      ///< memory that the tiles share
+  std::shared_ptr<const void> keeps; ///< what the phases point into; let go before `done`
 };
 
 struct run_times {
@@ -37,7 +37,7 @@ struct run_times {
 struct executor_status {
   uint64_t programs_run = 0;
   uint64_t busy_us = 0;
-  uint32_t waiting = 0;           ///< programs in the queue
+  uint32_t waiting = 0; ///< programs in the queue
 };
 
 /// Programs run in the order of submission and so do their `done` calls, one at a time, each on a

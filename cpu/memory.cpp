@@ -1,10 +1,9 @@
 #include "cpu/memory.hpp"
 
+#include <cstdlib>
 #include <string>
 #include <sys/mman.h>
 #include <utility>
-
-#include <cstdlib>
 
 namespace coel::cpu {
 
@@ -12,13 +11,13 @@ namespace {
 
 constexpr uint64_t line_bytes = 64;
 constexpr uint64_t huge_page_bytes = uint64_t{2} << 20;
-constexpr uint64_t largest_block = uint64_t{1} << 46;   // more than any machine has
+constexpr uint64_t largest_block = uint64_t{1} << 46; // more than any machine has
 
 error too_little(uint64_t bytes, std::string_view what, const budget* from) {
   std::string text = std::string(what) + ": no room for " + std::to_string(bytes) + " bytes";
   if (from && from->limit())
-    text += " in the budget of " + std::to_string(from->limit()) + " bytes, of which "
-            + std::to_string(from->used()) + " are in use";
+    text += " in the budget of " + std::to_string(from->limit()) + " bytes, of which " +
+            std::to_string(from->used()) + " are in use";
   return {ec::out_of_memory, text};
 }
 

@@ -14,7 +14,7 @@ namespace coel::cpu {
 /// Bytes in use of one device; thread-safe.
 class budget {
  public:
-  explicit budget(uint64_t limit_bytes) : limit_(limit_bytes) {}   ///< 0: no limit
+  explicit budget(uint64_t limit_bytes) : limit_(limit_bytes) {} ///< 0: no limit
 
   bool take(uint64_t bytes);
   void give_back(uint64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
@@ -33,7 +33,10 @@ class block {
  public:
   block() = default;
   block(block&& other) noexcept { swap(other); }
-  block& operator=(block&& other) noexcept { swap(other); return *this; }
+  block& operator=(block&& other) noexcept {
+    swap(other);
+    return *this;
+  }
   ~block();
 
   /// Errors: out_of_memory; `what` names the purpose in the message.
