@@ -49,6 +49,9 @@ class source {
   /// The matrix [rows, cols] in place; vectors (norms, biases) are [1, n]. An expert's matrices are
   /// its own slices. Errors: bad_file if the model has no such tensor.
   virtual result<compute::matrix_view> matrix(const tensor_key& key) const = 0;
+  /// The caller has copied this matrix: its pages of the file need not stay in this process's
+  /// memory (a later read faults them in again).
+  virtual void release(const compute::matrix_view&) const {}
 };
 using source_ptr = std::shared_ptr<const source>;
 

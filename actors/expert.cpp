@@ -1,0 +1,87 @@
+#include "actors/expert.hpp"
+
+#include "actors/errors.hpp"
+
+#include <caf/all.hpp>
+
+namespace coel::actors {
+
+namespace {
+
+using self_ptr = expert_actor::stateful_pointer<expert_state>;
+
+void settle(expert_state& st, const caf::expected<lease>& outcome) {
+  st.loading = false;
+  auto waiting = std::move(st.waiting);
+  st.waiting.clear();
+  for (auto& promise : waiting)
+    if (outcome)
+      promise.deliver(*outcome);
+    else
+      promise.deliver(outcome.error());
+}
+
+/// One fetch at a time, however many ask.
+void fetch(self_ptr self) {
+  auto& st = self->state;
+  st.loading = true;
+  self->request(st.config.home, caf::infinite, atom::fetch::value, st.config.model, st.config.key)
+      .then(
+          [self](const lease& got) {
+            self->state.held = got;
+            settle(self->state, got);
+          },
+          [self](caf::error& failure) { settle(self->state, std::move(failure)); });
+}
+
+caf::result<lease> hold(self_ptr self) {
+  auto& st = self->state;
+  if (st.held.weights)
+    return st.held;
+  auto promise = self->make_response_promise<lease>();
+  st.waiting.push_back(promise);
+  if (!st.loading)
+    fetch(self);
+  return promise;
+}
+
+/// The tier gets its bytes back when the last lease ends (tier.cpp: returned_to).
+uint64_t drop(expert_state& st) {
+  uint64_t bytes = st.held.weights ? st.held.weights->bytes : 0;
+  st.held.weights.reset();
+  return bytes;
+}
+
+} // namespace
+
+expert_actor::behavior_type expert(self_ptr self, expert_config config) {
+  self->state.config = std::move(config);
+  return {
+      [self](atom::status) {
+        const auto& st = self->state;
+        return st.cost.status(self, "expert " + to_string(st.config.key), st.config.model);
+      },
+      [self](atom::acquire, uint32_t rows) -> caf::result<lease> {
+        auto measured = self->state.cost.measure();
+        self->state.rows += rows;
+        return hold(self);
+      },
+      [self](atom::load) -> caf::result<uint64_t> {
+        auto promise = self->make_response_promise<uint64_t>();
+        self->request(expert_actor{self}, caf::infinite, atom::acquire::value, uint32_t{0})
+            .then([promise](const lease& got) mutable { promise.deliver(got.weights->bytes); },
+                  [promise](caf::error& failure) mutable { promise.deliver(std::move(failure)); });
+        return promise;
+      },
+      [self](atom::evict) -> caf::result<uint64_t> { return drop(self->state); },
+      [self](atom::details) {
+        const auto& st = self->state;
+        bool here = st.held.weights != nullptr;
+        return expert_status{st.config.key, st.rows, here ? st.held.weights->bytes : 0,
+                             here ? "ram" : "absent", st.config.type, st.cost.messages(),
+                             st.cost.busy_us(), static_cast<uint32_t>(self->mailbox().size())};
+      },
+  };
+}
+
+} // namespace coel::actors

@@ -1,0 +1,109 @@
+// Every actor's interface: the table of contents of a node. Who answers what, and what it means.
+// Failures come as caf::error made by to_caf (errors.hpp), so the code and sentence survive.
+//
+// Requests inside a node carry no timeout on purpose: an actor that dies bounces its requests, one
+// that waits (an expert for its tier) answers when it is through, and a timer per request would wake
+// the clock's thread eight times a layer. Requests that leave the node always carry one.
+#pragma once
+
+#include "actors/messages.hpp"
+
+#include <caf/replies_to.hpp>
+#include <caf/typed_actor.hpp>
+
+#include <map>
+#include <memory>
+#include <string>
+
+namespace coel::actors {
+
+/// Answered by every component.
+using component_actor = caf::typed_actor<
+    // Counters and mailbox depth.
+    caf::replies_to<atom::status>::with<component_status>>;
+
+/// TIER: one per kind of memory. Owns a byte budget and the transfers into it.
+using tier_actor = component_actor::extend<
+    // Takes bytes from the budget, or fails with out_of_memory and what is missing.
+    caf::replies_to<atom::reserve, memory_kind, uint64_t>::with<bool>,
+    // Gives bytes back.
+    caf::reacts_to<atom::release, memory_kind, uint64_t>,
+    // Brings an expert of a model (by name) into this memory; concurrent up to the number of loaders.
+    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>,
+    // Budget and use.
+    caf::replies_to<atom::details>::with<tier_status>>;
+
+/// LOADER: reads and repacks one expert at a time for a tier, on a thread of its own.
+using loader_actor = caf::typed_actor<
+    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>>;
+
+/// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency, version,
+/// statistics. The arithmetic runs on a device under the lease it grants.
+using expert_actor = component_actor::extend<
+    // Grants a lease to run that many rows; loads the expert first if it is not resident.
+    caf::replies_to<atom::acquire, uint32_t>::with<lease>,
+    // Makes it resident; answers with its bytes.
+    caf::replies_to<atom::load>::with<uint64_t>,
+    // Gives its memory up once the leases in use are over; answers with its bytes.
+    caf::replies_to<atom::evict>::with<uint64_t>,
+    caf::replies_to<atom::details>::with<expert_status>>;
+
+/// LINK: one per neighbour node. Carries rows there and the weighted sum back, within a deadline.
+/// Its implementation comes with the cluster; the gate already dispatches to it.
+using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
+
+/// GATE: one per layer of a model. Sends a routed batch's rows to where the routing table says their
+/// experts are, and adds up what comes back. One batch at a time.
+using gate_actor = component_actor::extend<
+    caf::replies_to<layer_work>::with<layer_done>,
+    // INTERNAL: the device ran the local experts.
+    caf::reacts_to<atom::step, compute::completion_info>,
+    // Experts of this layer hosted here.
+    caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
+
+/// SESSION: one per generate or score request. Owns its tokens, sampling, stream and deadline.
+using session_actor = component_actor::extend<
+    // The scheduler admitted it: the steps begin.
+    caf::reacts_to<atom::begin>,
+    // Logits of its rows; answers what it wants next.
+    caf::replies_to<session_logits>::with<session_move>,
+    // The scheduler lost it (device failure): the request fails with this error.
+    caf::reacts_to<error>,
+    // The app cancels, the client vanished, or the deadline passed.
+    caf::reacts_to<atom::cancel>, caf::reacts_to<atom::gone>, caf::reacts_to<atom::deadline>>;
+
+/// SCHEDULER: one per model on a node. Owns the running batch, the layer loop and the KV budget.
+using scheduler_actor = component_actor::extend<
+    // Queues a session. Fails with busy, too_long or shutting_down.
+    caf::replies_to<admission, session_actor>::with<bool>,
+    // The session wants no more steps; its KV pages return when no step uses them.
+    caf::reacts_to<atom::leave, request_id>,
+    // INTERNAL: the device finished a list of the running step.
+    caf::reacts_to<atom::step, compute::completion_info>,
+    caf::replies_to<atom::details>::with<scheduler_status>,
+    // The last steps of a request.
+    caf::replies_to<atom::details, request_id>::with<std::vector<token_trace>>>;
+
+/// RECORDER: appends routing to a file, on a thread of its own.
+using recorder_actor = caf::typed_actor<
+    // Rows of recorded routing, ready to be written.
+    caf::reacts_to<atom::append, std::vector<char>>>;
+
+/// APP SOCKET: owns the ZeroMQ socket; turns requests into sessions and answers into frames.
+using app_socket_actor = component_actor::extend<
+    // INTERNAL: a request arrived.
+    caf::reacts_to<app_call>,
+    // INTERNAL: that client is gone.
+    caf::reacts_to<atom::gone, uint64_t>,
+    // Sends a reply; the last reply of a request ends it.
+    caf::reacts_to<app_answer>,
+    // Accepts nothing new; answers when the last request has ended.
+    caf::replies_to<atom::drain>::with<atom::drained>>;
+
+/// INSPECTOR: owns nothing, asks the others; answers with a JSON document.
+using inspector_actor = component_actor::extend<
+    caf::replies_to<inspect_request>::with<std::string>>;
+
+} // namespace coel::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::inspect_request)

@@ -1,0 +1,214 @@
+// What actors of one node say to each other. Everything here stays in the process: payloads are
+// immutable shared values, or views of step memory whose owner waits for the answer.
+#pragma once
+
+#include "common/ids.hpp"
+#include "common/request.hpp"
+#include "common/result.hpp"
+#include "compute/device.hpp"
+#include "model/graph.hpp"
+
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/atom.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace coel::actors {
+
+namespace atom {
+// CAF 0.17: at most ten characters, and equal text is the same type.
+using acquire = caf::atom_constant<caf::atom("acquire")>;
+using load = caf::atom_constant<caf::atom("load")>;
+using evict = caf::atom_constant<caf::atom("evict")>;
+using reserve = caf::atom_constant<caf::atom("reserve")>;
+using release = caf::atom_constant<caf::atom("release")>;
+using fetch = caf::atom_constant<caf::atom("fetch")>;
+using status = caf::atom_constant<caf::atom("status")>;
+using details = caf::atom_constant<caf::atom("details")>;
+using leave = caf::atom_constant<caf::atom("leave")>;
+using step = caf::atom_constant<caf::atom("step")>;
+using deadline = caf::atom_constant<caf::atom("deadline")>;
+using cancel = caf::atom_constant<caf::atom("cancel")>;
+using gone = caf::atom_constant<caf::atom("gone")>;
+using drain = caf::atom_constant<caf::atom("drain")>;
+using drained = caf::atom_constant<caf::atom("drained")>;
+using begin = caf::atom_constant<caf::atom("begin")>;
+using append = caf::atom_constant<caf::atom("append")>;
+} // namespace atom
+
+/// What every component answers to `status`.
+struct component_status {
+  std::string name;               ///< "gate 3"
+  std::string model;              ///< empty: serves all models
+  uint64_t messages = 0;
+  uint64_t busy_us = 0;           ///< in its own handlers
+  uint32_t mailbox = 0;           ///< waiting messages
+};
+
+/// An expert's answer to `details`.
+struct expert_status {
+  expert_key key;
+  uint64_t rows = 0;              ///< rows run since start
+  uint64_t bytes = 0;             ///< resident
+  std::string residency;          ///< "ram", "absent"
+  dtype type = dtype::f32;
+  uint64_t messages = 0;
+  uint64_t busy_us = 0;
+  uint32_t mailbox = 0;
+};
+
+struct tier_status {
+  std::string name;               ///< "ram"
+  uint64_t budget_bytes = 0;
+  uint64_t used_bytes = 0;
+  uint64_t weights_bytes = 0;
+  uint64_t kv_bytes = 0;
+  uint64_t buffer_bytes = 0;
+};
+
+/// The right to run an expert: holding it keeps the weights where they are.
+struct lease {
+  std::shared_ptr<const compute::expert_weights> weights;
+};
+
+/// What memory is reserved for; tiers account for each.
+enum class memory_kind : uint8_t { weights, kv, buffers };
+
+/// One layer of one step, after attention and routing: the gate sends the rows to their experts.
+/// The step's owner keeps buffers untouched until the gate answers.
+struct layer_work {
+  layer_id layer{};
+  uint32_t rows = 0;
+  const model::step_buffers* buffers = nullptr;
+};
+
+/// Where a layer's microseconds went.
+struct layer_done {
+  result<void> outcome;
+  uint32_t local_experts = 0;
+  uint32_t remote_nodes = 0;
+  uint64_t dispatch_us = 0;       ///< routing until the last lease
+  uint64_t run_us = 0;            ///< experts on the device
+};
+
+/// Rows for experts of another node: one message per node and layer.
+struct remote_dispatch {
+  layer_id layer{};
+  uint32_t rows = 0;                        ///< rows of `activations`
+  std::vector<float> activations;           ///< [rows, hidden]
+  struct expert {
+    expert_id id{};
+    std::vector<uint32_t> rows;
+    std::vector<float> weights;
+  };
+  std::vector<expert> experts;
+};
+
+/// The weighted sum over that node's experts, [rows, hidden].
+struct partial_sum {
+  std::vector<float> values;
+};
+
+/// A session asks the scheduler for a place.
+struct admission {
+  request_id id{};
+  std::vector<int32_t> prompt;
+  uint32_t max_tokens = 0;
+  bool every_row = false;                   ///< logits of every prompt row, not only the last
+};
+
+/// Logits of one session's rows after a step; valid until the session answers.
+struct session_logits {
+  uint32_t first_position = 0;
+  uint32_t rows = 0;
+  uint32_t vocab = 0;
+  const float* values = nullptr;            ///< [rows, vocab]
+};
+
+/// What a session wants next.
+struct session_move {
+  enum class kind : uint8_t { feed, wait, finish };
+  kind what = kind::finish;                 ///< wait: the prompt is not yet through
+  int32_t token = 0;                        ///< feed: the row of the next step
+};
+
+/// Hops of one token through the node, for `trace`.
+struct hop {
+  std::string_view actor;                   ///< "attention", "gate", "experts", "head", "session"
+  uint16_t layer = 0;
+  uint32_t at_us = 0;                       ///< since the step began
+  uint32_t took_us = 0;
+};
+
+struct token_trace {
+  uint32_t index = 0;                       ///< step of the request
+  uint32_t total_us = 0;
+  std::vector<hop> hops;
+};
+
+struct session_status {
+  request_id id{};
+  std::string state;                        ///< "queued", "prefill", "decode"
+  uint32_t prompt_tokens = 0;
+  uint32_t answer_tokens = 0;
+  uint32_t kv_pages = 0;
+  double tokens_per_s = 0;
+  uint64_t age_ms = 0;
+};
+
+struct scheduler_status {
+  std::vector<session_status> sessions;
+  uint32_t queued = 0;
+  uint32_t pages = 0;
+  uint32_t pages_used = 0;
+  uint32_t page_tokens = 0;
+  uint64_t page_bytes = 0;
+  uint64_t steps = 0;
+  uint64_t tokens_in = 0;
+  uint64_t tokens_out = 0;
+  uint64_t routed_tokens = 0;
+  std::vector<std::vector<double>> popularity;  ///< [layers][experts], activations per token
+};
+
+/// An app's request with the way back to it.
+struct app_call {
+  uint64_t client = 0;
+  uint64_t id = 0;
+  std::shared_ptr<const app_request> request;
+};
+
+struct app_answer {
+  uint64_t client = 0;
+  uint64_t id = 0;
+  std::shared_ptr<const app_reply> reply;
+};
+
+} // namespace coel::actors
+
+#define COEL_LOCAL_MESSAGE(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::type)
+COEL_LOCAL_MESSAGE(component_status)
+COEL_LOCAL_MESSAGE(expert_status)
+COEL_LOCAL_MESSAGE(tier_status)
+COEL_LOCAL_MESSAGE(lease)
+COEL_LOCAL_MESSAGE(memory_kind)
+COEL_LOCAL_MESSAGE(layer_work)
+COEL_LOCAL_MESSAGE(layer_done)
+COEL_LOCAL_MESSAGE(remote_dispatch)
+COEL_LOCAL_MESSAGE(partial_sum)
+COEL_LOCAL_MESSAGE(admission)
+COEL_LOCAL_MESSAGE(session_logits)
+COEL_LOCAL_MESSAGE(session_move)
+COEL_LOCAL_MESSAGE(token_trace)
+COEL_LOCAL_MESSAGE(scheduler_status)
+COEL_LOCAL_MESSAGE(app_call)
+COEL_LOCAL_MESSAGE(app_answer)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::compute::completion_info)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::expert_key)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::request_id)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::error)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::component_status>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::expert_status>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::token_trace>)
+#undef COEL_LOCAL_MESSAGE

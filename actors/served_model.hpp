@@ -1,0 +1,29 @@
+// What the actors of one model share: immutable after loading.
+#pragma once
+
+#include "compute/device.hpp"
+#include "model/chat.hpp"
+#include "model/graph.hpp"
+#include "model/source.hpp"
+#include "model/tokenizer.hpp"
+
+#include <memory>
+#include <string>
+
+namespace coel::actors {
+
+struct served_model {
+  std::string name;                       ///< what requests call it
+  model::source_ptr source;
+  compute::device_ptr device;
+  model::tokenizer_ptr tokenizer;
+  model::dense_weights dense;
+  model::chat_style chat = model::chat_style::plain;
+  uint32_t experts_per_layer = 0;         ///< routed, then slices of the shared expert
+
+  const model::model_config& config() const { return source->config(); }
+  model::graph graph() const { return {config(), dense}; }
+};
+using served_model_ptr = std::shared_ptr<const served_model>;
+
+} // namespace coel::actors

@@ -1,0 +1,142 @@
+#include "actors/tier.hpp"
+
+#include "actors/errors.hpp"
+#include "model/weights.hpp"
+
+#include <caf/all.hpp>
+
+namespace coel::actors {
+
+namespace {
+
+using self_ptr = tier_actor::stateful_pointer<tier_state>;
+
+loader_actor::behavior_type loader(loader_actor::pointer,
+                                   std::map<std::string, served_model_ptr> models) {
+  return {
+      [models = std::move(models)](atom::fetch, const std::string& name,
+                                   expert_key key) -> caf::result<lease> {
+        const auto& m = *models.at(name);
+        auto loaded = model::load_expert(*m.source, *m.device, key);
+        if (!loaded)
+          return to_caf(loaded.err());
+        return lease{std::move(*loaded)};
+      },
+  };
+}
+
+error shortage(const tier_state& st, uint64_t bytes) {
+  return {ec::out_of_memory, "the " + st.config.name + " budget of " +
+                                 std::to_string(st.config.budget_bytes >> 20) + " MiB has " +
+                                 std::to_string((st.config.budget_bytes - st.total()) >> 20) +
+                                 " MiB left, " + std::to_string((bytes + (1 << 20) - 1) >> 20) +
+                                 " MiB are needed: raise --ram or choose a smaller model"};
+}
+
+bool take(tier_state& st, memory_kind kind, uint64_t bytes) {
+  if (st.config.budget_bytes && st.total() + bytes > st.config.budget_bytes)
+    return false;
+  st.used[static_cast<size_t>(kind)] += bytes;
+  return true;
+}
+
+void give_back(tier_state& st, memory_kind kind, uint64_t bytes) {
+  auto& used = st.used[static_cast<size_t>(kind)];
+  used -= std::min(used, bytes);
+}
+
+/// The same weights under an owner that returns their bytes to the tier when the last lease ends.
+lease returned_to(const tier_actor& tier, const lease& loaded) {
+  auto weights = loaded.weights;
+  auto address = caf::actor_cast<caf::weak_actor_ptr>(tier);
+  return {{weights.get(), [weights, address](const compute::expert_weights* w) mutable {
+             uint64_t bytes = w->bytes;
+             weights.reset();
+             if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
+               caf::anon_send(caf::actor_cast<tier_actor>(to), atom::release::value,
+                              memory_kind::weights, bytes);
+           }}};
+}
+
+void start_fetches(self_ptr self);
+
+void finish_fetch(self_ptr self, const loader_actor& by, tier_state::pending_fetch job,
+                  const caf::expected<lease>& outcome) {
+  auto& st = self->state;
+  give_back(st, memory_kind::weights, job.estimate);
+  if (outcome) {
+    st.used[static_cast<size_t>(memory_kind::weights)] += outcome->weights->bytes;
+    job.promise.deliver(returned_to(self, *outcome));
+  } else {
+    job.promise.deliver(outcome.error());
+  }
+  st.idle.push_back(by);
+  start_fetches(self);
+}
+
+void start_fetches(self_ptr self) {
+  auto& st = self->state;
+  while (!st.idle.empty() && !st.queue.empty()) {
+    auto job = std::move(st.queue.front());
+    st.queue.pop_front();
+    if (!take(st, memory_kind::weights, job.estimate)) {
+      job.promise.deliver(to_caf(shortage(st, job.estimate)));
+      continue;
+    }
+    auto by = st.idle.back();
+    st.idle.pop_back();
+    self->request(by, caf::infinite, atom::fetch::value, job.model, job.key)
+        .then([=](const lease& got) { finish_fetch(self, by, job, got); },
+              [=](caf::error& failure) { finish_fetch(self, by, job, std::move(failure)); });
+  }
+}
+
+caf::result<lease> queue_fetch(self_ptr self, const std::string& name, expert_key key) {
+  auto& st = self->state;
+  auto found = st.config.models.find(name);
+  if (found == st.config.models.end())
+    return to_caf({ec::unknown_model, "no model '" + name + "' is served here"});
+  auto bytes = model::expert_file_bytes(*found->second->source, key);
+  if (!bytes)
+    return to_caf(bytes.err());
+  auto promise = self->make_response_promise<lease>();
+  st.queue.push_back({name, key, *bytes, promise});
+  start_fetches(self);
+  return promise;
+}
+
+} // namespace
+
+tier_actor::behavior_type tier(self_ptr self, tier_config config) {
+  auto& st = self->state;
+  st.config = std::move(config);
+  st.used = st.config.used_before;
+  for (uint32_t i = 0; i < st.config.loaders; ++i)
+    st.idle.push_back(self->spawn<caf::detached + caf::linked>(loader, st.config.models));
+  return {
+      [self](atom::status) {
+        return self->state.cost.status(self, "tier " + self->state.config.name);
+      },
+      [self](atom::reserve, memory_kind kind, uint64_t bytes) -> caf::result<bool> {
+        auto measured = self->state.cost.measure();
+        if (!take(self->state, kind, bytes))
+          return to_caf(shortage(self->state, bytes));
+        return true;
+      },
+      [self](atom::release, memory_kind kind, uint64_t bytes) {
+        auto measured = self->state.cost.measure();
+        give_back(self->state, kind, bytes);
+      },
+      [self](atom::fetch, const std::string& model, expert_key key) -> caf::result<lease> {
+        auto measured = self->state.cost.measure();
+        return queue_fetch(self, model, key);
+      },
+      [self](atom::details) {
+        const auto& used = self->state.used;
+        return tier_status{self->state.config.name, self->state.config.budget_bytes,
+                           self->state.total(), used[0], used[1], used[2]};
+      },
+  };
+}
+
+} // namespace coel::actors

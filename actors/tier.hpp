@@ -1,0 +1,43 @@
+// TIER actor of host memory (see interfaces.hpp): one byte budget for all models of a node, and the
+// loaders that bring experts into it.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "actors/meter.hpp"
+#include "actors/served_model.hpp"
+
+#include <array>
+#include <deque>
+
+namespace coel::actors {
+
+struct tier_config {
+  std::string name = "ram";
+  uint64_t budget_bytes = 0;              ///< 0: no limit
+  uint32_t loaders = 2;
+  std::map<std::string, served_model_ptr> models;
+  std::array<uint64_t, 3> used_before{};  ///< by memory_kind: what was loaded before the actors
+};
+
+struct tier_state {
+  static inline const char* name = "tier";
+
+  struct pending_fetch {
+    std::string model;
+    expert_key key;
+    uint64_t estimate = 0;
+    caf::typed_response_promise<lease> promise;
+  };
+
+  tier_config config;
+  std::array<uint64_t, 3> used{};         ///< by memory_kind
+  std::vector<loader_actor> idle;
+  std::deque<pending_fetch> queue;        ///< bounded by the number of experts
+  meter cost;
+
+  uint64_t total() const { return used[0] + used[1] + used[2]; }
+};
+
+tier_actor::behavior_type tier(tier_actor::stateful_pointer<tier_state> self, tier_config config);
+
+} // namespace coel::actors

@@ -1,0 +1,172 @@
+#include "cpu/check.hpp"
+
+namespace coel::cpu {
+
+namespace {
+
+using compute::rows_f32;
+
+using verdict = std::string; // empty: fine
+
+std::string shape(uint64_t rows, uint64_t cols) {
+  return "[" + std::to_string(rows) + ", " + std::to_string(cols) + "]";
+}
+
+verdict need_rows(const char* what, const rows_f32& x, uint64_t rows, uint64_t cols) {
+  if (x.rows != rows || x.cols != cols)
+    return std::string(what) + " is " + shape(x.rows, x.cols) + ", must be " + shape(rows, cols);
+  if (!x.data && rows && cols)
+    return std::string(what) + " has no memory";
+  return {};
+}
+
+verdict need_weight(const char* what, const compute::weight* w, uint64_t rows, uint64_t cols,
+                    const kernel_set& kernels) {
+  if (!w)
+    return std::string(what) + " is missing";
+  if (!kernels.owns(*w))
+    return std::string(what) + " was not loaded by this device for projections";
+  if (w->rows() != rows || w->cols() != cols)
+    return std::string(what) + " is " + shape(w->rows(), w->cols()) + ", must be " +
+           shape(rows, cols);
+  return {};
+}
+
+/// The first that is not fine.
+template <class... F>
+verdict first_of(F&&... tests) {
+  verdict v;
+  (void)((v = tests(), v.empty()) && ...);
+  return v;
+}
+
+template <class Index>
+verdict need_below(const char* what, const std::vector<Index>& values, uint64_t limit) {
+  for (Index x : values)
+    if (x < Index{0} || static_cast<uint64_t>(x) >= limit)
+      return std::string(what) + " " + std::to_string(x) + " is out of range: there are " +
+             std::to_string(limit);
+  return {};
+}
+
+struct checker {
+  const kernel_set& kernels;
+
+  verdict operator()(const compute::embed& op) const {
+    if (!dynamic_cast<const view_weight*>(op.table))
+      return "table was not loaded by this device for look-up";
+    return first_of([&] { return need_rows("out", op.out, op.tokens.size(), op.table->cols()); },
+                    [&] { return need_below("token", op.tokens, op.table->rows()); });
+  }
+
+  verdict operator()(const compute::rms_norm& op) const {
+    if (!op.gain)
+      return "gain is missing";
+    return first_of([&] { return need_rows("in", op.in, op.in.rows, op.in.cols); },
+                    [&] { return need_rows("out", op.out, op.in.rows, op.in.cols); });
+  }
+
+  verdict operator()(const compute::project& op) const {
+    verdict v = need_rows("in", op.in, op.in.rows, op.in.cols);
+    for (const auto& p : op.outputs)
+      if (v.empty())
+        v = first_of([&] { return need_rows("out", p.out, op.in.rows, p.out.cols); },
+                     [&] { return need_weight("weight", p.w, p.out.cols, op.in.cols, kernels); });
+    return v;
+  }
+
+  verdict operator()(const compute::attend& op) const {
+    const auto* cache = dynamic_cast<const paged_kv*>(op.cache);
+    if (!cache)
+      return "cache was not made by this device";
+    const auto& s = cache->shape();
+    if (op.layer >= s.layers)
+      return "layer " + std::to_string(op.layer) + " is out of range: the cache has " +
+             std::to_string(s.layers);
+    if (op.heads == 0 || op.heads % s.kv_heads != 0)
+      return "heads must be a multiple of the cache's kv heads";
+    if (op.rope.dims > s.head_dim || op.rope.dims % 2 != 0)
+      return "rope dims must be even and within a head";
+    uint64_t kv = uint64_t{s.kv_heads} * s.head_dim;
+    uint64_t q = uint64_t{op.heads} * s.head_dim;
+    verdict v = first_of([&] { return need_rows("q", op.q, op.q.rows, q); },
+                         [&] { return need_rows("k", op.k, op.q.rows, kv); },
+                         [&] { return need_rows("v", op.v, op.q.rows, kv); },
+                         [&] { return need_rows("out", op.out, op.q.rows, q); });
+    for (const auto& segment : op.segments)
+      if (v.empty())
+        v = segment_verdict(segment, op.q.rows, s);
+    return v;
+  }
+
+  verdict operator()(const compute::route& op) const {
+    if (op.top_k == 0 || op.top_k > op.logits.cols)
+      return "top k must be between 1 and the number of experts";
+    if (!op.ids || !op.weights)
+      return "ids or weights have no memory";
+    return need_rows("logits", op.logits, op.logits.rows, op.logits.cols);
+  }
+
+  verdict operator()(const compute::sigmoid& op) const {
+    return need_rows("x", op.x, op.x.rows, op.x.cols);
+  }
+
+  verdict operator()(const compute::run_experts& op) const {
+    verdict v = first_of([&] { return need_rows("in", op.in, op.in.rows, op.in.cols); },
+                         [&] { return need_rows("out", op.out, op.in.rows, op.in.cols); });
+    for (const auto& task : op.tasks)
+      if (v.empty())
+        v = task_verdict(task, op.in);
+    return v;
+  }
+
+  verdict operator()(const compute::gather& op) const {
+    return first_of([&] { return need_rows("in", op.in, op.in.rows, op.in.cols); },
+                    [&] { return need_rows("out", op.out, op.rows.size(), op.in.cols); },
+                    [&] { return need_below("row", op.rows, op.in.rows); });
+  }
+
+  verdict operator()(const compute::add& op) const {
+    return first_of([&] { return need_rows("in", op.in, op.in.rows, op.in.cols); },
+                    [&] { return need_rows("out", op.out, op.in.rows, op.in.cols); });
+  }
+
+  static verdict segment_verdict(const compute::segment& s, uint64_t rows,
+                                 const compute::kv_shape& shape) {
+    if (uint64_t{s.first_row} + s.count > rows)
+      return "a segment exceeds the rows";
+    if (uint64_t{s.position} + s.count > uint64_t{s.pages.size()} * shape.page_tokens ||
+        uint64_t{s.position} + s.count > UINT32_MAX)
+      return "a segment's pages do not cover its tokens";
+    return need_below("page", s.pages, shape.pages);
+  }
+
+  verdict task_verdict(const compute::expert_task& task, const rows_f32& in) const {
+    if (!task.expert || !task.expert->gate)
+      return "an expert is missing";
+    const auto& e = *task.expert;
+    uint64_t ff = e.gate->rows();
+    if (!task.weights.empty() && task.weights.size() != task.rows.size())
+      return "a task has not one weight a row";
+    return first_of([&] { return need_weight("gate", e.gate.get(), ff, in.cols, kernels); },
+                    [&] { return need_weight("up", e.up.get(), ff, in.cols, kernels); },
+                    [&] { return need_weight("down", e.down.get(), in.cols, ff, kernels); },
+                    [&] { return need_below("row", task.rows, in.rows); });
+  }
+};
+
+constexpr const char* names[] = {"embed",   "rms_norm",    "project", "attend", "route",
+                                 "sigmoid", "run_experts", "gather",  "add"};
+static_assert(std::size(names) == std::variant_size_v<compute::operation>);
+
+} // namespace
+
+result<void> check(const compute::command_list& list, const kernel_set& kernels) {
+  for (size_t i = 0; i < list.size(); ++i)
+    if (verdict v = std::visit(checker{kernels}, list[i]); !v.empty())
+      return {ec::bad_argument,
+              "operation " + std::to_string(i) + " (" + names[list[i].index()] + "): " + v};
+  return {};
+}
+
+} // namespace coel::cpu

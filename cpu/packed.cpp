@@ -1,0 +1,159 @@
+#include "cpu/packed.hpp"
+
+#include <array>
+#include <cstring>
+
+namespace coel::cpu {
+
+namespace {
+
+/// Where the current unit of each of a panel's rows begins; rows past the end read as zeros.
+using unit_rows = std::array<const std::byte*, panel_rows>;
+
+uint8_t byte_at(const std::byte* p) {
+  return static_cast<uint8_t>(*p);
+}
+
+/// Copies bytes [offset, offset + 4 * planes) of each row as planes; returns the end of the copy.
+std::byte* copy_planes(const unit_rows& rows, size_t offset, uint32_t planes, std::byte* to,
+                       uint32_t flip = 0) {
+  for (uint32_t j = 0; j < planes; ++j)
+    for (uint32_t r = 0; r < panel_rows; ++r, to += 4) {
+      uint32_t word;
+      std::memcpy(&word, rows[r] + offset + 4 * j, 4);
+      word ^= flip;
+      std::memcpy(to, &word, 4);
+    }
+  return to;
+}
+
+/// Copies one element of `Bytes` bytes of each row.
+template <size_t Bytes>
+std::byte* copy_elements(const unit_rows& rows, size_t offset, std::byte* to) {
+  for (uint32_t r = 0; r < panel_rows; ++r, to += Bytes)
+    std::memcpy(to, rows[r] + offset, Bytes);
+  return to;
+}
+
+void pack_q8_0(const unit_rows& rows, std::byte* to) {
+  copy_elements<2>(rows, 0, copy_planes(rows, 2, 8, to, 0x80808080u));
+}
+
+void pack_q4_0(const unit_rows& rows, std::byte* to) {
+  copy_elements<2>(rows, 0, copy_planes(rows, 2, 4, to));
+}
+
+struct scale_min {
+  uint8_t scale;
+  uint8_t min;
+};
+
+/// Six-bit scale and minimum of sub-block j; compute/quant.cpp describes the fields.
+scale_min k_scale(const std::byte* s, uint32_t j) {
+  if (j < 4)
+    return {static_cast<uint8_t>(byte_at(s + j) & 63),
+            static_cast<uint8_t>(byte_at(s + j + 4) & 63)};
+  uint32_t low = byte_at(s + j + 4);
+  return {static_cast<uint8_t>((low & 15) | (byte_at(s + j - 4) >> 6) << 4),
+          static_cast<uint8_t>((low >> 4) | (byte_at(s + j) >> 6) << 4)};
+}
+
+std::byte* copy_k_scales(const unit_rows& rows, uint32_t j, std::byte* to) {
+  for (uint32_t r = 0; r < panel_rows; ++r) {
+    auto [scale, min] = k_scale(rows[r] + 4, j);
+    to[r] = std::byte{scale};
+    to[panel_rows + r] = std::byte{min};
+  }
+  return to + 2 * panel_rows;
+}
+
+void pack_q45_k(const unit_rows& rows, bool fifths, std::byte* to) {
+  to = copy_elements<2>(rows, 2, copy_elements<2>(rows, 0, to));
+  if (fifths)
+    to = copy_planes(rows, 16, 8, to);
+  size_t nibbles = fifths ? 48 : 16;
+  for (uint32_t pair = 0; pair < 4; ++pair) {
+    to = copy_k_scales(rows, 2 * pair + 1, copy_k_scales(rows, 2 * pair, to));
+    to = copy_planes(rows, nibbles + 32 * pair, 8, to);
+  }
+}
+
+void pack_q4_k(const unit_rows& rows, std::byte* to) {
+  pack_q45_k(rows, false, to);
+}
+void pack_q5_k(const unit_rows& rows, std::byte* to) {
+  pack_q45_k(rows, true, to);
+}
+
+void pack_q6_k(const unit_rows& rows, std::byte* to) {
+  to = copy_elements<2>(rows, 208, to);
+  std::memset(to, 0, plane_bytes - half_row_bytes);
+  to += plane_bytes - half_row_bytes;
+  for (uint32_t half = 0; half < 2; ++half) {
+    for (uint32_t j = 0; j < 8; ++j)
+      to = copy_elements<1>(rows, 192 + 8 * half + j, to);
+    to = copy_planes(rows, 64 * half, 16, to);
+    to = copy_planes(rows, 128 + 32 * half, 8, to);
+  }
+}
+
+void pack_4_bytes(const unit_rows& rows, std::byte* to) {
+  copy_elements<4>(rows, 0, to);
+}
+void pack_2_bytes(const unit_rows& rows, std::byte* to) {
+  copy_elements<2>(rows, 0, to);
+}
+
+using pack_fn = void (*)(const unit_rows&, std::byte*);
+
+constexpr std::array<pack_fn, dtype_count> packers{pack_4_bytes, pack_2_bytes, pack_2_bytes,
+                                                   pack_q8_0,    pack_q4_0,    pack_q4_k,
+                                                   pack_q5_k,    pack_q6_k};
+
+constexpr std::array<panel_unit, dtype_count> units{{{1, 4 * panel_rows},
+                                                     {1, 2 * panel_rows},
+                                                     {1, 2 * panel_rows},
+                                                     {32, q8_0_unit},
+                                                     {32, q4_0_unit},
+                                                     {256, q4_k_unit},
+                                                     {256, q5_k_unit},
+                                                     {256, q6_k_unit}}};
+
+template <class Pack>
+void pack_panel(const compute::matrix_view& from, uint64_t first_row, std::byte* to, Pack pack) {
+  static constexpr std::array<std::byte, 256> zeros{}; // as long as the longest block
+  auto unit = unit_of(from.type);
+  uint64_t step = row_bytes(from.type, unit.cols);
+  for (uint64_t u = 0; u < from.cols / unit.cols; ++u, to += unit.bytes) {
+    unit_rows rows;
+    for (uint32_t r = 0; r < panel_rows; ++r)
+      rows[r] = first_row + r < from.rows ? from.row(first_row + r) + u * step : zeros.data();
+    pack(rows, to);
+  }
+}
+
+} // namespace
+
+panel_unit unit_of(dtype type) {
+  return units[static_cast<size_t>(type)];
+}
+
+result<std::shared_ptr<const packed_weight>> packed_weight::make(const compute::matrix_view& from,
+                                                                 const budget_ptr& memory) {
+  auto made = std::make_shared<packed_weight>();
+  auto unit = unit_of(from.type);
+  made->type_ = from.type;
+  made->rows_ = static_cast<uint32_t>(from.rows);
+  made->cols_ = static_cast<uint32_t>(from.cols);
+  made->panel_bytes_ = from.cols / unit.cols * unit.bytes;
+  auto space = block::make(made->panels() * made->panel_bytes_, "weight", memory);
+  if (!space.ok())
+    return space.err();
+  made->memory_ = std::move(*space);
+  for (uint32_t p = 0; p < made->panels(); ++p)
+    pack_panel(from, uint64_t{p} * panel_rows, made->memory_.data() + p * made->panel_bytes_,
+               packers[static_cast<size_t>(from.type)]);
+  return std::shared_ptr<const packed_weight>(std::move(made));
+}
+
+} // namespace coel::cpu

@@ -1,0 +1,56 @@
+// Where each expert of a model is, and which rows of a routed batch go where. The gate dispatches by
+// this table and by nothing else: a local expert is one whose host is this node.
+#pragma once
+
+#include "common/ids.hpp"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace coel::policy {
+
+/// Immutable once published; a change is a new table with a higher epoch.
+class routing_table {
+ public:
+  /// Every expert of every layer at `host`.
+  routing_table(uint32_t layers, uint32_t experts_per_layer, node_id host);
+
+  /// A copy with the expert at `hosts` (never empty, the preferred one first) and epoch + 1.
+  routing_table with(expert_key key, std::vector<node_id> hosts) const;
+
+  const std::vector<node_id>& hosts(expert_key key) const;
+  uint64_t epoch() const { return epoch_; }
+  uint32_t layers() const { return layers_; }
+  uint32_t experts_per_layer() const { return experts_; }
+
+ private:
+  size_t slot(expert_key key) const { return size_t{index(key.layer)} * experts_ + index(key.expert); }
+
+  uint32_t layers_;
+  uint32_t experts_;
+  uint64_t epoch_ = 1;
+  std::vector<std::vector<node_id>> hosts_;   // [layers * experts]
+};
+
+/// Rows of one expert in a batch, rising, with the factor of each row's output.
+struct expert_rows {
+  expert_id expert{};
+  std::vector<uint32_t> rows;
+  std::vector<float> weights;
+};
+
+/// Groups a routed batch by expert: ids and weights are [rows, top_k]. Experts rise; none is empty.
+std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span<const float> weights,
+                                         uint32_t rows, uint32_t experts);
+
+struct host_rows {
+  node_id host{};
+  std::vector<expert_rows> experts;
+};
+
+/// Groups by preferred host, hosts rising.
+std::vector<host_rows> group_by_host(const routing_table& table, layer_id layer,
+                                     std::vector<expert_rows> experts);
+
+} // namespace coel::policy
