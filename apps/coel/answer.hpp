@@ -18,7 +18,7 @@ struct received_answer {
   std::string text;
   std::vector<token_reply> tokens;
   done_reply done;
-  bool interrupted = false;   ///< Ctrl-C; then done.reason is usually cancelled
+  bool interrupted = false; ///< Ctrl-C; then done.reason is usually cancelled
 };
 
 /// Sends the request and calls `on_token` as the answer arrives. Ctrl-C (with an interrupt_guard

@@ -83,7 +83,8 @@ int generate(generate_options& options) {
 void add_generate(CLI::App& app, int& exit) {
   auto options = std::make_shared<generate_options>();
   auto& command = *app.add_subcommand("generate", "Continue a prompt");
-  command.add_option("prompt", options->words, "The prompt; read from standard input if it is missing");
+  command.add_option("prompt", options->words,
+                     "The prompt; read from standard input if it is missing");
   command.add_flag("--ids", options->ids, "The prompt and the answer are token ids");
   command.add_flag("--json", options->as_json, "Print one JSON document at the end");
   command.add_flag("--stats", options->stats, "Print counts and times on standard error");

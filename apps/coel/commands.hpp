@@ -8,9 +8,9 @@ namespace coel::app {
 
 enum exit_code : int {
   exit_good = 0,
-  exit_failed = 1,        ///< the node or the work said no
+  exit_failed = 1, ///< the node or the work said no
   exit_usage = 2,
-  exit_unreachable = 3,   ///< no node answers, or it refused the keys
+  exit_unreachable = 3, ///< no node answers, or it refused the keys
   exit_interrupted = 130,
 };
 

@@ -62,12 +62,14 @@ class toml_config : public CLI::Config {
   } catch (const toml::parse_error& e) {
     std::ostringstream where;
     where << e.source().begin;
-    throw CLI::ConfigError("the configuration file is not TOML: " + std::string(e.description()) + " at " + where.str(),
+    throw CLI::ConfigError("the configuration file is not TOML: " + std::string(e.description()) +
+                               " at " + where.str(),
                            CLI::ExitCodes::ConfigError);
   }
 
  private:
-  void add(std::vector<CLI::ConfigItem>& items, std::string name, const std::vector<std::string>& values) const {
+  void add(std::vector<CLI::ConfigItem>& items, std::string name,
+           const std::vector<std::string>& values) const {
     std::replace(name.begin(), name.end(), '_', '-');
     bool known = false;
     for (const auto* command : app_->get_subcommands([](const CLI::App*) { return true; })) {
@@ -87,7 +89,8 @@ class toml_config : public CLI::Config {
 } // namespace
 
 void read_config_file(CLI::App& app) {
-  app.set_config("--config", default_config_path().string(), "Configuration file")->envname("COEL_CONFIG");
+  app.set_config("--config", default_config_path().string(), "Configuration file")
+      ->envname("COEL_CONFIG");
   app.config_formatter(std::make_shared<toml_config>(app));
 }
 

@@ -10,10 +10,10 @@
 namespace coel::app {
 
 struct connection_options {
-  std::string endpoint;     ///< empty: net::default_endpoint()
-  std::string server_key;   ///< Z85, or a file that holds it
-  std::string key_file;     ///< own keys
-  uint32_t timeout_s = 60;  ///< for requests that are not streamed
+  std::string endpoint;    ///< empty: net::default_endpoint()
+  std::string server_key;  ///< Z85, or a file that holds it
+  std::string key_file;    ///< own keys
+  uint32_t timeout_s = 60; ///< for requests that are not streamed
 };
 
 /// --endpoint, --server-key, --keys, --timeout, each also from the environment.
@@ -25,7 +25,8 @@ result<net::app_client> connect(const connection_options& options);
 void print_error(const error& e);
 
 /// Connects and asks; the exit code if that fails.
-std::variant<app_reply, int> ask_node(const connection_options& options, const app_request& request);
+std::variant<app_reply, int> ask_node(const connection_options& options,
+                                      const app_request& request);
 
 /// As above, and hands a reply of the expected kind to `use`, whose exit code it returns.
 template <class Reply, class Use>

@@ -9,9 +9,11 @@ int main(int argc, char** argv) {
   CLI::App app("Talks to a CoEL node, and looks at model files without one.", "coel");
   app.set_version_flag("--version", std::string("coel ") + COEL_VERSION);
   app.require_subcommand(1);
-  app.footer("Options come from the command line, else the environment, else the [client] table of the\n"
-             "configuration file, which is TOML.\n"
-             "Exit codes: 0 done, 1 the request failed, 2 usage, 3 no node can be reached, 130 interrupted.");
+  app.footer(
+      "Options come from the command line, else the environment, else the [client] table of the\n"
+      "configuration file, which is TOML.\n"
+      "Exit codes: 0 done, 1 the request failed, 2 usage, 3 no node can be reached, 130 "
+      "interrupted.");
   read_config_file(app);
   int exit = exit_good;
   add_chat(app, exit);
