@@ -9,7 +9,8 @@ misbehaviour::verdict misbehaviour::bad_message(steady_time now) {
     return verdict::ignore;
   auto earned = (now - refilled_) / refill;
   if (earned > 0) {
-    allowance_ = static_cast<int>(std::min<int64_t>(burst, allowance_ + std::min<int64_t>(earned, burst)));
+    allowance_ =
+        static_cast<int>(std::min<int64_t>(burst, allowance_ + std::min<int64_t>(earned, burst)));
     refilled_ = now;
   }
   if (--allowance_ > 0)

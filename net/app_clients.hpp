@@ -37,7 +37,7 @@ class misbehaviour {
 /// A request that has been handed on and not been answered to the end.
 struct open_request {
   bool delimited = false;
-  std::optional<whole_answer> gathered;   ///< set where the answer goes out in one piece
+  std::optional<whole_answer> gathered; ///< set where the answer goes out in one piece
 };
 
 /// Answers that libzmq had no room for, in order.

@@ -44,9 +44,9 @@ decoded<Body> decode_message(std::string_view frame, size_t limit_bytes, ReadBod
   fields.need("v");
   fields.count("v", version);
   if (!fields.problem() && version != app_protocol_version)
-    fields.fail(ec::version_mismatch, "this end speaks version " + std::to_string(app_protocol_version) +
-                                          " of the app protocol, the message is of version " +
-                                          std::to_string(version));
+    fields.fail(ec::version_mismatch,
+                "this end speaks version " + std::to_string(app_protocol_version) +
+                    " of the app protocol, the message is of version " + std::to_string(version));
   fields.need("op");
   fields.text("op", op, max_name_bytes);
   if (!fields.problem())

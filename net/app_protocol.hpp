@@ -17,7 +17,7 @@ inline constexpr uint64_t app_protocol_version = 1;
 // Limits of version 1; a message beyond them is refused, never cut.
 inline constexpr size_t max_request_bytes = 4u << 20;
 inline constexpr size_t max_reply_bytes = 16u << 20;
-inline constexpr size_t max_name_bytes = 256;        // model, role, what, reason
+inline constexpr size_t max_name_bytes = 256; // model, role, what, reason
 inline constexpr size_t max_tokens_listed = 1u << 19;
 inline constexpr size_t max_chat_messages = 1024;
 inline constexpr size_t max_stop_strings = 16;

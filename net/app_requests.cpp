@@ -105,7 +105,8 @@ std::vector<chat_message> read_messages(field_reader& fields) {
     return messages;
   for (const auto* item = items->ptr; item != items->ptr + items->size; ++item) {
     if (item->type != msgpack::type::MAP) {
-      fields.fail(ec::bad_frame, "field 'messages' must be an array of maps with 'role' and 'content'");
+      fields.fail(ec::bad_frame,
+                  "field 'messages' must be an array of maps with 'role' and 'content'");
       return messages;
     }
     field_reader one(*item);
@@ -208,7 +209,8 @@ app_request read_request(field_reader& fields, std::string_view op) {
     return read_cancel(fields);
   if (op == "inspect" || op == "status")
     return read_inspect(fields, op == "status");
-  fields.fail(ec::bad_frame, "field 'op' names no operation of this protocol; see docs/protocol.md");
+  fields.fail(ec::bad_frame,
+              "field 'op' names no operation of this protocol; see docs/protocol.md");
   return {};
 }
 

@@ -29,8 +29,9 @@ result<void> check_folder(const fs::path& folder) {
   bool ours = info.st_uid == ::geteuid() || info.st_uid == 0;
   bool others_write = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (info.st_mode & S_ISVTX) == 0;
   if (!ours || others_write)
-    return {ec::bad_argument, folder.string() + ": another user may put a socket there; choose a folder that "
-                                                "belongs to you, with mode 0700"};
+    return {ec::bad_argument, folder.string() +
+                                  ": another user may put a socket there; choose a folder that "
+                                  "belongs to you, with mode 0700"};
   return {};
 }
 
@@ -45,7 +46,8 @@ std::string default_endpoint() {
 }
 
 fs::path socket_path(const std::string& endpoint) {
-  return endpoint.starts_with(ipc_prefix) ? fs::path(endpoint.substr(ipc_prefix.size())) : fs::path();
+  return endpoint.starts_with(ipc_prefix) ? fs::path(endpoint.substr(ipc_prefix.size()))
+                                          : fs::path();
 }
 
 result<endpoint_kind> classify_endpoint(const std::string& endpoint) {
@@ -53,12 +55,14 @@ result<endpoint_kind> classify_endpoint(const std::string& endpoint) {
     auto path = socket_path(endpoint).string();
     constexpr size_t longest = sizeof(sockaddr_un::sun_path) - 1;
     if (!path.starts_with('/') || path.size() > longest)
-      return {ec::bad_argument, "endpoint " + endpoint + ": the path must be absolute and of at most " +
+      return {ec::bad_argument, "endpoint " + endpoint +
+                                    ": the path must be absolute and of at most " +
                                     std::to_string(longest) + " bytes"};
     return endpoint_kind::ipc;
   }
   auto colon = endpoint.rfind(':');
-  if (!endpoint.starts_with(tcp_prefix) || colon < tcp_prefix.size() + 1 || colon + 1 == endpoint.size())
+  if (!endpoint.starts_with(tcp_prefix) || colon < tcp_prefix.size() + 1 ||
+      colon + 1 == endpoint.size())
     return {ec::bad_argument, "endpoint " + endpoint + ": must be ipc:///PATH or tcp://HOST:PORT"};
   auto host = std::string_view(endpoint).substr(tcp_prefix.size(), colon - tcp_prefix.size());
   return is_loopback(host) ? endpoint_kind::tcp_loopback : endpoint_kind::tcp;
@@ -93,12 +97,15 @@ result<void> prepare_socket_path(const fs::path& path) {
   if (!fs::exists(status))
     return {};
   if (status.type() != fs::file_type::socket)
-    return {ec::bad_argument, path.string() + ": exists and is not a socket; choose another endpoint"};
+    return {ec::bad_argument,
+            path.string() + ": exists and is not a socket; choose another endpoint"};
   if (somebody_listens(path))
-    return {ec::bad_argument, path.string() + ": another node listens there; stop it or choose another endpoint"};
+    return {ec::bad_argument,
+            path.string() + ": another node listens there; stop it or choose another endpoint"};
   fs::remove(path, failure);
   if (failure)
-    return {ec::io, path.string() + ": left behind by another node, cannot be removed: " + failure.message()};
+    return {ec::io, path.string() +
+                        ": left behind by another node, cannot be removed: " + failure.message()};
   return {};
 }
 

@@ -12,9 +12,9 @@ namespace coel::net {
 std::string default_endpoint();
 
 enum class endpoint_kind : uint8_t {
-  ipc,            ///< a socket file: its permissions protect it
-  tcp_loopback,   ///< this machine only, but every user of it
-  tcp,            ///< the network: keys are required
+  ipc,          ///< a socket file: its permissions protect it
+  tcp_loopback, ///< this machine only, but every user of it
+  tcp,          ///< the network: keys are required
 };
 
 /// Errors: bad_argument (neither ipc://PATH nor tcp://HOST:PORT, or too long).

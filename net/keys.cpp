@@ -46,7 +46,8 @@ result<std::string> read_small(const fs::path& file) {
 }
 
 // The quoted value after `name =` at the beginning of a line.
-result<std::string> value_of(std::string_view name, const std::string& content, const fs::path& file) {
+result<std::string> value_of(std::string_view name, const std::string& content,
+                             const fs::path& file) {
   for (size_t at = 0; at < content.size();) {
     auto end = std::min(content.find('\n', at), content.size());
     auto text = std::string_view(content).substr(at, end - at);
@@ -76,8 +77,10 @@ result<key_pair> generate_keys() {
 
 result<void> check_key(std::string_view key, std::string_view what) {
   std::array<uint8_t, key_chars * 4 / 5> bytes{};
-  if (key.size() != key_chars || ::zmq_z85_decode(bytes.data(), std::string(key).c_str()) == nullptr)
-    return {ec::bad_argument, std::string(what) + ": a key has 40 characters of Z85; make one with 'coel keygen'"};
+  if (key.size() != key_chars ||
+      ::zmq_z85_decode(bytes.data(), std::string(key).c_str()) == nullptr)
+    return {ec::bad_argument,
+            std::string(what) + ": a key has 40 characters of Z85; make one with 'coel keygen'"};
   return {};
 }
 
@@ -85,7 +88,8 @@ result<void> write_keys(const fs::path& file, const key_pair& keys) {
   auto public_file = file;
   public_file += ".pub";
   auto public_line = line(public_name, keys.public_key);
-  auto written = write_new(file, public_line + line(secret_name, keys.secret_key), S_IRUSR | S_IWUSR);
+  auto written =
+      write_new(file, public_line + line(secret_name, keys.secret_key), S_IRUSR | S_IWUSR);
   return written.ok() ? write_new(public_file, public_line, 0644) : written;
 }
 
@@ -94,7 +98,8 @@ result<key_pair> read_keys(const fs::path& file) {
   if (::stat(file.c_str(), &info) != 0)
     return {ec::io, file.string() + ": " + std::strerror(errno)};
   if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-    return {ec::bad_file, file.string() + ": holds a secret that others may read; run chmod 600 on it"};
+    return {ec::bad_file,
+            file.string() + ": holds a secret that others may read; run chmod 600 on it"};
   auto content = read_small(file);
   if (!content.ok())
     return content.err();

@@ -54,7 +54,9 @@ class limit_checker : public msgpack::null_visitor {
   const char* complaint_ = "it is not complete msgpack";
 };
 
-bool refer_to_frame(msgpack::type::object_type, size_t, void*) { return true; }
+bool refer_to_frame(msgpack::type::object_type, size_t, void*) {
+  return true;
+}
 
 error wrong(std::string_view name, std::string_view expected) {
   return {ec::bad_frame, "field '" + std::string(name) + "' must be " + std::string(expected)};
@@ -64,8 +66,8 @@ error wrong(std::string_view name, std::string_view expected) {
 
 result<msgpack::object_handle> unpack_map(std::string_view frame, const unpack_limits& limits) {
   if (frame.size() > limits.bytes)
-    return {ec::too_long, "a message of " + std::to_string(frame.size()) + " bytes exceeds the limit of " +
-                              std::to_string(limits.bytes)};
+    return {ec::too_long, "a message of " + std::to_string(frame.size()) +
+                              " bytes exceeds the limit of " + std::to_string(limits.bytes)};
   try {
     limit_checker checker(frame.size(), limits);
     size_t offset = 0;
@@ -96,7 +98,7 @@ float as_float(const msgpack::object& number) {
     return static_cast<float>(number.via.i64);
   default: {
     constexpr double largest = std::numeric_limits<float>::max();
-    double value = number.via.f64;   // narrowing what float cannot hold is undefined
+    double value = number.via.f64; // narrowing what float cannot hold is undefined
     if (value > largest)
       return std::numeric_limits<float>::infinity();
     return value < -largest ? -std::numeric_limits<float>::infinity() : static_cast<float>(value);
@@ -220,7 +222,8 @@ void field_reader::texts(std::string_view name, std::vector<std::string>& out, s
   for (const auto* item = items->ptr; item != items->ptr + items->size; ++item) {
     auto text = as_text(*item);
     if (!text || !is_utf8(*text) || text->empty() || text->size() > limit_bytes) {
-      problem_ = wrong(name, "an array of UTF-8 strings of 1 to " + std::to_string(limit_bytes) + " bytes");
+      problem_ = wrong(name, "an array of UTF-8 strings of 1 to " + std::to_string(limit_bytes) +
+                                 " bytes");
       return;
     }
     out.emplace_back(*text);

@@ -16,10 +16,10 @@
 namespace coel::net {
 
 struct unpack_limits {
-  size_t bytes = 0;           ///< of the whole frame
-  size_t depth = 6;           ///< arrays and maps inside each other
+  size_t bytes = 0; ///< of the whole frame
+  size_t depth = 6; ///< arrays and maps inside each other
   size_t map_fields = 64;
-  size_t items = 1u << 20;    ///< objects in the whole frame: 24 bytes of memory each
+  size_t items = 1u << 20; ///< objects in the whole frame: 24 bytes of memory each
 };
 
 /// Unpacks one map that fills `frame` exactly. The result refers to the bytes of `frame`, which
@@ -46,7 +46,8 @@ class field_reader {
   void text(std::string_view name, std::string& out, size_t limit_bytes);
   void tokens(std::string_view name, std::vector<int32_t>& out, size_t limit);
   void numbers(std::string_view name, std::vector<float>& out, size_t limit);
-  void texts(std::string_view name, std::vector<std::string>& out, size_t limit, size_t limit_bytes);
+  void texts(std::string_view name, std::vector<std::string>& out, size_t limit,
+             size_t limit_bytes);
 
   template <class Unsigned>
   void count(std::string_view name, Unsigned& out) {

@@ -15,7 +15,9 @@ std::string monitor_address() {
   return "inproc://coel.monitor." + std::to_string(next++);
 }
 
-int milliseconds(std::chrono::milliseconds span) { return static_cast<int>(span.count()); }
+int milliseconds(std::chrono::milliseconds span) {
+  return static_cast<int>(span.count());
+}
 
 // ROUTER numbers the peers that bring no id of their own: a zero byte and a counter.
 std::optional<uint32_t> running_number(const std::string& peer) {
@@ -29,7 +31,7 @@ std::optional<uint32_t> running_number(const std::string& peer) {
 
 bool is_older(const std::string& a, const std::string& b) {
   auto x = running_number(a), y = running_number(b);
-  return x && y && static_cast<int32_t>(*x - *y) < 0;   // the counter may wrap
+  return x && y && static_cast<int32_t>(*x - *y) < 0; // the counter may wrap
 }
 
 result<void> bind_one(zmq::socket_t& socket, const std::string& endpoint) {
@@ -66,10 +68,11 @@ router::router(zmq::context_t& context, const router_options& options)
     socket_.set(zmq::sockopt::zap_domain, "coel");
   }
   auto address = monitor_address();
-  if (::zmq_socket_monitor(socket_.handle(), address.c_str(), ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) != 0)
+  if (::zmq_socket_monitor(socket_.handle(), address.c_str(),
+                           ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED) != 0)
     throw zmq::error_t();
   monitor_.set(zmq::sockopt::linger, 0);
-  monitor_.set(zmq::sockopt::rcvhwm, 0);   // a full queue would stop libzmq's own thread
+  monitor_.set(zmq::sockopt::rcvhwm, 0); // a full queue would stop libzmq's own thread
   monitor_.connect(address);
 }
 
@@ -130,7 +133,7 @@ router::outcome router::send(const std::string& peer, bool delimited, const std:
       socket_.send(zmq::const_buffer(), more);
     socket_.send(zmq::buffer(payload), zmq::send_flags::dontwait);
     return outcome::sent;
-  } catch (const zmq::error_t&) {   // EHOSTUNREACH
+  } catch (const zmq::error_t&) { // EHOSTUNREACH
     return outcome::gone;
   }
 }
@@ -150,7 +153,8 @@ void router::read_events() {
     uint16_t kind = 0;
     int32_t descriptor = 0;
     std::memcpy(&kind, event.data(), sizeof kind);
-    std::memcpy(&descriptor, static_cast<const char*>(event.data()) + sizeof kind, sizeof descriptor);
+    std::memcpy(&descriptor, static_cast<const char*>(event.data()) + sizeof kind,
+                sizeof descriptor);
     if (kind == ZMQ_EVENT_ACCEPTED) {
       forget(descriptor);
       open_.insert(descriptor);

@@ -23,11 +23,11 @@ namespace coel::net {
 
 struct router_options {
   std::vector<std::string> endpoints;
-  std::optional<key_pair> keys;              ///< CURVE server with these; none: in the clear
+  std::optional<key_pair> keys; ///< CURVE server with these; none: in the clear
   std::chrono::milliseconds heartbeat_interval{5000};
   std::chrono::milliseconds heartbeat_timeout{15000};
-  int queue_messages = 64;                   ///< per peer and direction, inside libzmq
-  size_t largest_message_bytes = 0;          ///< a peer that sends more is disconnected
+  int queue_messages = 64;          ///< per peer and direction, inside libzmq
+  size_t largest_message_bytes = 0; ///< a peer that sends more is disconnected
 };
 
 class router {
@@ -70,8 +70,8 @@ class router {
   zmq::socket_t socket_;
   zmq::socket_t monitor_;
   std::vector<std::string> endpoints_;
-  std::unordered_set<int> open_;                       // descriptors of live connections
-  std::unordered_map<int, std::string> peer_of_;       // by descriptor
+  std::unordered_set<int> open_;                 // descriptors of live connections
+  std::unordered_map<int, std::string> peer_of_; // by descriptor
   std::unordered_set<std::string> known_;
   std::vector<std::string> gone_;
 };

@@ -11,7 +11,15 @@ namespace coel::net {
 namespace {
 
 // Frames of a question: version, request id, domain, address, routing id, mechanism, credentials.
-enum question_frame : size_t { version, request, domain, address, routing_id, mechanism, credentials };
+enum question_frame : size_t {
+  version,
+  request,
+  domain,
+  address,
+  routing_id,
+  mechanism,
+  credentials
+};
 constexpr size_t key_bytes = 32;
 
 std::string key_of(const zmq::message_t& credential) {
@@ -24,8 +32,10 @@ std::string key_of(const zmq::message_t& credential) {
 
 } // namespace
 
-zap_handler::zap_handler(zmq::context_t& context, const std::vector<std::string>& allowed, bool allow_any)
-    : socket_(context, zmq::socket_type::rep), allowed_(allowed.begin(), allowed.end()), allow_any_(allow_any) {
+zap_handler::zap_handler(zmq::context_t& context, const std::vector<std::string>& allowed,
+                         bool allow_any)
+    : socket_(context, zmq::socket_type::rep), allowed_(allowed.begin(), allowed.end()),
+      allow_any_(allow_any) {
   socket_.set(zmq::sockopt::linger, 0);
   socket_.bind("inproc://zeromq.zap.01");
 }
