@@ -96,8 +96,8 @@ class Node:
         return json.loads(self._ask({"op": "status"})["json"])
 
     def cancel(self, request_id):
-        """Stops a running request, by the id of its tokens."""
-        self._ask({"op": "cancel", "target": request_id})
+        """Stops a running request, by the id of its tokens; it then ends as "cancelled"."""
+        self._send({"op": "cancel", "target": request_id})
 
     def _send(self, request):
         request_id, self._next_id = self._next_id, self._next_id + 1
@@ -139,8 +139,8 @@ class Node:
             ended = True
             raise
         finally:
-            if not ended:                    # nobody listens any more
-                self._send({"op": "cancel", "target": request_id})
+            if not ended and not self._socket.closed:
+                self.cancel(request_id)      # nobody listens any more
 
 
 def _bytes(key):
