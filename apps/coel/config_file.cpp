@@ -89,8 +89,11 @@ class toml_config : public CLI::Config {
 } // namespace
 
 void read_config_file(CLI::App& app) {
-  app.set_config("--config", default_config_path().string(), "Configuration file")
-      ->envname("COEL_CONFIG");
+  // CLI11 reads the file before it looks at the environment, hence the variable is read here.
+  const char* named = std::getenv("COEL_CONFIG");
+  bool required = named != nullptr && *named != '\0';
+  app.set_config("--config", required ? named : default_config_path().string(),
+                 "Configuration file (Env:COEL_CONFIG)", required);
   app.config_formatter(std::make_shared<toml_config>(app));
 }
 

@@ -4,6 +4,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cstdlib>
+
 using namespace coel::net;
 using namespace coel::net::test;
 using coel::test::run_coel;
@@ -114,6 +116,15 @@ BOOST_AUTO_TEST_CASE(ctrl_c_cancels_the_answer_at_the_node) {
   BOOST_TEST(ran.exit != 0);
   BOOST_TEST(ran.out.starts_with("w"));
   BOOST_TEST(node.eventually([&] { return node.waiting.empty() && node.gone == 1; }));
+}
+
+BOOST_AUTO_TEST_CASE(chat_at_a_terminal) {
+  auto home = folder.path().string();
+  auto command = "HOME='" + home + "' XDG_STATE_HOME= XDG_CONFIG_HOME= XDG_RUNTIME_DIR='" + home +
+                 "' timeout 120 python3 '" COEL_SOURCE_DIR
+                 "/tests/apps/client_terminal.py' '" COEL_BINARY_DIR "/coel'";
+  BOOST_TEST(std::system(command.c_str()) == 0);
+  BOOST_TEST(node.eventually([&] { return node.gone == 2; }));
 }
 
 BOOST_AUTO_TEST_CASE(keygen_makes_keys_that_work) {
