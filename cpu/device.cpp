@@ -181,7 +181,7 @@ class cpu_device : public compute::device {
 std::string join(const std::vector<std::string>& names) {
   std::string text;
   for (const auto& name : names)
-    text += (text.empty() ? "" : ", ") + name;
+    text.append(text.empty() ? "" : ", ").append(name);
   return text;
 }
 

@@ -12,7 +12,7 @@ namespace coel::cpu {
 struct expert_slot {
   const compute::expert_task* task = nullptr;
   size_t first_row = 0;   ///< rows of the tasks before it
-  size_t first_value = 0; ///< sum of rows * ff of the tasks before it
+  size_t first_value = 0; ///< sum of rows * ff of the tasks before it, each rounded up to 32
   uint32_t ff = 0;
 };
 
@@ -27,7 +27,7 @@ inline std::vector<expert_slot> expert_slots(const compute::run_experts& op) {
     uint32_t ff = task.expert->gate->rows();
     slots.push_back({&task, row, value, ff});
     row += task.rows.size();
-    value += task.rows.size() * ff;
+    value += (task.rows.size() * ff + 31) / 32 * 32;
   }
   return slots;
 }

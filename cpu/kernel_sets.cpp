@@ -5,10 +5,16 @@
 namespace coel::cpu {
 
 std::vector<const kernel_set*> usable_sets() {
-  static const packed_set avx512(avx512_kernels);
+  static const std::vector<packed_set> vectors = [] {
+    std::vector<packed_set> usable;
+    for (const vector_kernels* k : {avx512_vnni_kernels()})
+      if (k)
+        usable.emplace_back(*k);
+    return usable;
+  }();
   std::vector<const kernel_set*> sets;
-  if (avx512_kernels.usable())
-    sets.push_back(&avx512);
+  for (const auto& set : vectors)
+    sets.push_back(&set);
   sets.push_back(&reference_kernels());
   return sets;
 }

@@ -1,15 +1,17 @@
-// Weights in the layout that the vector kernels stream: panels of 16 rows, so that one vector
-// register holds 16 rows of four consecutive columns and a dot product needs no horizontal sums.
+// Weights in the layout that the vector kernels stream: panels of 16 rows, so that a vector of 64
+// bytes holds four consecutive columns of each row and a dot product needs no sum across a vector.
 //
-// A panel is a run of 32-column blocks (float types: of single columns). With r the row in the panel
-// and c the column in the block, a block holds
-//   q4_0  16 x f16 scale; 4 x 64 bytes: byte 4r+i of run j = column 8j+i low, 8j+4+i high nibble
-//   q8_0  16 x f16 scale; 8 x 64 bytes: byte 4r+i of run j = column 4j+i, plus 128
-//   q4_k  16 x u8 scale, 16 x u8 min; nibbles as q4_0      (each 8 blocks: 16 x f16 d, 16 x f16 dmin)
-//   q5_k  as q4_k, then 64 bytes of fifth bits: bit j of byte 4r+i = column 4j+i
-//   q6_k  2 x 16 x i8 scale (columns 0-15, 16-31); nibbles as q4_0; 2 x 64 bytes of high bits:
-//         bits 2j, 2j+1 of byte 4r+i of half h = column 16h+4j+i            (each 8 blocks: 16 x f16 d)
-//   f16, bf16, f32: 16 elements per column
+// A panel is a run of units: 32 columns for q8_0 and q4_0, 256 for the k-quants, one column for
+// float types. "Plane j" is 64 bytes: bytes 4j..4j+3 of a run of bytes of each row, as the file has
+// them; so the file's own packing of nibbles and bits survives, and packing is a copy of words.
+//   q8_0  8 planes (with 128 added, so unsigned); 16 f16 scales
+//   q4_0  4 planes; 16 f16 scales
+//   q4_k  16 f16 d; 16 f16 dmin; for each pair of sub-blocks: 16 u8 scales and 16 u8 mins of the
+//         first, the same of the second, 8 planes
+//   q5_k  as q4_k, with the 8 planes of fifth bits after dmin
+//   q6_k  16 f16 d and 32 unused bytes; for each half: 8 x 16 i8 scales, 16 planes of nibbles,
+//         8 planes of bit pairs
+//   f32, f16, bf16  16 elements
 // Rows are padded to 16 with zeros. No type grows by more than 3 %.
 #pragma once
 
@@ -19,27 +21,33 @@
 namespace coel::cpu {
 
 inline constexpr uint32_t panel_rows = 16;
-inline constexpr uint32_t block_cols = 32;
+inline constexpr uint32_t plane_bytes = 64;
+inline constexpr uint32_t block_cols = 32; ///< columns that share one scale of the input
 
-struct panel_geometry {
-  uint32_t unit_cols = 0;      ///< columns of one unit: a block, a super-block of 256, or one column
-  uint32_t unit_bytes = 0;     ///< bytes of 16 rows of it
+/// Bytes of the parts of a unit.
+inline constexpr uint32_t half_row_bytes = 2 * panel_rows;
+inline constexpr uint32_t q8_0_unit = 8 * plane_bytes + half_row_bytes;
+inline constexpr uint32_t q4_0_unit = 4 * plane_bytes + half_row_bytes;
+inline constexpr uint32_t k_head = 2 * half_row_bytes;
+inline constexpr uint32_t k_pair = 4 * panel_rows + 8 * plane_bytes;
+inline constexpr uint32_t k_fifths = 8 * plane_bytes;
+inline constexpr uint32_t q4_k_unit = k_head + 4 * k_pair;
+inline constexpr uint32_t q5_k_unit = k_head + k_fifths + 4 * k_pair;
+inline constexpr uint32_t q6_k_scales = 8 * panel_rows;
+inline constexpr uint32_t q6_k_half = q6_k_scales + 24 * plane_bytes;
+inline constexpr uint32_t q6_k_unit = plane_bytes + 2 * q6_k_half;
+
+struct panel_unit {
+  uint32_t cols;
+  uint32_t bytes;
 };
-panel_geometry geometry(dtype type);
-
-inline uint64_t panel_bytes(dtype type, uint32_t cols) {
-  auto g = geometry(type);
-  return uint64_t{cols} / g.unit_cols * g.unit_bytes;
-}
-
-/// Writes panel `index` (rows [16 index, 16 index + 16)) of the matrix.
-void pack_panel(const compute::matrix_view& from, uint64_t index, std::byte* to);
+panel_unit unit_of(dtype type);
 
 class packed_weight : public compute::weight {
  public:
-  packed_weight(dtype type, uint32_t rows, uint32_t cols, block memory)
-      : memory_(std::move(memory)), panel_bytes_(panel_bytes(type, cols)), rows_(rows), cols_(cols),
-        type_(type) {}
+  /// Errors: out_of_memory.
+  static result<std::shared_ptr<const packed_weight>> make(const compute::matrix_view& from,
+                                                           const budget_ptr& memory);
 
   dtype type() const override { return type_; }
   uint32_t rows() const override { return rows_; }
@@ -47,17 +55,15 @@ class packed_weight : public compute::weight {
   size_t resident_bytes() const override { return memory_.size(); }
 
   uint32_t panels() const { return (rows_ + panel_rows - 1) / panel_rows; }
+  uint64_t panel_bytes() const { return panel_bytes_; }
   const std::byte* panel(uint32_t i) const { return memory_.data() + i * panel_bytes_; }
 
  private:
   block memory_;
-  uint64_t panel_bytes_;
-  uint32_t rows_;
-  uint32_t cols_;
-  dtype type_;
+  uint64_t panel_bytes_ = 0;
+  uint32_t rows_ = 0;
+  uint32_t cols_ = 0;
+  dtype type_ = dtype::f32;
 };
-
-/// Packs a whole matrix. Errors: out_of_memory.
-result<compute::weight_ptr> pack(const compute::matrix_view& from, const budget_ptr& memory);
 
 } // namespace coel::cpu

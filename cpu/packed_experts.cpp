@@ -1,5 +1,5 @@
-// run_experts over packed weights. All experts of a group share the phases: with eight experts a
-// layer that is four meetings of the workers instead of thirty-two.
+// run_experts over packed weights. All experts of a group share the phases, and a tile of the first
+// one quantises what it has computed: three meetings of the workers, however many experts.
 #include "cpu/expert_plan.hpp"
 #include "cpu/packed_plan.hpp"
 #include "cpu/packed_set.hpp"
@@ -8,123 +8,148 @@ namespace coel::cpu {
 
 namespace {
 
-struct plan_of_experts {
+/// Columns of one step of gate and up: two panels, as many as one block of the quantised result.
+constexpr uint32_t step_cols = 2 * panel_rows;
+static_assert(step_cols == block_cols);
+
+/// Steps [first, first + count) of one slot.
+struct hidden_tile {
+  const expert_slot* slot;
+  uint32_t first;
+  uint32_t count;
+};
+
+struct expert_run {
   const compute::run_experts& op;
   const vector_kernels& k;
   std::vector<expert_slot> slots;
-  std::vector<size_t> first_panel;   // of gate and up, by slot
-  size_t in_at = 0;                  // quantised inputs
-  size_t hidden_at = 0;              // float [rows of all slots][ff]
-  size_t quantised_at = 0;           // the same rows, quantised; by slot below
-  std::vector<size_t> quantised;     // bytes before the slot
+  std::vector<hidden_tile> tiles;
+  quantised_rows in;
+  size_t hidden_at = 0; // [rows of the slots][ff], as `down` takes it
 
-  compute::rows_f32 hidden(std::byte* scratch, const expert_slot& s) const {
-    auto* values = reinterpret_cast<float*>(scratch + hidden_at) + s.first_value;
-    return {values, static_cast<uint32_t>(s.task->rows.size()), s.ff};
+  static bool quantised(const expert_slot& s) { return is_quantised(s.task->expert->down->type()); }
+
+  /// The slot's row i. An input block takes 64 bytes for 32 values: never more than floats would.
+  input_row hidden(std::byte* scratch, const expert_slot& s, uint32_t i) const {
+    float* values =
+        reinterpret_cast<float*>(scratch + hidden_at) + s.first_value + size_t{i} * s.ff;
+    input_row x;
+    if (quantised(s))
+      x.blocks = reinterpret_cast<const input_block*>(values);
+    else
+      x.values = values;
+    return x;
   }
 
-  void run_panel(const compute::weight& w, uint32_t panel, const act_row* x, uint32_t rows,
-                 float (*y)[16]) const {
-    k.panel[static_cast<size_t>(w.type())](packed(w).panel(panel), w.cols(), x, rows, y);
-  }
+  void fill_hidden(std::byte* scratch, const hidden_tile& tile) const;
+  void hidden_step(std::byte* scratch, const expert_slot& s, uint32_t step, uint32_t first,
+                   uint32_t rows) const;
+  void add_outputs(std::byte* scratch, const expert_slot& s, uint32_t begin, uint32_t end) const;
+};
 
-  /// silu(gate x) * (up x) for the 16 hidden columns of a panel.
-  void gate_up(std::byte* scratch, const expert_slot& s, uint32_t panel) const {
-    const auto& e = *s.task->expert;
-    auto out = hidden(scratch, s);
-    uint32_t column = panel * panel_rows, count = std::min(panel_rows, s.ff - column);
-    over_row_tiles(s.task->rows.size(), [&](uint32_t first, uint32_t rows) {
-      act_row x[max_tile_rows];
-      float gate[max_tile_rows][16], up[max_tile_rows][16];
-      for (uint32_t r = 0; r < rows; ++r)
-        x[r] = input_row(scratch + in_at, op.in, s.task->rows[first + r]);
-      run_panel(*e.gate, panel, x, rows, gate);
-      run_panel(*e.up, panel, x, rows, up);
-      for (uint32_t r = 0; r < rows; ++r) {
-        k.swiglu(gate[r], up[r], panel_rows);
-        std::copy_n(gate[r], count, out.row(first + r) + column);
-      }
-    });
+/// silu(gate x) * (up x) in the columns of a step, for up to most_tile_rows rows.
+void expert_run::hidden_step(std::byte* scratch, const expert_slot& s, uint32_t step,
+                             uint32_t first, uint32_t rows) const {
+  const auto& e = *s.task->expert;
+  input_row x[most_tile_rows];
+  input_row x_up[most_tile_rows];
+  for (uint32_t r = 0; r < rows; ++r) {
+    x[r] = in.row_for(e.gate->type(), scratch, s.task->rows[first + r]);
+    x_up[r] = in.row_for(e.up->type(), scratch, s.task->rows[first + r]);
   }
+  float both[most_tile_rows][step_cols];
+  uint32_t count = std::min(step_cols, s.ff - step * step_cols);
+  for (uint32_t part = 0; part * panel_rows < count; ++part) {
+    float gate[most_tile_rows][panel_rows];
+    float up[most_tile_rows][panel_rows];
+    run_panel(k, *e.gate, 2 * step + part, x, rows, gate);
+    run_panel(k, *e.up, 2 * step + part, x_up, rows, up);
+    k.swiglu(gate[0], up[0], rows * panel_rows);
+    for (uint32_t r = 0; r < rows; ++r)
+      std::copy_n(gate[r], panel_rows, both[r] + part * panel_rows);
+  }
+  for (uint32_t r = 0; r < rows; ++r) {
+    input_row to = hidden(scratch, s, first + r);
+    if (quantised(s))
+      k.quantise(both[r], 1, const_cast<input_block*>(to.blocks) + step);
+    else
+      std::copy_n(both[r], count, const_cast<float*>(to.values) + step * step_cols);
+  }
+}
 
-  /// Adds the weighted outputs of one task to 16 columns of `out`.
-  void down(std::byte* scratch, size_t slot, uint32_t panel) const {
-    const auto& s = slots[slot];
-    auto in = hidden(scratch, s);
-    uint32_t column = panel * panel_rows, count = std::min(panel_rows, op.out.cols - column);
-    over_row_tiles(s.task->rows.size(), [&](uint32_t first, uint32_t rows) {
-      act_row x[max_tile_rows];
-      float y[max_tile_rows][16];
-      for (uint32_t r = 0; r < rows; ++r)
-        x[r] = input_row(scratch + quantised_at + quantised[slot], in, first + r);
-      run_panel(*s.task->expert->down, panel, x, rows, y);
+void expert_run::fill_hidden(std::byte* scratch, const hidden_tile& tile) const {
+  over_row_tiles(tile.slot->task->rows.size(), [&](uint32_t first, uint32_t rows) {
+    for (uint32_t step = tile.first; step < tile.first + tile.count; ++step)
+      hidden_step(scratch, *tile.slot, step, first, rows);
+  });
+}
+
+/// Adds the slot's weighted outputs to the columns of panels [begin, end).
+void expert_run::add_outputs(std::byte* scratch, const expert_slot& s, uint32_t begin,
+                             uint32_t end) const {
+  over_row_tiles(s.task->rows.size(), [&](uint32_t first, uint32_t rows) {
+    input_row x[most_tile_rows];
+    float y[most_tile_rows][panel_rows];
+    for (uint32_t r = 0; r < rows; ++r)
+      x[r] = hidden(scratch, s, first + r);
+    for (uint32_t panel = begin; panel < end; ++panel) {
+      run_panel(k, *s.task->expert->down, panel, x, rows, y);
+      uint32_t column = panel * panel_rows;
+      uint32_t count = std::min(panel_rows, op.out.cols - column);
       for (uint32_t r = 0; r < rows; ++r) {
         float factor = expert_factor(*s.task, first + r);
         float* to = op.out.row(s.task->rows[first + r]) + column;
         for (uint32_t c = 0; c < count; ++c)
           to[c] += factor * y[r][c];
       }
-    });
-  }
-};
+    }
+  });
+}
 
-bool any_quantised(const std::vector<expert_slot>& slots,
-                   std::initializer_list<std::shared_ptr<const compute::weight> compute::expert_weights::*> parts) {
+std::vector<hidden_tile> hidden_tiles(const std::vector<expert_slot>& slots, uint32_t threads) {
+  auto steps = [](const expert_slot& s) { return (s.ff + step_cols - 1) / step_cols; };
+  size_t total = 0;
   for (const auto& s : slots)
-    for (auto part : parts)
-      if (is_quantised(((*s.task->expert).*part)->type()))
-        return true;
-  return false;
+    total += steps(s);
+  std::vector<hidden_tile> tiles;
+  for (const auto& s : slots) {
+    size_t bytes = 2 * (packed(*s.task->expert->gate).panel_bytes() +
+                        packed(*s.task->expert->up).panel_bytes());
+    auto count = static_cast<uint32_t>(panels_per_tile(total, bytes, threads));
+    for (uint32_t first = 0; first < steps(s); first += count)
+      tiles.push_back({&s, first, std::min(count, steps(s) - first)});
+  }
+  return tiles;
+}
+
+bool takes_blocks(const expert_slot& s) {
+  return is_quantised(s.task->expert->gate->type()) || is_quantised(s.task->expert->up->type());
 }
 
 } // namespace
 
 void packed_set::plan(planner& out, const compute::run_experts& op) const {
-  auto p = std::make_shared<plan_of_experts>(plan_of_experts{op, kernels_, expert_slots(op), {}, 0, 0, 0, {}});
-  if (p->slots.empty())
+  auto run = std::make_shared<expert_run>(expert_run{op, kernels_, expert_slots(op), {}, {}, 0});
+  if (run->slots.empty())
     return;
-  size_t panels = 0, bytes = 0, rows_total = 0;
-  for (const auto& s : p->slots) {
-    p->first_panel.push_back(panels);
-    p->quantised.push_back(bytes);
-    panels += (s.ff + panel_rows - 1) / panel_rows;
-    bytes += s.task->rows.size() * act_bytes(s.ff);
-    rows_total += s.task->rows.size();
-  }
-  if (any_quantised(p->slots, {&compute::expert_weights::gate, &compute::expert_weights::up}))
-    p->in_at = plan_quantise(out, kernels_, op.in);
-  const auto& last = p->slots.back();
-  p->hidden_at = out.scratch((last.first_value + last.task->rows.size() * last.ff) * sizeof(float));
-  out.add_chunks(panels, panel_chunk(panels, out.threads()),
-                 [p](const tile_context& c, size_t begin, size_t end) {
-                   auto next = std::upper_bound(p->first_panel.begin(), p->first_panel.end(), begin);
-                   auto slot = static_cast<size_t>(next - p->first_panel.begin()) - 1;
-                   for (size_t i = begin; i < end; ++i) {
-                     while (slot + 1 < p->slots.size() && i >= p->first_panel[slot + 1])
-                       ++slot;
-                     p->gate_up(c.scratch, p->slots[slot], static_cast<uint32_t>(i - p->first_panel[slot]));
-                   }
-                 });
-  if (any_quantised(p->slots, {&compute::expert_weights::down})) {
-    p->quantised_at = out.scratch(bytes);
-    out.add_chunks(rows_total, 4, [p](const tile_context& c, size_t begin, size_t end) {
-      size_t slot = 0;
-      for (size_t i = begin; i < end; ++i) {
-        while (slot + 1 < p->slots.size() && i >= p->slots[slot + 1].first_row)
-          ++slot;
-        const auto& s = p->slots[slot];
-        size_t row = i - s.first_row;
-        p->k.quantise(p->hidden(c.scratch, s).row(static_cast<uint32_t>(row)), s.ff,
-                      c.scratch + p->quantised_at + p->quantised[slot] + row * act_bytes(s.ff));
-      }
-    });
-  }
-  size_t down_panels = (op.out.cols + panel_rows - 1) / panel_rows;
-  out.add_chunks(down_panels, panel_chunk(down_panels, out.threads()),
-                 [p](const tile_context& c, size_t begin, size_t end) {
-                   for (size_t slot = 0; slot < p->slots.size(); ++slot)   // the tasks' order, whoever runs
-                     for (size_t i = begin; i < end; ++i)
-                       p->down(c.scratch, slot, static_cast<uint32_t>(i));
+  run->in = plan_quantise(out, kernels_, op.in,
+                          std::any_of(run->slots.begin(), run->slots.end(), takes_blocks));
+  const auto& last = run->slots.back();
+  run->hidden_at =
+      out.scratch((last.first_value + last.task->rows.size() * last.ff) * sizeof(float));
+  run->tiles = hidden_tiles(run->slots, out.threads());
+  out.add(run->tiles.size(), [run](const tile_context& c, uint32_t tile) {
+    run->fill_hidden(c.scratch, run->tiles[tile]);
+  });
+  size_t panels = (op.out.cols + panel_rows - 1) / panel_rows;
+  size_t bytes = 0;
+  for (const auto& s : run->slots)
+    bytes = std::max(bytes, packed(*s.task->expert->down).panel_bytes());
+  out.add_chunks(panels, panels_per_tile(panels, bytes, out.threads()),
+                 [run](const tile_context& c, size_t begin, size_t end) {
+                   for (const auto& s : run->slots) // in the tasks' order, whoever runs
+                     run->add_outputs(c.scratch, s, static_cast<uint32_t>(begin),
+                                      static_cast<uint32_t>(end));
                  });
 }
 

@@ -11,32 +11,67 @@ inline const packed_weight& packed(const compute::weight& w) {
   return static_cast<const packed_weight&>(w);
 }
 
-/// Panels of one tile: some tiles for every worker, so that one that lost its core holds up little.
-inline size_t panel_chunk(size_t panels, uint32_t threads) {
-  return threads == 1 ? panels : std::max<size_t>(1, panels / (size_t{threads} * 12));
+inline size_t blocks_of(uint32_t cols) {
+  return cols / block_cols;
 }
 
-/// Row r of quantised rows in scratch memory (valid only where the rows were quantised).
-inline act_row input_row(std::byte* memory, const compute::rows_f32& in, uint32_t r) {
-  return act_at(memory + r * act_bytes(in.cols), in.row(r), in.cols);
+/// Weight bytes of one tile. Small enough that the last tile of a phase keeps the others waiting
+/// for few microseconds, large enough to stream, and a part of a second-level cache when many rows
+/// use it.
+inline constexpr size_t tile_bytes = 128 << 10;
+
+/// Panels of one tile: about tile_bytes, but some tiles for every worker.
+inline size_t panels_per_tile(size_t panels, size_t panel_bytes, uint32_t threads) {
+  size_t by_bytes = tile_bytes / std::max<size_t>(panel_bytes, 1);
+  size_t by_workers = panels / (size_t{threads} * 8);
+  return std::max<size_t>(1, threads == 1 ? by_bytes : std::min(by_bytes, by_workers));
 }
 
-/// Adds the phase that quantises every row; returns where in scratch they lie.
-inline size_t plan_quantise(planner& out, const vector_kernels& k, const compute::rows_f32& in) {
-  size_t at = out.scratch(in.rows * act_bytes(in.cols));
-  out.add_chunks(in.rows, 4, [&k, in, at](const tile_context& c, size_t begin, size_t end) {
-    for (size_t r = begin; r < end; ++r)
-      k.quantise(in.row(static_cast<uint32_t>(r)), in.cols, c.scratch + at + r * act_bytes(in.cols));
-  });
-  return at;
-}
-
-/// Calls work(first, rows) for tiles of at most max_tile_rows rows.
+/// Calls work(first, rows) for tiles of at most most_tile_rows rows.
 template <class Work>
 void over_row_tiles(size_t rows, Work work) {
-  for (size_t first = 0; first < rows; first += max_tile_rows)
+  for (size_t first = 0; first < rows; first += most_tile_rows)
     work(static_cast<uint32_t>(first),
-         static_cast<uint32_t>(std::min<size_t>(max_tile_rows, rows - first)));
+         static_cast<uint32_t>(std::min<size_t>(most_tile_rows, rows - first)));
+}
+
+/// Rows of an operation's input, quantised in scratch memory.
+struct quantised_rows {
+  compute::rows_f32 in;
+  size_t at = 0; ///< offset in scratch
+
+  input_block* row(std::byte* scratch, uint32_t r) const {
+    return reinterpret_cast<input_block*>(scratch + at) + r * blocks_of(in.cols);
+  }
+  /// The row as a weight of that type takes it.
+  input_row row_for(dtype type, std::byte* scratch, uint32_t r) const {
+    input_row x;
+    if (is_quantised(type))
+      x.blocks = row(scratch, r);
+    else
+      x.values = in.row(r);
+    return x;
+  }
+};
+
+/// Adds the phase that quantises every row, if `wanted`.
+inline quantised_rows plan_quantise(planner& out, const vector_kernels& k,
+                                    const compute::rows_f32& in, bool wanted) {
+  quantised_rows q{in, 0};
+  if (!wanted)
+    return q;
+  q.at = out.scratch(in.rows * blocks_of(in.cols) * sizeof(input_block));
+  out.add_chunks(in.rows, 4, [&k, q](const tile_context& c, size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r)
+      k.quantise(q.in.row(static_cast<uint32_t>(r)), static_cast<uint32_t>(blocks_of(q.in.cols)),
+                 q.row(c.scratch, static_cast<uint32_t>(r)));
+  });
+  return q;
+}
+
+inline void run_panel(const vector_kernels& k, const compute::weight& w, uint32_t panel,
+                      const input_row* x, uint32_t rows, float (*y)[panel_rows]) {
+  k.panel[static_cast<size_t>(w.type())](packed(w).panel(panel), w.cols(), x, rows, y);
 }
 
 } // namespace coel::cpu

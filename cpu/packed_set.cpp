@@ -7,10 +7,11 @@ namespace coel::cpu {
 
 namespace {
 
-/// A panel's results for up to max_tile_rows rows go to their places.
+/// A panel's results for up to most_tile_rows rows go to their places.
 void store(const compute::projection& p, uint32_t first_row, uint32_t rows, uint32_t panel,
-           const float (*y)[16]) {
-  uint32_t column = panel * panel_rows, count = std::min(panel_rows, p.out.cols - column);
+           const float (*y)[panel_rows]) {
+  uint32_t column = panel * panel_rows;
+  uint32_t count = std::min(panel_rows, p.out.cols - column);
   for (uint32_t r = 0; r < rows; ++r) {
     float* to = p.out.row(first_row + r) + column;
     for (uint32_t c = 0; c < count; ++c) {
@@ -20,17 +21,51 @@ void store(const compute::projection& p, uint32_t first_row, uint32_t rows, uint
   }
 }
 
-/// Panels of all outputs as one range, so that small ones share a phase.
-struct panel_range {
+/// Panels [first, first + count) of one output.
+struct panel_tile {
   const compute::projection* output;
-  uint32_t first;   // panels of the outputs before it
+  uint32_t first;
+  uint32_t count;
 };
+
+void run_tile(const vector_kernels& k, const quantised_rows& in, const panel_tile& tile,
+              std::byte* scratch) {
+  const auto& p = *tile.output;
+  over_row_tiles(in.in.rows, [&](uint32_t first, uint32_t rows) {
+    input_row x[most_tile_rows];
+    float y[most_tile_rows][panel_rows];
+    for (uint32_t r = 0; r < rows; ++r)
+      x[r] = in.row_for(p.w->type(), scratch, first + r);
+    for (uint32_t panel = tile.first; panel < tile.first + tile.count; ++panel) {
+      run_panel(k, *p.w, panel, x, rows, y);
+      store(p, first, rows, panel, y);
+    }
+  });
+}
+
+/// Tiles of all outputs, so that they share one phase.
+std::vector<panel_tile> panel_tiles(const compute::project& op, uint32_t threads) {
+  size_t total = 0;
+  for (const auto& p : op.outputs)
+    total += packed(*p.w).panels();
+  std::vector<panel_tile> tiles;
+  for (const auto& p : op.outputs) {
+    const auto& w = packed(*p.w);
+    auto step = static_cast<uint32_t>(panels_per_tile(total, w.panel_bytes(), threads));
+    for (uint32_t first = 0; first < w.panels(); first += step)
+      tiles.push_back({&p, first, std::min(step, w.panels() - first)});
+  }
+  return tiles;
+}
 
 } // namespace
 
 result<compute::weight_ptr> packed_set::load(const compute::matrix_view& matrix,
                                              const budget_ptr& from) const {
-  return pack(matrix, from);
+  auto made = packed_weight::make(matrix, from);
+  if (!made.ok())
+    return made.err();
+  return compute::weight_ptr(*made);
 }
 
 bool packed_set::owns(const compute::weight& w) const {
@@ -38,34 +73,15 @@ bool packed_set::owns(const compute::weight& w) const {
 }
 
 void packed_set::plan(planner& out, const compute::project& op) const {
-  bool quantised = false;
-  std::vector<panel_range> ranges;
-  uint32_t total = 0;
-  for (const auto& p : op.outputs) {
-    quantised |= is_quantised(p.w->type());
-    ranges.push_back({&p, total});
-    total += packed(*p.w).panels();
-  }
-  size_t at = quantised ? plan_quantise(out, kernels_, op.in) : 0;
-  out.add_chunks(total, panel_chunk(total, out.threads()),
-                 [&op, &k = kernels_, ranges, at](const tile_context& c, size_t begin, size_t end) {
-                   size_t which = 0;
-                   for (size_t i = begin; i < end; ++i) {
-                     while (which + 1 < ranges.size() && i >= ranges[which + 1].first)
-                       ++which;
-                     const auto& p = *ranges[which].output;
-                     auto panel = static_cast<uint32_t>(i - ranges[which].first);
-                     over_row_tiles(op.in.rows, [&](uint32_t first, uint32_t rows) {
-                       act_row x[max_tile_rows];
-                       float y[max_tile_rows][16];
-                       for (uint32_t r = 0; r < rows; ++r)
-                         x[r] = input_row(c.scratch + at, op.in, first + r);
-                       k.panel[static_cast<size_t>(p.w->type())](packed(*p.w).panel(panel), op.in.cols, x,
-                                                                 rows, y);
-                       store(p, first, rows, panel, y);
-                     });
-                   }
-                 });
+  if (op.in.rows == 0)
+    return;
+  bool quantised = std::any_of(op.outputs.begin(), op.outputs.end(),
+                               [](const auto& p) { return is_quantised(p.w->type()); });
+  auto in = plan_quantise(out, kernels_, op.in, quantised);
+  auto tiles = panel_tiles(op, out.threads());
+  out.add(tiles.size(), [&k = kernels_, in, tiles](const tile_context& c, uint32_t tile) {
+    run_tile(k, in, tiles[tile], c.scratch);
+  });
 }
 
 } // namespace coel::cpu

@@ -1,0 +1,188 @@
+#include "actors/session.hpp"
+
+#include "actors/errors.hpp"
+
+#include <caf/all.hpp>
+
+#include <random>
+
+namespace coel::actors {
+
+namespace {
+
+using self_ptr = session_actor::stateful_pointer<session_state>;
+
+const generate_request* generating(const session_state& st) {
+  return std::get_if<generate_request>(st.config.call.request.get());
+}
+const score_request* scoring(const session_state& st) {
+  return std::get_if<score_request>(st.config.call.request.get());
+}
+
+void answer(self_ptr self, app_reply reply) {
+  const auto& call = self->state.config.call;
+  self->send(self->state.config.answers,
+             app_answer{call.client, call.id, std::make_shared<const app_reply>(std::move(reply))});
+}
+
+/// The last reply; nothing follows it.
+void end(self_ptr self, app_reply last) {
+  auto& st = self->state;
+  if (st.ended)
+    return;
+  st.ended = true;
+  answer(self, std::move(last));
+  self->send(st.config.scheduler, atom::leave::value, st.config.id);
+  self->quit();
+}
+
+void finish(self_ptr self, finish_reason reason) {
+  auto& st = self->state;
+  if (st.text && reason != finish_reason::stop)
+    if (auto held = st.text->finish(); !held.empty())
+      answer(self, token_reply{-1, std::move(held), 0, {}});
+  auto now = steady::now();
+  bool began = st.admitted != steady::time_point{}, spoke = st.first_token != steady::time_point{};
+  done_reply done;
+  done.reason = reason;
+  done.request = index(st.config.id);
+  done.prompt_tokens = st.prompt_tokens;
+  done.answer_tokens = static_cast<uint32_t>(st.tokens.size()) - st.prompt_tokens;
+  done.seed = st.seed;
+  done.times.queued_us = us_between(st.arrived, began ? st.admitted : now);
+  done.times.prefill_us = began ? us_between(st.admitted, spoke ? st.first_token : now) : 0;
+  done.times.decode_us = spoke ? us_between(st.first_token, now) : 0;
+  end(self, done);
+}
+
+/// Prompt of a generate request as tokens. Exactly one of its three forms is given.
+result<std::vector<int32_t>> prompt_of(const session_state& st, const generate_request& r) {
+  int forms = !r.prompt.empty() + !r.tokens.empty() + !r.messages.empty();
+  if (forms > 1)
+    return {ec::bad_argument, "give one of prompt, tokens and messages, not several"};
+  const auto& m = *st.config.model;
+  if (!r.tokens.empty())
+    return r.tokens;
+  if (r.messages.empty())
+    return m.tokenizer->encode(r.prompt, true, true);
+  auto parts = model::chat_prompt(m.chat, m.tokenizer->data(), r.messages);
+  if (!parts)
+    return parts.err();
+  std::vector<int32_t> tokens;
+  for (const auto& part : *parts) {
+    auto more = m.tokenizer->encode(part.text, part.special, false);
+    tokens.insert(tokens.end(), more.begin(), more.end());
+  }
+  return tokens;
+}
+
+result<std::vector<int32_t>> input_of(session_state& st) {
+  const auto& m = *st.config.model;
+  if (const auto* r = generating(st)) {
+    if (auto ok = model::check(r->sampling); !ok)
+      return ok.err();
+    if (r->max_tokens == 0)
+      return {ec::bad_argument, "max_tokens must be at least 1"};
+    st.max_tokens = r->max_tokens;
+    auto params = r->sampling;
+    if (params.seed == 0)
+      params.seed = std::random_device{}() | 1u;
+    st.seed = params.seed;
+    st.sampler.emplace(params);
+    st.text.emplace(m.tokenizer, r->sampling.stop);
+    return prompt_of(st, *r);
+  }
+  const auto& r = *scoring(st);
+  return r.tokens.empty() ? m.tokenizer->encode(r.text, true, true) : r.tokens;
+}
+
+result<void> check_tokens(const std::vector<int32_t>& tokens, uint32_t vocab) {
+  if (tokens.empty())
+    return {ec::bad_argument, "the prompt is empty"};
+  for (auto t : tokens)
+    if (t < 0 || static_cast<uint32_t>(t) >= vocab)
+      return {ec::bad_argument, "token " + std::to_string(t) + " is outside the vocabulary of " + std::to_string(vocab)};
+  return {};
+}
+
+void ask_for_place(self_ptr self) {
+  auto& st = self->state;
+  auto input = input_of(st);
+  if (!input)
+    return end(self, input.err());
+  if (auto ok = check_tokens(*input, st.config.model->config().vocab); !ok)
+    return end(self, ok.err());
+  st.prompt_tokens = static_cast<uint32_t>(input->size());
+  st.tokens = *input;
+  admission ask{st.config.id, std::move(*input), st.max_tokens, scoring(st) != nullptr};
+  self->request(st.config.scheduler, caf::infinite, std::move(ask), session_actor{self})
+      .then([](bool) {}, [self](caf::error& why) { end(self, from_caf(why)); });
+}
+
+void set_deadline(self_ptr self) {
+  auto& st = self->state;
+  uint32_t ms = generating(st) ? generating(st)->deadline_ms : scoring(st)->deadline_ms;
+  self->delayed_send(self, std::chrono::milliseconds(ms ? ms : st.config.default_deadline_ms), atom::deadline::value);
+}
+
+constexpr session_move over{session_move::kind::finish, 0};
+
+session_move next_token(self_ptr self, const session_logits& logits) {
+  auto& st = self->state;
+  const auto& request = *generating(st);
+  auto drawn = st.sampler->draw({logits.values, logits.vocab}, st.tokens);
+  if (st.first_token == steady::time_point{})
+    st.first_token = steady::now();
+  if (st.config.model->tokenizer->is_end(drawn.id) && !request.ignore_end) {
+    finish(self, finish_reason::end);
+    return over;
+  }
+  st.tokens.push_back(drawn.id);
+  auto piece = st.text->push(drawn.id);
+  answer(self, token_reply{drawn.id, std::move(piece.text), drawn.logprob, std::move(drawn.top)});
+  if (piece.stopped) {
+    finish(self, finish_reason::stop);
+    return over;
+  }
+  if (st.tokens.size() - st.prompt_tokens >= st.max_tokens) {
+    finish(self, finish_reason::length);
+    return over;
+  }
+  return {session_move::kind::feed, drawn.id};
+}
+
+/// Row i gives the probability of token i + 1.
+session_move next_scores(self_ptr self, const session_logits& logits) {
+  auto& st = self->state;
+  for (uint32_t r = 0; r < logits.rows && st.scores.size() + 1 < st.tokens.size(); ++r)
+    st.scores.push_back(model::log_probability({logits.values + size_t{r} * logits.vocab, logits.vocab},
+                                               st.tokens[logits.first_position + r + 1]));
+  if (logits.first_position + logits.rows < st.tokens.size())
+    return {session_move::kind::wait, 0};
+  end(self, score_reply{st.tokens, st.scores});
+  return over;
+}
+
+} // namespace
+
+session_actor::behavior_type session(self_ptr self, session_config config) {
+  auto& st = self->state;
+  st.config = std::move(config);
+  st.arrived = steady::now();
+  set_deadline(self);
+  ask_for_place(self);
+  return {
+      [self](atom::status) { return self->state.cost.status(self, "session", self->state.config.model->name); },
+      [self](atom::begin) { self->state.admitted = steady::now(); },
+      [self](const session_logits& logits) -> caf::result<session_move> {
+        auto measured = self->state.cost.measure();
+        return self->state.ended ? over : generating(self->state) ? next_token(self, logits) : next_scores(self, logits);
+      },
+      [self](const error& why) { end(self, why); },
+      [self](atom::cancel) { finish(self, finish_reason::cancelled); },
+      [self](atom::gone) { finish(self, finish_reason::cancelled); },
+      [self](atom::deadline) { finish(self, finish_reason::deadline); },
+  };
+}
+
+} // namespace coel::actors

@@ -1,0 +1,173 @@
+// Quantised input rows, SwiGLU and attention, written once for every instruction set; included like
+// panel_kernels.hpp, after it.
+#pragma once
+
+namespace {
+
+/// e^x within 2 units in the last place for x in [-87, 88], clamped to that: 2^n * e^r with
+/// |r| <= ln 2 / 2, the polynomial of Cephes' expf, ln 2 in two parts.
+COEL_SIMD floats exponential(floats x) {
+  x = simd::smaller(simd::larger(x, simd::all(-87.f)), simd::all(88.f));
+  floats n = simd::round(simd::mul(x, simd::all(1.44269504f)));
+  floats r = simd::fnma(n, simd::all(0.693359375f), x);
+  r = simd::fnma(n, simd::all(-2.12194440e-4f), r);
+  floats p = simd::all(1.9875691500e-4f);
+  p = simd::fma(p, r, simd::all(1.3981999507e-3f));
+  p = simd::fma(p, r, simd::all(8.3334519073e-3f));
+  p = simd::fma(p, r, simd::all(4.1665795894e-2f));
+  p = simd::fma(p, r, simd::all(1.6666665459e-1f));
+  p = simd::fma(p, r, simd::all(5.0000001201e-1f));
+  floats square = simd::mul(r, r);
+  p = simd::fma(p, square, simd::add(r, simd::all(1.f)));
+  return simd::scale_by_power(p, n);
+}
+
+void quantise(const float* x, uint32_t count, input_block* out) {
+  for (; count > 0; --count, x += 32, ++out) {
+    floats left = simd::load(x);
+    floats right = simd::load(x + 16);
+    float most = simd::largest(simd::larger(simd::magnitude(left), simd::magnitude(right)));
+    floats inverse = simd::all(most > 0 ? 127.f / most : 0.f);
+    ints low = simd::to_ints(simd::mul(left, inverse));
+    ints high = simd::to_ints(simd::mul(right, inverse));
+    simd::store_low_bytes(out->q, low);
+    simd::store_low_bytes(out->q + 16, high);
+    int32_t low_sum = simd::sum(low);
+    int32_t high_sum = simd::sum(high);
+    out->scale = most / 127.f;
+    out->sum = out->scale * static_cast<float>(low_sum + high_sum);
+    out->minus_8_sum = -8 * (low_sum + high_sum);
+    out->minus_128_sum = -128 * (low_sum + high_sum);
+    out->minus_32_sum[0] = -32 * low_sum;
+    out->minus_32_sum[1] = -32 * high_sum;
+  }
+}
+
+void swiglu(float* gate, const float* up, uint32_t n) {
+  for (uint32_t i = 0; i < n; i += 16) {
+    floats g = simd::load(gate + i);
+    floats below = simd::add(simd::all(1.f), exponential(simd::sub(simd::zero(), g)));
+    simd::store(gate + i, simd::mul(simd::div(g, below), simd::load(up + i)));
+  }
+}
+
+void to_f16(const float* in, uint16_t* out, uint32_t n) {
+  uint32_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    simd::store_f16(out + i, simd::load(in + i));
+  if (i < n) {
+    float rest[16] = {};
+    uint16_t half[16];
+    std::memcpy(rest, in + i, (n - i) * sizeof(float));
+    simd::store_f16(half, simd::load(rest));
+    std::memcpy(out + i, half, (n - i) * sizeof(uint16_t));
+  }
+}
+
+using score_row = float[most_chunk_tokens];
+
+/// Scores of N queries with the chunk's first or second 16 * W tokens.
+template <int N, int W>
+COEL_SIMD void score(const kv_chunk& chunk, uint32_t head_dim, float scale,
+                     const query_state* queries, score_row* out) {
+  floats acc[N][W];
+#pragma GCC unroll 8
+  for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+    for (int w = 0; w < W; ++w)
+      acc[n][w] = simd::zero();
+  for (uint32_t d = 0; d < head_dim; ++d) {
+    floats key[W];
+#pragma GCC unroll 2
+    for (int w = 0; w < W; ++w)
+      key[w] = simd::load_f16(chunk.keys + size_t{d} * chunk.stride + 16 * w);
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+      for (int w = 0; w < W; ++w)
+        acc[n][w] = simd::fma(key[w], simd::all(queries[n].q[d]), acc[n][w]);
+  }
+#pragma GCC unroll 8
+  for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+    for (int w = 0; w < W; ++w)
+      simd::store(out[n] + 16 * w, simd::mul(acc[n][w], simd::all(scale)));
+}
+
+/// Turns the visible scores into weights relative to the largest score so far and the others into
+/// zeros; what was mixed before shrinks when the largest grows.
+COEL_SIMD void weigh(query_state& s, uint32_t head_dim, uint32_t tokens, float* p) {
+  for (uint32_t t = s.visible; t < tokens; ++t)
+    p[t] = -INFINITY;
+  float most = s.largest;
+  for (uint32_t t = 0; t < tokens; t += 16)
+    most = std::max(most, simd::largest(simd::load(p + t)));
+  if (most > s.largest) {
+    floats shrink = exponential(simd::all(s.largest - most));
+    float factor = s.total > 0 ? simd::first(shrink) : 0.f;
+    s.total *= factor;
+    for (uint32_t d = 0; d < head_dim; d += 16)
+      simd::store(s.mix + d, simd::mul(simd::load(s.mix + d), simd::all(factor)));
+    s.largest = most;
+  }
+  floats total = simd::zero();
+  for (uint32_t t = 0; t < tokens; t += 16) {
+    floats e = exponential(simd::sub(simd::load(p + t), simd::all(most)));
+    simd::store(p + t, e);
+  }
+  for (uint32_t t = s.visible; t < tokens; ++t)
+    p[t] = 0.f;
+  for (uint32_t t = 0; t < tokens; t += 16)
+    total = simd::add(total, simd::load(p + t));
+  s.total += simd::sum(total);
+}
+
+/// mix += weight * value over the first `tokens` tokens, for N queries.
+template <int N>
+COEL_SIMD void mix(const kv_chunk& chunk, uint32_t head_dim, uint32_t tokens, query_state* queries,
+                   const score_row* p) {
+  for (uint32_t d = 0; d < head_dim; d += 16) {
+    floats acc[N];
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n)
+      acc[n] = simd::load(queries[n].mix + d);
+    for (uint32_t t = 0; t < tokens; ++t) {
+      floats value = simd::load_f16(chunk.values + size_t{t} * head_dim + d);
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n)
+        acc[n] = simd::fma(value, simd::all(p[n][t]), acc[n]);
+    }
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n)
+      simd::store(queries[n].mix + d, acc[n]);
+  }
+}
+
+/// Tokens that a query may not see have no memory that can be trusted to be a number, so queries go
+/// together only where each sees the whole chunk.
+template <int N>
+COEL_SIMD void attend_queries(const kv_chunk& chunk, uint32_t head_dim, float scale,
+                              query_state* queries) {
+  score_row p[N];
+  if (chunk.tokens == 32)
+    score<N, 2>(chunk, head_dim, scale, queries, p);
+  else
+    score<N, 1>(chunk, head_dim, scale, queries, p);
+  for (int n = 0; n < N; ++n)
+    weigh(queries[n], head_dim, chunk.tokens, p[n]);
+  mix<N>(chunk, head_dim, N == 1 ? queries[0].visible : chunk.tokens, queries, p);
+}
+
+void attend(const kv_chunk& chunk, uint32_t head_dim, float scale, query_state* queries,
+            uint32_t count) {
+  bool whole = count == most_queries;
+  for (uint32_t i = 0; i < count; ++i)
+    whole &= queries[i].visible == chunk.tokens;
+  if (whole)
+    return attend_queries<most_queries>(chunk, head_dim, scale, queries);
+  for (uint32_t i = 0; i < count; ++i)
+    if (queries[i].visible > 0)
+      attend_queries<1>(chunk, head_dim, scale, queries + i);
+}
+
+} // namespace
