@@ -11,9 +11,13 @@ namespace coel::model {
 namespace {
 
 std::string size(uint64_t bytes) {
+  struct unit { double scale; const char* format; };
+  constexpr unit units[] = {{1e9, "%.2f GB"}, {1e6, "%.1f MB"}, {1e3, "%.1f kB"}, {1, "%.0f bytes"}};
+  const unit* u = units;
+  while (u->scale > 1 && static_cast<double>(bytes) < u->scale)
+    ++u;
   char text[32];
-  std::snprintf(text, sizeof text, bytes >= 1'000'000'000 ? "%.2f GB" : "%.1f MB",
-                static_cast<double>(bytes) / (bytes >= 1'000'000'000 ? 1e9 : 1e6));
+  std::snprintf(text, sizeof text, u->format, static_cast<double>(bytes) / u->scale);
   return text;
 }
 
