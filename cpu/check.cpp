@@ -9,7 +9,8 @@ using compute::rows_f32;
 using verdict = std::string; // empty: fine
 
 std::string shape(uint64_t rows, uint64_t cols) {
-  return "[" + std::to_string(rows) + ", " + std::to_string(cols) + "]";
+  std::string text = "[";
+  return text.append(std::to_string(rows)).append(", ").append(std::to_string(cols)).append("]");
 }
 
 verdict need_rows(const char* what, const rows_f32& x, uint64_t rows, uint64_t cols) {

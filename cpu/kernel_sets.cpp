@@ -7,7 +7,7 @@ namespace coel::cpu {
 std::vector<const kernel_set*> usable_sets() {
   static const std::vector<packed_set> vectors = [] {
     std::vector<packed_set> usable;
-    for (const vector_kernels* k : {avx512_vnni_kernels()})
+    for (const vector_kernels* k : {avx512_vnni_kernels(), avx2_kernels()})
       if (k)
         usable.emplace_back(*k);
     return usable;

@@ -27,6 +27,13 @@ std::byte* copy_planes(const unit_rows& rows, size_t offset, uint32_t planes, st
   return to;
 }
 
+/// Copies 8 planes from `first`, each followed by the one from `second`.
+std::byte* copy_plane_pairs(const unit_rows& rows, size_t first, size_t second, std::byte* to) {
+  for (uint32_t j = 0; j < 8; ++j)
+    to = copy_planes(rows, second + 4 * j, 1, copy_planes(rows, first + 4 * j, 1, to));
+  return to;
+}
+
 /// Copies one element of `Bytes` bytes of each row.
 template <size_t Bytes>
 std::byte* copy_elements(const unit_rows& rows, size_t offset, std::byte* to) {
@@ -69,12 +76,11 @@ std::byte* copy_k_scales(const unit_rows& rows, uint32_t j, std::byte* to) {
 
 void pack_q45_k(const unit_rows& rows, bool fifths, std::byte* to) {
   to = copy_elements<2>(rows, 2, copy_elements<2>(rows, 0, to));
-  if (fifths)
-    to = copy_planes(rows, 16, 8, to);
   size_t nibbles = fifths ? 48 : 16;
-  for (uint32_t pair = 0; pair < 4; ++pair) {
+  for (uint32_t pair = 0; pair < 4; ++pair, nibbles += 32) {
     to = copy_k_scales(rows, 2 * pair + 1, copy_k_scales(rows, 2 * pair, to));
-    to = copy_planes(rows, nibbles + 32 * pair, 8, to);
+    to = fifths && pair == 0 ? copy_plane_pairs(rows, nibbles, 16, to)
+                             : copy_planes(rows, nibbles, 8, to);
   }
 }
 
@@ -92,8 +98,8 @@ void pack_q6_k(const unit_rows& rows, std::byte* to) {
   for (uint32_t half = 0; half < 2; ++half) {
     for (uint32_t j = 0; j < 8; ++j)
       to = copy_elements<1>(rows, 192 + 8 * half + j, to);
-    to = copy_planes(rows, 64 * half, 16, to);
-    to = copy_planes(rows, 128 + 32 * half, 8, to);
+    to = copy_plane_pairs(rows, 64 * half, 128 + 32 * half, to);
+    to = copy_planes(rows, 64 * half + 32, 8, to);
   }
 }
 

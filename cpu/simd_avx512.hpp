@@ -142,8 +142,4 @@ COEL_SIMD ints start_offset(int32_t minus_128_sum) {
   return all(minus_128_sum);
 }
 
-COEL_SIMD void prefetch(const void* p) {
-  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
-}
-
 } // namespace coel::cpu::avx512

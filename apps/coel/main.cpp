@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
   add_status(app, exit);
   add_keygen(app, exit);
   add_quantise(app, exit);
+  add_model(app, exit);
+  add_eval(app, exit);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
