@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE(wrong_types_are_named) {
   check_names_field(with_field("generate", "tokens", texts), "tokens");
   check_names_field(with_field("generate", "tokens", std::vector<int>{1, -1}), "tokens");
   check_names_field(with_field("generate", "tokens", std::vector<uint64_t>{1ull << 31}), "tokens");
-  check_names_field(with_field("generate", "tokens", std::vector<float>{1}), "tokens");
+  check_names_field(with_field("generate", "tokens", std::vector<float>{1.5f}), "tokens");
   check_names_field(with_field("chat", "messages", "hello"), "messages");
   check_names_field(with_field("chat", "messages", texts), "messages");
   check_names_field(with_field("chat", "prompt", "x"), "messages");
@@ -81,7 +81,7 @@ BOOST_AUTO_TEST_CASE(wrong_types_are_named) {
   check_names_field(with_field("tokenize", "special", 1), "text");
   check_names_field(with_field("detokenize", "tokens", 1), "tokens");
   check_names_field(with_field("cancel", "target", -1), "target");
-  check_names_field(with_field("cancel", "target", 1.0), "target");
+  check_names_field(with_field("cancel", "target", 1.5), "target");
   check_names_field(with_field("inspect", "what", 1), "what");
   check_names_field(with_field("no such op", "x", 1), "op");
 }
