@@ -59,7 +59,8 @@ class sessions {
   }
 
   template <class Values>
-  std::vector<float> attend(const std::vector<compute::segment>& segments, uint32_t rows, Values values) {
+  std::vector<float> attend(const std::vector<compute::segment>& segments, uint32_t rows,
+                            Values values) {
     uint32_t q_cols = s_.heads * s_.head_dim, kv_cols = s_.kv_heads * s_.head_dim;
     tensor q(*dev_, rows, q_cols, values(q_cols, 0)), k(*dev_, rows, kv_cols, values(kv_cols, 1)),
         v(*dev_, rows, kv_cols, values(kv_cols, 2)), out(*dev_, rows, q_cols);
@@ -96,7 +97,8 @@ void compare_steps(const std::string& kernels, const setup& s) {
     }
     auto both = [&](std::vector<uint32_t> ids, std::vector<uint32_t> counts) {
       auto want = truth.step(ids, counts, ++seed);
-      check_close(tested.step(ids, counts, seed), want, std::vector<double>(want.size(), tolerance));
+      check_close(tested.step(ids, counts, seed), want,
+                  std::vector<double>(want.size(), tolerance));
     };
     both({0}, {1});
     both({0, 1}, {70, 33});
@@ -126,7 +128,9 @@ BOOST_AUTO_TEST_CASE(a_row_does_not_depend_on_its_batch_or_on_the_threads) {
   setup s{8, 2, 64, 32, {compute::rope_style::half, 64, 10000.f, 1.f}};
   uint32_t tokens = 150;
   for (const auto& kernels : cpu::usable_kernels()) {
-    auto values = [&](uint32_t cols, uint32_t salt) { return random_values(tokens * cols, 7 + salt); };
+    auto values = [&](uint32_t cols, uint32_t salt) {
+      return random_values(tokens * cols, 7 + salt);
+    };
     std::vector<uint32_t> pages{9, 3, 21, 0, 33};
     auto whole = sessions(kernels, s, 1).attend({{0, tokens, 0, pages}}, tokens, values);
     check_same(sessions(kernels, s, 3).attend({{0, tokens, 0, pages}}, tokens, values), whole);
@@ -172,8 +176,8 @@ BOOST_AUTO_TEST_CASE(one_token_attends_to_itself) {
     auto out = sessions(kernels, s).attend({{0, 1, 0, {7}}}, 1, values);
     for (uint32_t h = 0; h < s.heads; ++h)
       for (uint32_t d = 0; d < s.head_dim; ++d)
-        BOOST_TEST(out[h * s.head_dim + d]
-                   == compute::f16_to_f32(compute::f32_to_f16(v[h / 2 * s.head_dim + d])));
+        BOOST_TEST(out[h * s.head_dim + d] ==
+                   compute::f16_to_f32(compute::f32_to_f16(v[h / 2 * s.head_dim + d])));
   }
 }
 

@@ -65,10 +65,10 @@ std::vector<double> expert_tolerance(const expert_matrices& m, const float* x) {
     double by_gate = s * (1 + g * (1 - s)) * u, by_up = g * s;
     h[j] = static_cast<float>(by_up * u);
     if (rounded)
-      variance[j] = by_gate * by_gate * rounding_variance(wg, x, hidden)
-                    + by_up * by_up * rounding_variance(wu, x, hidden);
-    absolute[j] = std::abs(by_gate) * float_error(wg, x, hidden)
-                  + std::abs(by_up) * float_error(wu, x, hidden) + 4e-6 * std::abs(double{h[j]});
+      variance[j] = by_gate * by_gate * rounding_variance(wg, x, hidden) +
+                    by_up * by_up * rounding_variance(wu, x, hidden);
+    absolute[j] = std::abs(by_gate) * float_error(wg, x, hidden) +
+                  std::abs(by_up) * float_error(wu, x, hidden) + 4e-6 * std::abs(double{h[j]});
   }
   std::vector<double> tolerance(hidden);
   for (size_t c = 0; c < hidden; ++c) {
@@ -103,7 +103,8 @@ void compare(const std::string& kernels, dtype type, dtype down, uint32_t hidden
     for (uint32_t i = 0; i < 3; ++i)
       experts.push_back(random_expert(type, down, hidden, ff, 100 * i + ff));
     // The middle one has no rows; row 4 has two experts, row 2 none.
-    std::vector<assignment> tasks{{{0, 1, 3, 4}, {0.5f, -1.f, 0.25f, 1.f}}, {{}, {}}, {{4, 5}, {2.f, 0.f}}};
+    std::vector<assignment> tasks{
+        {{0, 1, 3, 4}, {0.5f, -1.f, 0.25f, 1.f}}, {{}, {}}, {{4, 5}, {2.f, 0.f}}};
     auto x = random_values(size_t{6} * hidden, 9, 0.3f);
     auto want = run_experts(*make("reference"), experts, tasks, x, 6);
     auto got = run_experts(*make(kernels), experts, tasks, x, 6);

@@ -8,19 +8,25 @@ namespace coel::test {
 namespace {
 
 struct scale_field {
-  size_t offset;   // of an f16 in a block
-  float typical;   // brings the largest values to about 1
+  size_t offset; // of an f16 in a block
+  float typical; // brings the largest values to about 1
 };
 
 /// Scales and minima of a block; the minima such that values are as often negative as positive.
 std::vector<scale_field> scale_fields(dtype type) {
   switch (type) {
-  case dtype::q8_0: return {{0, 1.f / 127}};
-  case dtype::q4_0: return {{0, 1.f / 8}};
-  case dtype::q4_k: return {{0, 2.f / (63 * 15)}, {2, 1.f / 63}};
-  case dtype::q5_k: return {{0, 2.f / (63 * 31)}, {2, 1.f / 63}};
-  case dtype::q6_k: return {{208, 1.f / (127 * 32)}};
-  default: return {};
+  case dtype::q8_0:
+    return {{0, 1.f / 127}};
+  case dtype::q4_0:
+    return {{0, 1.f / 8}};
+  case dtype::q4_k:
+    return {{0, 2.f / (63 * 15)}, {2, 1.f / 63}};
+  case dtype::q5_k:
+    return {{0, 2.f / (63 * 31)}, {2, 1.f / 63}};
+  case dtype::q6_k:
+    return {{208, 1.f / (127 * 32)}};
+  default:
+    return {};
   }
 }
 
