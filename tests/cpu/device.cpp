@@ -57,9 +57,9 @@ BOOST_AUTO_TEST_CASE(threads_default_to_the_cores_and_have_a_limit) {
 BOOST_AUTO_TEST_CASE(the_budget_counts_everything_and_gets_it_back) {
   for (const auto& kernels : cpu::usable_kernels()) {
     auto dev = make(kernels, 1, 100000);
-    auto m = random_matrix(dtype::f32, 16, 1000, 1);
-    m.owner = nullptr;
-    auto keep = random_matrix(dtype::f32, 16, 1000, 1).owner;
+    auto owned = random_matrix(dtype::f32, 16, 1000, 1);
+    auto m = owned;
+    m.owner = nullptr; // so that no set can read it in place
     {
       auto w = load(*dev, m);
       BOOST_TEST(w->resident_bytes() == 64000u);
