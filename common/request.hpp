@@ -22,6 +22,7 @@ struct generate_request {
   uint32_t max_tokens = 256;
   uint32_t deadline_ms = 0;                 ///< 0: the node's default
   bool ignore_end = false;                  ///< go on after an end token (benchmarks)
+  bool stream = true;                       ///< false: one done_reply with the whole answer
   sampling_params sampling;
 };
 
@@ -85,6 +86,13 @@ struct timings {
   uint64_t decode_us = 0;                   ///< first token to last
 };
 
+/// The streamed pieces of an answer put together.
+struct whole_answer {
+  std::string text;
+  std::vector<int32_t> tokens;
+  std::vector<float> logprobs;              ///< [tokens]
+};
+
 struct done_reply {
   finish_reason reason = finish_reason::end;
   uint64_t request = 0;                     ///< the node's own id, for trace
@@ -92,6 +100,7 @@ struct done_reply {
   uint32_t answer_tokens = 0;
   uint64_t seed = 0;
   timings times;
+  std::optional<whole_answer> answer;       ///< set by the app server where nothing was streamed
 };
 
 struct score_reply {

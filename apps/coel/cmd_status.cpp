@@ -1,0 +1,132 @@
+#include "apps/coel/commands.hpp"
+#include "apps/coel/connection.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <iostream>
+
+namespace coel::app {
+
+namespace {
+
+using json = nlohmann::json;
+
+struct status_options {
+  connection_options connection;
+  bool as_json = false;
+};
+
+std::string bytes_text(uint64_t bytes) {
+  constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(units); ++unit)
+    value /= 1024;
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+  return text;
+}
+
+std::string duration_text(uint64_t s) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%llu:%02u:%02u", static_cast<unsigned long long>(s / 3600),
+                static_cast<unsigned>(s / 60 % 60), static_cast<unsigned>(s % 60));
+  return text;
+}
+
+// The node is not trusted to answer in the right shape: absent or odd fields show as 0 or "?".
+uint64_t number(const json& in, const char* name) {
+  auto found = in.find(name);
+  return found != in.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+
+std::string text(const json& in, const char* name) {
+  auto found = in.find(name);
+  return found != in.end() && found->is_string() ? found->get<std::string>() : "?";
+}
+
+json part(const json& in, const char* name, json::value_t kind) {
+  auto found = in.find(name);
+  return found != in.end() && found->type() == kind ? *found : json(kind);
+}
+
+void print_node(const json& node) {
+  auto draining = node.find("draining");
+  bool drains = draining != node.end() && draining->is_boolean() && draining->get<bool>();
+  std::printf("node %s, up %s, device %s, %llu threads%s\n", text(node, "version").c_str(),
+              duration_text(number(node, "uptime_s")).c_str(), text(node, "device").c_str(),
+              static_cast<unsigned long long>(number(node, "threads")), drains ? ", draining" : "");
+}
+
+void print_models(const json& models) {
+  std::printf("\n%-24s %-10s %6s %12s %8s %10s %16s %8s %6s\n", "MODEL", "FAMILY", "LAYERS",
+              "EXPERTS", "CONTEXT", "WEIGHTS", "KV PAGES", "SESSIONS", "QUEUED");
+  for (const auto& model : models) {
+    auto kv = part(model, "kv", json::value_t::object);
+    auto experts =
+        std::to_string(number(model, "top_k")) + " of " + std::to_string(number(model, "experts"));
+    auto pages =
+        std::to_string(number(kv, "pages_used")) + " of " + std::to_string(number(kv, "pages"));
+    std::printf("%-24s %-10s %6llu %12s %8llu %10s %16s %8llu %6llu\n", text(model, "name").c_str(),
+                text(model, "family").c_str(),
+                static_cast<unsigned long long>(number(model, "layers")), experts.c_str(),
+                static_cast<unsigned long long>(number(model, "context")),
+                bytes_text(number(model, "bytes")).c_str(), pages.c_str(),
+                static_cast<unsigned long long>(number(model, "sessions")),
+                static_cast<unsigned long long>(number(model, "queued")));
+  }
+}
+
+void print_memory(const json& tiers) {
+  std::printf("\n%-8s %12s %12s %12s %12s %12s\n", "MEMORY", "BUDGET", "USED", "WEIGHTS", "KV",
+              "BUFFERS");
+  for (const auto& tier : tiers)
+    std::printf("%-8s %12s %12s %12s %12s %12s\n", text(tier, "tier").c_str(),
+                bytes_text(number(tier, "budget_bytes")).c_str(),
+                bytes_text(number(tier, "used_bytes")).c_str(),
+                bytes_text(number(tier, "weights_bytes")).c_str(),
+                bytes_text(number(tier, "kv_bytes")).c_str(),
+                bytes_text(number(tier, "buffer_bytes")).c_str());
+}
+
+void print_totals(const json& totals) {
+  std::printf("\n%llu requests, %llu tokens in, %llu tokens out, %llu errors\n",
+              static_cast<unsigned long long>(number(totals, "requests")),
+              static_cast<unsigned long long>(number(totals, "tokens_in")),
+              static_cast<unsigned long long>(number(totals, "tokens_out")),
+              static_cast<unsigned long long>(number(totals, "errors")));
+}
+
+int print(const document_reply& reply, bool as_json) {
+  auto status = json::parse(reply.json, nullptr, false);
+  if (!status.is_object()) {
+    print_error({ec::bad_frame, "the node's status is not a JSON object"});
+    return exit_failed;
+  }
+  if (as_json) {
+    std::cout << status.dump(2) << '\n';
+    return exit_good;
+  }
+  print_node(part(status, "node", json::value_t::object));
+  print_models(part(status, "models", json::value_t::array));
+  print_memory(part(status, "memory", json::value_t::array));
+  print_totals(part(status, "totals", json::value_t::object));
+  return exit_good;
+}
+
+} // namespace
+
+void add_status(CLI::App& app, int& exit) {
+  auto options = std::make_shared<status_options>();
+  auto& command = *app.add_subcommand("status", "What the node runs and how full it is");
+  command.add_flag("--json", options->as_json, "Print JSON");
+  add_connection_options(command, options->connection);
+  command.callback([options, &exit] {
+    exit = ask_node<document_reply>(
+        options->connection, inspect_request{},
+        [&](const document_reply& reply) { return print(reply, options->as_json); });
+  });
+}
+
+} // namespace coel::app

@@ -1,0 +1,43 @@
+// What every subcommand that asks a node shares.
+#pragma once
+
+#include "net/app_client.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+namespace coel::app {
+
+struct connection_options {
+  std::string endpoint;    ///< empty: net::default_endpoint()
+  std::string server_key;  ///< Z85, or a file that holds it
+  std::string key_file;    ///< own keys
+  uint32_t timeout_s = 60; ///< for requests that are not streamed
+};
+
+/// --endpoint, --server-key, --keys, --timeout, each also from the environment.
+void add_connection_options(CLI::App& command, connection_options& options);
+
+result<net::app_client> connect(const connection_options& options);
+
+/// "coel: code: message" on standard error.
+void print_error(const error& e);
+
+/// Connects and asks; the exit code if that fails.
+std::variant<app_reply, int> ask_node(const connection_options& options,
+                                      const app_request& request);
+
+/// As above, and hands a reply of the expected kind to `use`, whose exit code it returns.
+template <class Reply, class Use>
+int ask_node(const connection_options& options, const app_request& request, Use use) {
+  auto outcome = ask_node(options, request);
+  if (const int* exit = std::get_if<int>(&outcome))
+    return *exit;
+  if (const auto* reply = std::get_if<Reply>(&std::get<app_reply>(outcome)))
+    return use(*reply);
+  print_error({ec::bad_frame, "the node answered something else than was asked"});
+  return 1;
+}
+
+} // namespace coel::app
