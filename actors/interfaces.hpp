@@ -97,12 +97,15 @@ using app_socket_actor = component_actor::extend<
     caf::reacts_to<atom::gone, uint64_t>,
     // Sends a reply; the last reply of a request ends it.
     caf::reacts_to<app_answer>,
+    caf::replies_to<atom::details>::with<app_totals>,
     // Accepts nothing new; answers when the last request has ended.
     caf::replies_to<atom::drain>::with<atom::drained>>;
 
 /// INSPECTOR: owns nothing, asks the others; answers with a JSON document.
 using inspector_actor = component_actor::extend<
-    caf::replies_to<inspect_request>::with<std::string>>;
+    caf::replies_to<inspect_request>::with<std::string>,
+    // The socket, which starts after the inspector.
+    caf::reacts_to<atom::begin, app_socket_actor>>;
 
 } // namespace coel::actors
 

@@ -179,6 +179,13 @@ struct app_call {
   std::shared_ptr<const app_request> request;
 };
 
+/// Since the node started.
+struct app_totals {
+  uint64_t requests = 0;
+  uint64_t errors = 0;
+  bool draining = false;
+};
+
 struct app_answer {
   uint64_t client = 0;
   uint64_t id = 0;
@@ -204,6 +211,7 @@ COEL_LOCAL_MESSAGE(token_trace)
 COEL_LOCAL_MESSAGE(scheduler_status)
 COEL_LOCAL_MESSAGE(app_call)
 COEL_LOCAL_MESSAGE(app_answer)
+COEL_LOCAL_MESSAGE(app_totals)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::compute::completion_info)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::expert_key)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::request_id)

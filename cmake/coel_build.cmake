@@ -53,13 +53,3 @@ function(coel_program name folder)
   target_link_libraries(${name} PRIVATE ${deps})
   coel_sanitize(${name})
 endfunction()
-
-# Compile definition for a library and all who use it.
-function(coel_define name)
-  get_target_property(kind coel_${name} TYPE)
-  if(kind STREQUAL INTERFACE_LIBRARY)
-    target_compile_definitions(coel_${name} INTERFACE ${ARGN})
-  else()
-    target_compile_definitions(coel_${name} PUBLIC ${ARGN})
-  endif()
-endfunction()

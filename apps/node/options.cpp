@@ -1,0 +1,68 @@
+#include "apps/node/options.hpp"
+
+#include "net/endpoints.hpp"
+#include "net/keys.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+namespace coel::app {
+
+namespace {
+
+/// NAME=FILE or FILE.
+actors::model_choice parse_model(const std::string& text) {
+  auto equals = text.find('=');
+  if (equals == std::string::npos || std::filesystem::exists(text))
+    return {text, ""};
+  return {text.substr(equals + 1), text.substr(0, equals)};
+}
+
+} // namespace
+
+std::variant<node_options, int> read_options(int argc, char** argv) {
+  node_options o;
+  o.node.version = COEL_VERSION;
+  std::vector<std::string> models;
+  std::string keys;
+  CLI::App app{"coel-node " COEL_VERSION ": serves Mixture-of-Experts models to applications.\n"
+               "Every option may also stand in a TOML file (--config) or in the environment variable named behind it."};
+  app.set_version_flag("--version", COEL_VERSION);
+  app.set_config("--config", "", "TOML file with options by their long names")->envname("COEL_CONFIG");
+  app.add_option("-m,--model", models, "GGUF file or Hugging Face directory, or NAME=FILE; several are served at once")->required()->envname("COEL_MODEL");
+  app.add_option("-e,--endpoint", o.node.server.endpoints, "where to listen: ipc://PATH or tcp://HOST:PORT; several allowed (default: " + net::default_endpoint() + ")")->envname("COEL_ENDPOINT");
+  app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")->capture_default_str()->envname("COEL_THREADS");
+  app.add_option("--kernels", o.device.kernels, "kernel set: " + CLI::detail::join(cpu::usable_kernels(), ", ") + "; the best usable one if not given")->envname("COEL_CPU");
+  app.add_option("--ram", o.node.ram_bytes, "budget of weights, KV and buffers, such as 8GB; 0: no limit")->capture_default_str()->transform(CLI::AsSizeValue(false))->envname("COEL_RAM");
+  app.add_option("--kv", o.node.kv_bytes, "KV memory of each model, such as 1GB; 0: one full context, or more while that is cheap")->capture_default_str()->transform(CLI::AsSizeValue(false))->envname("COEL_KV");
+  app.add_option("--sessions", o.node.max_sessions, "requests of a model that run at once")->capture_default_str()->check(CLI::Range(1u, 64u))->envname("COEL_SESSIONS");
+  app.add_option("--queue", o.node.max_queue, "requests of a model that may wait; more are refused as busy")->capture_default_str()->check(CLI::Range(0u, 100000u))->envname("COEL_QUEUE");
+  app.add_option("--rows", o.node.max_rows, "rows of one step")->capture_default_str()->check(CLI::Range(1u, 8192u))->envname("COEL_ROWS");
+  app.add_option("--slice", o.node.slice_rows, "prompt rows of a step in which other requests decode: bounds how long they wait")->capture_default_str()->check(CLI::Range(1u, 8192u))->envname("COEL_SLICE");
+  app.add_option("--deadline-ms", o.node.default_deadline_ms, "deadline of requests that name none")->capture_default_str()->check(CLI::Range(1u, 86400000u))->envname("COEL_DEADLINE_MS");
+  app.add_option("--drain-ms", o.drain_ms, "how long SIGTERM waits for running requests")->capture_default_str()->envname("COEL_DRAIN_MS");
+  app.add_option("--record-routing", o.node.record_routing, "file that every token's experts are written to (docs/formats.md)")->envname("COEL_RECORD_ROUTING");
+  app.add_option("--keys", keys, "key file of this node (coel keygen): CURVE on tcp endpoints")->envname("COEL_KEYS");
+  app.add_option("--allow", o.node.server.allowed_clients, "public key of a client that may connect by tcp; several allowed")->envname("COEL_ALLOW");
+  app.add_flag("--allow-any", o.node.server.allow_any_client, "with --keys: whoever knows this node's public key may connect");
+  app.add_flag("-q,--quiet", o.quiet, "no progress");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  for (const auto& text : models)
+    o.node.models.push_back(parse_model(text));
+  if (!keys.empty()) {
+    auto pair = net::read_keys(keys);
+    if (!pair) {
+      std::fprintf(stderr, "coel-node: %s\n", pair.err().message.c_str());
+      return 2;
+    }
+    o.node.server.keys = *pair;
+  }
+  return o;
+}
+
+} // namespace coel::app
