@@ -23,7 +23,9 @@ void add_answer_options(CLI::App& command, generate_request& request) {
          answer);
   option("--deadline-ms", request.deadline_ms,
          "Milliseconds for the whole answer; 0: the node's default", "COEL_DEADLINE_MS", answer);
-  option("--stop", sampling.stop, "The answer ends before this text (repeatable)", "", answer);
+  command.add_option("--stop", sampling.stop, "The answer ends before this text (repeatable)")
+      ->allow_extra_args(false)
+      ->group(answer);
   command.add_flag("--ignore-end", request.ignore_end, "Go on after the model's end token")
       ->group(answer);
   option("--temperature,-t", sampling.temperature, "0 takes the most likely token",

@@ -51,14 +51,14 @@ class toml_config : public CLI::Config {
   std::string to_config(const CLI::App*, bool, bool, std::string) const override { return {}; }
 
   std::vector<CLI::ConfigItem> from_config(std::istream& in) const override try {
-    std::vector<CLI::ConfigItem> items;
+    std::vector<CLI::ConfigItem> found;
     auto file = toml::parse(in);
     const auto* table = file["client"].as_table();
     if (table == nullptr)
-      return items;
+      return found;
     for (const auto& [key, value] : *table)
-      add(items, std::string(key.str()), texts_of(value));
-    return items;
+      add(found, std::string(key.str()), texts_of(value));
+    return found;
   } catch (const toml::parse_error& e) {
     std::ostringstream where;
     where << e.source().begin;
@@ -68,7 +68,7 @@ class toml_config : public CLI::Config {
   }
 
  private:
-  void add(std::vector<CLI::ConfigItem>& items, std::string name,
+  void add(std::vector<CLI::ConfigItem>& found, std::string name,
            const std::vector<std::string>& values) const {
     std::replace(name.begin(), name.end(), '_', '-');
     bool known = false;
@@ -76,7 +76,7 @@ class toml_config : public CLI::Config {
       const auto* option = command->get_option_no_throw("--" + name);
       known = known || option != nullptr;
       if (option != nullptr && !set_by_environment(*option))
-        items.push_back({{command->get_name()}, name, values});
+        found.push_back({{command->get_name()}, name, values});
     }
     if (!known)
       throw CLI::ConfigError("the configuration file has an unknown key in [client]: " + name,
@@ -89,8 +89,11 @@ class toml_config : public CLI::Config {
 } // namespace
 
 void read_config_file(CLI::App& app) {
-  app.set_config("--config", default_config_path().string(), "Configuration file")
-      ->envname("COEL_CONFIG");
+  // CLI11 reads the file before it looks at the environment, hence the variable is read here.
+  const char* named = std::getenv("COEL_CONFIG");
+  bool required = named != nullptr && *named != '\0';
+  app.set_config("--config", required ? named : default_config_path().string(),
+                 "Configuration file (Env:COEL_CONFIG)", required);
   app.config_formatter(std::make_shared<toml_config>(app));
 }
 

@@ -23,7 +23,7 @@ result<std::vector<int32_t>> parse_ids(const std::string& text) {
     int32_t id = 0;
     auto read = std::from_chars(text.data() + at, text.data() + end, id);
     if (read.ec != std::errc() || read.ptr != text.data() + end || id < 0)
-      return {ec::bad_argument, "'" + text.substr(at, end - at) + "' is not a token id"};
+      return {ec::bad_argument, text.substr(at, end - at) + ": is not a token id"};
     ids.push_back(id);
     at = text.find_first_not_of(between, end);
   }
