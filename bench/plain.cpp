@@ -65,7 +65,7 @@ result<row> repeat(std::string name, uint32_t times, Once once) {
     auto speed = once();
     if (!speed)
       return speed.err();
-    if (i > 0)   // the first warms caches and pages
+    if (i > 0) // the first warms caches and pages
       speeds.push_back(*speed);
   }
   return row{std::move(name), summary(std::move(speeds))};
@@ -85,24 +85,29 @@ result<report> run_plain(const options& o) {
     longest = std::max(longest, p);
   report out;
   result<std::unique_ptr<model::runner>> run = error{};
-  out.load_seconds = seconds([&] { run = model::runner::load(*source, *device, {longest, 512, 1}); });
+  out.load_seconds = seconds([&] {
+    run = model::runner::load(*source, *device, {longest, 512, 1});
+  });
   if (!run)
     return run.err();
-  out.device = (*device)->status().name + ", " + std::to_string((*device)->status().threads) + " threads";
+  out.device =
+      (*device)->status().name + ", " + std::to_string((*device)->status().threads) + " threads";
   out.model = (*source)->config().name;
   out.weight_bytes = (*run)->weight_bytes();
   out.bytes_per_token = bytes_per_token(**source);
   auto vocab = (*source)->config().vocab;
   for (auto p : o.prompt) {
     auto tokens = random_tokens(p, vocab);
-    auto r = repeat("prompt " + std::to_string(p), o.repetitions, [&] { return prompt_speed(**run, tokens); });
+    auto r = repeat("prompt " + std::to_string(p), o.repetitions,
+                    [&] { return prompt_speed(**run, tokens); });
     if (!r)
       return r.err();
     out.rows.push_back(*r);
   }
   if (o.answer) {
     auto tokens = random_tokens(o.answer + 1, vocab);
-    auto r = repeat("decode " + std::to_string(o.answer), o.repetitions, [&] { return decode_speed(**run, tokens); });
+    auto r = repeat("decode " + std::to_string(o.answer), o.repetitions,
+                    [&] { return decode_speed(**run, tokens); });
     if (!r)
       return r.err();
     out.rows.push_back(*r);

@@ -1,9 +1,10 @@
 // The AVX2 kernels. Only what lies between push_options and pop_options is compiled for
-// that instruction set: the program itself runs anywhere.
+// that instruction set: the program itself runs anywhere. Nothing there may instantiate a template
+// of the standard library, as the linker could keep that copy for everyone.
 #include "cpu/packed.hpp"
 #include "cpu/vector_kernels.hpp"
 
-#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -29,7 +30,7 @@ namespace coel::cpu {
 
 const vector_kernels* avx2_kernels() {
   static constexpr vector_kernels kernels{"avx2", panel_functions, quantise,
-                                          swiglu,        to_f16,          attend};
+                                          swiglu, to_f16,          attend};
   bool usable = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("f16c");
   return usable ? &kernels : nullptr;

@@ -1,9 +1,10 @@
 // The AVX-512 VNNI kernels. Only what lies between push_options and pop_options is compiled for
-// that instruction set: the program itself runs anywhere.
+// that instruction set: the program itself runs anywhere. Nothing there may instantiate a template
+// of the standard library, as the linker could keep that copy for everyone.
 #include "cpu/packed.hpp"
 #include "cpu/vector_kernels.hpp"
 
-#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 

@@ -88,7 +88,7 @@ struct q8_0_panel {
 template <int Pair, int Half, bool Fifths, int N>
 COEL_SIMD void add_k_block(sums<N>& s, raw head, floats d, floats dmin, const input_row* x,
                            size_t u) {
-  constexpr bool first = Fifths && Pair == 0;   // its planes alternate with those of the fifths
+  constexpr bool first = Fifths && Pair == 0; // its planes alternate with those of the fifths
   raw pair = head + k_head + Pair * k_pair + (Fifths && !first ? k_fifths : 0);
   raw planes = pair + 4 * panel_rows;
   raw fifths = head + k_head + 4 * panel_rows + plane_bytes;
@@ -98,8 +98,8 @@ COEL_SIMD void add_k_block(sums<N>& s, raw head, floats d, floats dmin, const in
     bytes both = simd::load_bytes(planes + (first ? 2 : 1) * plane_bytes * j);
     w[j] = Half ? simd::high_nibbles(both) : simd::low_nibbles(both);
     if constexpr (Fifths)
-      w[j] = simd::with_bits<2 * Pair + Half, 1>(w[j],
-                                                 simd::load_bytes(fifths + 2 * plane_bytes * j));
+      w[j] =
+          simd::with_bits<2 * Pair + Half, 1>(w[j], simd::load_bytes(fifths + 2 * plane_bytes * j));
   }
   floats scale = simd::mul(d, simd::load_u8(pair + 2 * Half * panel_rows));
   floats min = simd::mul(dmin, simd::load_u8(pair + (2 * Half + 1) * panel_rows));
@@ -191,8 +191,9 @@ struct bf16_column {
   static COEL_SIMD floats load(raw p) { return simd::load_bf16(p); }
 };
 
-/// N input rows with a panel of a quantised type. One stream and no prefetch by hand: the processor's
-/// own does better (measured with one row: 31 GB/s a thread; 25 with prefetch, 20 with two panels).
+/// N input rows with a panel of a quantised type. One stream and no prefetch by hand: the
+/// processor's own does better (measured with one row: 31 GB/s a thread; 25 with prefetch, 20 with
+/// two panels).
 template <class Panel>
 struct blocks {
   template <int N>

@@ -99,9 +99,10 @@ COEL_SIMD void score(const kv_chunk& chunk, uint32_t head_dim, float scale,
 COEL_SIMD void weigh(query_state& s, uint32_t head_dim, uint32_t tokens, float* p) {
   for (uint32_t t = s.visible; t < tokens; ++t)
     p[t] = -INFINITY;
-  float most = s.largest;
-  for (uint32_t t = 0; t < tokens; t += 16)
-    most = std::max(most, simd::largest(simd::load(p + t)));
+  floats top = simd::load(p);
+  for (uint32_t t = 16; t < tokens; t += 16)
+    top = simd::larger(top, simd::load(p + t));
+  float most = simd::largest(simd::larger(top, simd::all(s.largest)));
   if (most > s.largest) {
     floats shrink = exponential(simd::all(s.largest - most));
     float factor = s.total > 0 ? simd::first(shrink) : 0.f;
@@ -110,13 +111,11 @@ COEL_SIMD void weigh(query_state& s, uint32_t head_dim, uint32_t tokens, float* 
       simd::store(s.mix + d, simd::mul(simd::load(s.mix + d), simd::all(factor)));
     s.largest = most;
   }
-  floats total = simd::zero();
-  for (uint32_t t = 0; t < tokens; t += 16) {
-    floats e = exponential(simd::sub(simd::load(p + t), simd::all(most)));
-    simd::store(p + t, e);
-  }
+  for (uint32_t t = 0; t < tokens; t += 16)
+    simd::store(p + t, exponential(simd::sub(simd::load(p + t), simd::all(most))));
   for (uint32_t t = s.visible; t < tokens; ++t)
     p[t] = 0.f;
+  floats total = simd::zero();
   for (uint32_t t = 0; t < tokens; t += 16)
     total = simd::add(total, simd::load(p + t));
   s.total += simd::sum(total);

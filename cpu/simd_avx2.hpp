@@ -2,10 +2,9 @@
 // region only.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
 #include <cstring>
+#include <immintrin.h>
 
 namespace coel::cpu::avx2 {
 
@@ -14,23 +13,31 @@ namespace coel::cpu::avx2 {
 /// Input rows that a panel function keeps in registers at once.
 inline constexpr int row_tile = 4;
 
-struct floats {   // 16
+struct floats { // 16
   __m256 low;
   __m256 high;
 };
-struct ints {   // 16 of 32 bits
+struct ints { // 16 of 32 bits
   __m256i low;
   __m256i high;
 };
-struct bytes {   // 64
+struct bytes { // 64
   __m256i low;
   __m256i high;
 };
 
-COEL_SIMD floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-COEL_SIMD floats all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-COEL_SIMD ints all(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-COEL_SIMD floats load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+COEL_SIMD floats zero() {
+  return {_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+COEL_SIMD floats all(float x) {
+  return {_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+COEL_SIMD ints all(int32_t x) {
+  return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
+}
+COEL_SIMD floats load(const float* p) {
+  return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 COEL_SIMD void store(float* p, floats x) {
   _mm256_storeu_ps(p, x.low);
   _mm256_storeu_ps(p + 8, x.high);
@@ -57,7 +64,9 @@ COEL_SIMD floats magnitude(floats a) {
   __m256 sign = _mm256_set1_ps(-0.f);
   return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
 }
-COEL_SIMD floats round(floats a) { return {_mm256_round_ps(a.low, 8), _mm256_round_ps(a.high, 8)}; }
+COEL_SIMD floats round(floats a) {
+  return {_mm256_round_ps(a.low, 8), _mm256_round_ps(a.high, 8)};
+}
 /// a * b + c, rounded once.
 COEL_SIMD floats fma(floats a, floats b, floats c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
@@ -82,7 +91,9 @@ COEL_SIMD ints to_ints(floats a) {
   return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)};
 }
 
-COEL_SIMD float first(floats a) { return _mm256_cvtss_f32(a.low); }
+COEL_SIMD float first(floats a) {
+  return _mm256_cvtss_f32(a.low);
+}
 COEL_SIMD float sum(floats a) {
   __m256 eight = _mm256_add_ps(a.high, a.low);
   __m128 four = _mm_add_ps(_mm256_extractf128_ps(eight, 1), _mm256_castps256_ps128(eight));
@@ -103,11 +114,14 @@ COEL_SIMD int32_t sum(ints a) {
 }
 COEL_SIMD void store_low_bytes(int8_t* p, ints a) {
   __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.low, a.high), 0xd8);
-  __m128i packed = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  __m128i packed =
+      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), packed);
 }
 
-COEL_SIMD __m128i load_16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+COEL_SIMD __m128i load_16(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
 COEL_SIMD floats load_f16(const void* p) {
   return {_mm256_cvtph_ps(load_16(p)), _mm256_cvtph_ps(load_16(static_cast<const char*>(p) + 16))};
 }
@@ -182,6 +196,8 @@ COEL_SIMD ints dot4_offset(ints acc, bytes w, const int8_t* x) {
   __m256i v = four_bytes(x);
   return {add_signed_dots(acc.low, w.low, v), add_signed_dots(acc.high, w.high, v)};
 }
-COEL_SIMD ints start_offset(int32_t) { return all(0); }
+COEL_SIMD ints start_offset(int32_t) {
+  return all(0);
+}
 
 } // namespace coel::cpu::avx2

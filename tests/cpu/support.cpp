@@ -7,35 +7,26 @@ namespace coel::test {
 
 namespace {
 
-/// Byte offsets of the f16 scales of a block.
-std::vector<size_t> scale_offsets(dtype type) {
+struct scale_field {
+  size_t offset; // of an f16 in a block
+  float typical; // brings the largest values to about 1
+};
+
+/// Scales and minima of a block; the minima such that values are as often negative as positive.
+std::vector<scale_field> scale_fields(dtype type) {
   switch (type) {
   case dtype::q8_0:
+    return {{0, 1.f / 127}};
   case dtype::q4_0:
-    return {0};
+    return {{0, 1.f / 8}};
   case dtype::q4_k:
+    return {{0, 2.f / (63 * 15)}, {2, 1.f / 63}};
   case dtype::q5_k:
-    return {0, 2};
+    return {{0, 2.f / (63 * 31)}, {2, 1.f / 63}};
   case dtype::q6_k:
-    return {208};
+    return {{208, 1.f / (127 * 32)}};
   default:
     return {};
-  }
-}
-
-/// Scale that brings a type's largest code to about 1.
-float typical_scale(dtype type) {
-  switch (type) {
-  case dtype::q8_0:
-    return 1.f / 127;
-  case dtype::q4_0:
-    return 1.f / 8;
-  case dtype::q4_k:
-    return 1.f / (63 * 15);
-  case dtype::q5_k:
-    return 1.f / (63 * 31);
-  default:
-    return 1.f / (127 * 32);
   }
 }
 
@@ -84,11 +75,13 @@ matrix_view random_matrix(dtype type, uint64_t rows, uint64_t cols, uint32_t see
     for (auto& b : *bytes)
       b = std::byte(random() & 255);
     std::uniform_real_distribution<float> draw(0.2f, 2.f);
-    for (size_t at = 0; at < bytes->size(); at += info(type).block_bytes)
-      for (size_t offset : scale_offsets(type)) {
-        uint16_t scale = compute::f32_to_f16(draw(random) * typical_scale(type));
-        std::memcpy(bytes->data() + at + offset, &scale, 2);
+    for (size_t at = 0; at < bytes->size(); at += info(type).block_bytes) {
+      float factor = draw(random);
+      for (auto field : scale_fields(type)) {
+        uint16_t scale = compute::f32_to_f16(factor * field.typical);
+        std::memcpy(bytes->data() + at + field.offset, &scale, 2);
       }
+    }
   }
   return {type, rows, cols, bytes->data(), stride, bytes};
 }
