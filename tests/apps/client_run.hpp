@@ -17,15 +17,15 @@ struct outcome {
   std::string err;
 };
 
-/// Runs `coel ARGUMENTS` by the shell with HOME in `folder` and nothing else of CoEL configured;
+/// Runs a program of ours by the shell with HOME in `folder` and nothing else of CoEL configured;
 /// `before` may set variables or pipe something in.
-inline outcome run_coel(const std::filesystem::path& folder, const std::string& arguments,
-                        const std::string& before = "") {
+inline outcome run_program(const std::string& program, const std::filesystem::path& folder,
+                           const std::string& arguments, const std::string& before = "") {
   auto errors = (folder / "stderr").string();
   auto home = folder.string();
   auto command = "export HOME='" + home + "' XDG_CONFIG_HOME= XDG_STATE_HOME= XDG_RUNTIME_DIR='" +
-                 home + "'; " + before + " timeout 60 '" COEL_BINARY_DIR "/coel' " + arguments +
-                 " 2>'" + errors + "'";
+                 home + "'; " + before + " timeout 60 '" COEL_BINARY_DIR "/" + program + "' " +
+                 arguments + " 2>'" + errors + "'";
   outcome result;
   auto* pipe = ::popen(command.c_str(), "r");
   std::array<char, 4096> buffer{};
@@ -36,6 +36,11 @@ inline outcome run_coel(const std::filesystem::path& folder, const std::string& 
   std::ifstream in(errors);
   result.err.assign(std::istreambuf_iterator<char>(in), {});
   return result;
+}
+
+inline outcome run_coel(const std::filesystem::path& folder, const std::string& arguments,
+                        const std::string& before = "") {
+  return run_program("coel", folder, arguments, before);
 }
 
 } // namespace coel::test
