@@ -1,8 +1,10 @@
 #include "cpu/memory.hpp"
 
+#include "cpu/huge_heap.hpp"
+
+#include <algorithm>
 #include <cstdlib>
 #include <string>
-#include <sys/mman.h>
 #include <utility>
 
 namespace coel::cpu {
@@ -10,7 +12,8 @@ namespace coel::cpu {
 namespace {
 
 constexpr uint64_t line_bytes = 64;
-constexpr uint64_t huge_page_bytes = uint64_t{2} << 20;
+/// From here on blocks lie on huge pages, which many of them share.
+constexpr uint64_t huge_block = 64 << 10;
 constexpr uint64_t largest_block = uint64_t{1} << 46; // more than any machine has
 
 error too_little(uint64_t bytes, std::string_view what, const budget* from) {
@@ -19,6 +22,15 @@ error too_little(uint64_t bytes, std::string_view what, const budget* from) {
     text += " in the budget of " + std::to_string(from->limit()) + " bytes, of which " +
             std::to_string(from->used()) + " are in use";
   return {ec::out_of_memory, text};
+}
+
+/// Not under the address sanitizer, which watches the borders of heap blocks only.
+bool on_huge_pages([[maybe_unused]] uint64_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  return false;
+#else
+  return bytes >= huge_block;
+#endif
 }
 
 } // namespace
@@ -32,28 +44,40 @@ bool budget::take(uint64_t bytes) {
   return true;
 }
 
+namespace {
+
+/// Memory for a block; null if there is none.
+std::byte* take_memory(uint64_t bytes) {
+  if (on_huge_pages(bytes))
+    return huge_heap::instance().take(bytes);
+  void* memory = nullptr;
+  if (posix_memalign(&memory, line_bytes, std::max(bytes, line_bytes)) != 0)
+    return nullptr;
+  return static_cast<std::byte*>(memory);
+}
+
+} // namespace
+
 result<block> block::make(uint64_t bytes, std::string_view what, budget_ptr from) {
   if (bytes > largest_block || (from && !from->take(bytes)))
     return too_little(bytes, what, from.get());
-  bool huge = bytes >= huge_page_bytes;
-  uint64_t align = huge ? huge_page_bytes : line_bytes;
-  uint64_t rounded = (bytes / line_bytes + 1) * line_bytes;
   block made;
-  if (posix_memalign(reinterpret_cast<void**>(&made.data_), align, rounded) != 0) {
+  made.data_ = take_memory(bytes);
+  if (!made.data_) {
     if (from)
       from->give_back(bytes);
-    made.data_ = nullptr;
     return too_little(bytes, what, nullptr);
   }
-  if (huge)
-    madvise(made.data_, rounded / huge_page_bytes * huge_page_bytes, MADV_HUGEPAGE);
   made.size_ = bytes;
   made.budget_ = std::move(from);
   return made;
 }
 
 block::~block() {
-  std::free(data_);
+  if (on_huge_pages(size_))
+    huge_heap::instance().give_back(data_, size_);
+  else
+    std::free(data_);
   if (budget_)
     budget_->give_back(size_);
 }

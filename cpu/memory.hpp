@@ -27,8 +27,7 @@ class budget {
 };
 using budget_ptr = std::shared_ptr<budget>;
 
-/// An owned block; large ones lie on huge pages, since weights are streamed through and a page
-/// walk every 4 KiB costs a tenth of the memory bandwidth.
+/// An owned block, aligned to a cache line; larger ones lie on huge pages (huge_heap.hpp).
 class block {
  public:
   block() = default;

@@ -144,7 +144,8 @@ void packed_set::plan(planner& out, const compute::run_experts& op) const {
   size_t panels = (op.out.cols + panel_rows - 1) / panel_rows;
   size_t bytes = 0;
   for (const auto& s : run->slots)
-    bytes = std::max(bytes, packed(*s.task->expert->down).panel_bytes());
+    bytes += packed(*s.task->expert->down).panel_bytes();
+  bytes /= 4; // a tile takes a stretch of every expert: longer ones, or none would stream
   out.add_chunks(panels, panels_per_tile(panels, bytes, out.threads()),
                  [run](const tile_context& c, size_t begin, size_t end) {
                    for (const auto& s : run->slots) // in the tasks' order, whoever runs
