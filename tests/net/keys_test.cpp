@@ -166,6 +166,7 @@ BOOST_AUTO_TEST_CASE(socket_files) {
     BOOST_TEST(mode_of(path) == 0600u);
     BOOST_TEST(mode_of(path.parent_path()) == 0700u);
   }
+  BOOST_TEST(!std::filesystem::exists(path)); // a node that ends tidies up
   // A node that was killed leaves its socket behind: bound, and nobody listens.
   int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un address{};

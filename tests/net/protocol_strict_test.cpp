@@ -50,7 +50,7 @@ void check_names_field(const std::string& frame, const std::string& field) {
   BOOST_TEST((message.id == 42), field); // so that the client learns which request failed
 }
 
-long peak_kilobytes() {
+[[maybe_unused]] long peak_kilobytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss;
@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE(wrong_types_are_named) {
   check_names_field(with_field("generate", "tokens", texts), "tokens");
   check_names_field(with_field("generate", "tokens", std::vector<int>{1, -1}), "tokens");
   check_names_field(with_field("generate", "tokens", std::vector<uint64_t>{1ull << 31}), "tokens");
-  check_names_field(with_field("generate", "tokens", std::vector<float>{1}), "tokens");
+  check_names_field(with_field("generate", "tokens", std::vector<float>{1.5f}), "tokens");
   check_names_field(with_field("chat", "messages", "hello"), "messages");
   check_names_field(with_field("chat", "messages", texts), "messages");
   check_names_field(with_field("chat", "prompt", "x"), "messages");
@@ -81,7 +81,7 @@ BOOST_AUTO_TEST_CASE(wrong_types_are_named) {
   check_names_field(with_field("tokenize", "special", 1), "text");
   check_names_field(with_field("detokenize", "tokens", 1), "tokens");
   check_names_field(with_field("cancel", "target", -1), "target");
-  check_names_field(with_field("cancel", "target", 1.0), "target");
+  check_names_field(with_field("cancel", "target", 1.5), "target");
   check_names_field(with_field("inspect", "what", 1), "what");
   check_names_field(with_field("no such op", "x", 1), "op");
 }
@@ -172,7 +172,7 @@ BOOST_AUTO_TEST_CASE(not_a_map_or_not_all_of_it) {
 // Headers that promise thousands of millions of elements, deep nests, and frames full of small
 // elements, each of which msgpack would give 24 bytes or more.
 BOOST_AUTO_TEST_CASE(bombs_do_not_go_off) {
-  auto before = peak_kilobytes();
+  [[maybe_unused]] auto before = peak_kilobytes();
   std::string arrays, maps;
   for (int i = 0; i < 1000; ++i) {
     arrays += "\xDD\xFF\xFF\xFF\xFF";
