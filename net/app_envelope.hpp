@@ -8,6 +8,8 @@
 #include <msgpack.hpp>
 
 #include <string>
+#include <type_traits>
+#include <vector>
 
 namespace coel::net {
 
@@ -16,11 +18,18 @@ using packer = msgpack::packer<msgpack::sbuffer>;
 /// Opens a map with room for `fields` more than the three of the envelope.
 void pack_envelope(packer& out, uint64_t id, std::string_view op, uint32_t fields);
 void pack_text(packer& out, std::string_view text);
+/// As float32, always: msgpack-c would make integers of whole numbers, with undefined behaviour
+/// beyond their range.
+void pack_number(packer& out, float value);
 template <class Value>
 void pack_field(packer& out, std::string_view name, const Value& value) {
   pack_text(out, name);
-  out.pack(value);
+  if constexpr (std::is_same_v<Value, float>)
+    pack_number(out, value);
+  else
+    out.pack(value);
 }
+void pack_field(packer& out, std::string_view name, const std::vector<float>& values);
 void pack_text_field(packer& out, std::string_view name, std::string_view text);
 
 /// Checks version and reads id and op, then lets `read_body(field_reader&, op)` read the rest.

@@ -11,7 +11,7 @@ void pack_top(packer& out, const std::vector<token_logprob>& top) {
   for (const auto& one : top) {
     out.pack_array(2);
     out.pack(one.id);
-    out.pack(one.logprob);
+    pack_number(out, one.logprob);
   }
 }
 

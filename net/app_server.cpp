@@ -120,6 +120,9 @@ void app_server::stop() {
   state_->thread.join();
   state_->loop.reset();
   state_->context.close(); // waits for the sockets' linger
+  for (const auto& endpoint : state_->endpoints)
+    if (auto path = socket_path(endpoint); !path.empty())
+      remove_socket_file(path);
 }
 
 const std::vector<std::string>& app_server::endpoints() const {

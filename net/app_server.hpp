@@ -33,8 +33,8 @@ struct app_server_options {
   std::chrono::milliseconds heartbeat_timeout{15000};
 };
 
-/// Called on the server's thread: hand over and return at once. After on_client_gone nothing more
-/// comes from that client, and what is sent to it is dropped.
+/// Called on the server's thread, perhaps before start() returns: hand over and return at once.
+/// After on_client_gone nothing more comes from that client, and what is sent to it is dropped.
 struct app_handler {
   std::function<void(client_ref, uint64_t id, app_request)> on_request;
   std::function<void(client_ref)> on_client_gone;

@@ -158,7 +158,10 @@ void app_server_loop::deliver(outbox::entry one) {
     return gather(*open.gathered, *token);
   if (auto* done = std::get_if<done_reply>(&one.reply); done != nullptr && open.gathered)
     done->answer = std::move(open.gathered);
-  post(who, open.delimited, encode(one.id, one.reply));
+  auto bytes = encode(one.id, one.reply);
+  if (bytes.size() > max_reply_bytes)
+    bytes = encode(one.id, app_reply(error{ec::too_long, "the answer exceeds the largest reply"}));
+  post(who, open.delimited, std::move(bytes));
   if (token == nullptr)
     who.requests.erase(one.id);
 }

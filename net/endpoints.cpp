@@ -83,6 +83,12 @@ bool somebody_listens(const fs::path& path) {
   return connected;
 }
 
+void remove_socket_file(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::symlink_status(path, ignored).type() == fs::file_type::socket && !somebody_listens(path))
+    fs::remove(path, ignored);
+}
+
 result<void> prepare_socket_path(const fs::path& path) {
   std::error_code failure;
   auto folder = path.parent_path();

@@ -28,6 +28,9 @@ std::filesystem::path socket_path(const std::string& endpoint);
 /// there, the path is something else than a socket, or others may write to its folder).
 result<void> prepare_socket_path(const std::filesystem::path& path);
 
+/// Removes the file of a socket that has been closed, unless somebody else listens there by now.
+void remove_socket_file(const std::filesystem::path& path);
+
 /// True if somebody listens at the socket file.
 bool somebody_listens(const std::filesystem::path& path);
 

@@ -18,7 +18,7 @@ void add_answer_options(CLI::App& command, generate_request& request) {
   constexpr const char* answer = "Answer";
   constexpr const char* draw = "Sampling";
   option("--model,-m", request.model, "Model of the node; needed where it has several",
-         "COEL_MODEL", answer);
+         "COEL_CLIENT_MODEL", answer);
   option("--max-tokens,-n", request.max_tokens, "Length of the answer at most", "COEL_MAX_TOKENS",
          answer);
   option("--deadline-ms", request.deadline_ms,

@@ -84,7 +84,7 @@ void add_score(CLI::App& app, int& exit) {
   command
       .add_option("--model,-m", options->request.model,
                   "Model of the node; needed where it has several")
-      ->envname("COEL_MODEL");
+      ->envname("COEL_CLIENT_MODEL");
   add_connection_options(command, options->connection);
   command.callback([options, &exit] { exit = score(*options); });
 }

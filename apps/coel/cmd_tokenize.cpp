@@ -48,7 +48,7 @@ int detokenize(const tokenize_options& options) {
 CLI::App& add_common(CLI::App& app, const char* name, const char* help, tokenize_options& options) {
   auto& command = *app.add_subcommand(name, help);
   command.add_option("--model,-m", options.model, "Model of the node; needed where it has several")
-      ->envname("COEL_MODEL");
+      ->envname("COEL_CLIENT_MODEL");
   command.add_flag("--json", options.as_json, "Print JSON");
   add_connection_options(command, options.connection);
   return command;

@@ -21,8 +21,8 @@ void add_detokenize(CLI::App& app, int& exit);
 void add_score(CLI::App& app, int& exit);
 void add_status(CLI::App& app, int& exit);
 void add_keygen(CLI::App& app, int& exit);
-void add_quantise(CLI::App& app, int& exit);
 void add_model(CLI::App& app, int& exit);
 void add_eval(CLI::App& app, int& exit);
+void add_quantise(CLI::App& app, int& exit);
 
 } // namespace coel::app

@@ -20,7 +20,7 @@ void add_connection_options(CLI::App& command, connection_options& options) {
       ->envname("COEL_SERVER_KEY")
       ->group(group);
   command.add_option("--keys", options.key_file, "Own key file, made by 'coel keygen'")
-      ->envname("COEL_KEYS")
+      ->envname("COEL_CLIENT_KEYS")
       ->group(group);
   command
       .add_option("--timeout", options.timeout_s,

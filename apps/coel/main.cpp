@@ -23,9 +23,9 @@ int main(int argc, char** argv) {
   add_score(app, exit);
   add_status(app, exit);
   add_keygen(app, exit);
-  add_quantise(app, exit);
   add_model(app, exit);
   add_eval(app, exit);
+  add_quantise(app, exit);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

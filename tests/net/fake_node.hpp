@@ -37,6 +37,7 @@ class scratch_folder {
 class fake_node {
  public:
   explicit fake_node(app_server_options options) {
+    std::lock_guard lock(mutex_); // requests may come before start() returns
     auto started = app_server::start(std::move(options), {[this](auto who, auto id, auto request) {
                                                             on_request(who, id, std::move(request));
                                                           },

@@ -136,6 +136,16 @@ BOOST_AUTO_TEST_CASE(replies) {
   reply_and_back(cancelled_reply{});
 }
 
+BOOST_AUTO_TEST_CASE(floats_of_any_size_stay_floats) {
+  for (float value : {1.0f, -0.0f, 1e19f, -1e30f, HUGE_VALF}) {
+    auto bytes = encode(1, app_reply(score_reply{{1, 2}, {value}}));
+    BOOST_TEST(bytes.find('\xCA') != std::string::npos);
+    BOOST_TEST(std::signbit(reply_and_back(score_reply{{1, 2}, {value}}).logprobs[0]) ==
+               std::signbit(value));
+    BOOST_TEST(reply_and_back(token_reply{1, "", value, {{1, value}}}).top[0].logprob == value);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(done_with_and_without_the_whole_answer) {
   done_reply in;
   in.request = 1;
