@@ -1,5 +1,6 @@
 #include "cpu/packed.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -103,19 +104,6 @@ void pack_q6_k(const unit_rows& rows, std::byte* to) {
   }
 }
 
-void pack_4_bytes(const unit_rows& rows, std::byte* to) {
-  copy_elements<4>(rows, 0, to);
-}
-void pack_2_bytes(const unit_rows& rows, std::byte* to) {
-  copy_elements<2>(rows, 0, to);
-}
-
-using pack_fn = void (*)(const unit_rows&, std::byte*);
-
-constexpr std::array<pack_fn, dtype_count> packers{pack_4_bytes, pack_2_bytes, pack_2_bytes,
-                                                   pack_q8_0,    pack_q4_0,    pack_q4_k,
-                                                   pack_q5_k,    pack_q6_k};
-
 constexpr std::array<panel_unit, dtype_count> units{{{1, 4 * panel_rows},
                                                      {1, 2 * panel_rows},
                                                      {1, 2 * panel_rows},
@@ -125,18 +113,46 @@ constexpr std::array<panel_unit, dtype_count> units{{{1, 4 * panel_rows},
                                                      {256, q5_k_unit},
                                                      {256, q6_k_unit}}};
 
-template <class Pack>
-void pack_panel(const compute::matrix_view& from, uint64_t first_row, std::byte* to, Pack pack) {
+/// The rows of a panel and how far each advances from unit to unit: not at all past the end.
+struct panel_rows_of {
   static constexpr std::array<std::byte, 256> zeros{}; // as long as the longest block
-  auto unit = unit_of(from.type);
-  uint64_t step = row_bytes(from.type, unit.cols);
-  for (uint64_t u = 0; u < from.cols / unit.cols; ++u, to += unit.bytes) {
-    unit_rows rows;
-    for (uint32_t r = 0; r < panel_rows; ++r)
-      rows[r] = first_row + r < from.rows ? from.row(first_row + r) + u * step : zeros.data();
-    pack(rows, to);
+  unit_rows at;
+  std::array<size_t, panel_rows> step;
+
+  panel_rows_of(const compute::matrix_view& from, uint64_t first_row, size_t unit_step) {
+    for (uint32_t r = 0; r < panel_rows; ++r) {
+      bool inside = first_row + r < from.rows;
+      at[r] = inside ? from.row(first_row + r) : zeros.data();
+      step[r] = inside ? unit_step : 0;
+    }
   }
+  void advance() {
+    for (uint32_t r = 0; r < panel_rows; ++r)
+      at[r] += step[r];
+  }
+};
+
+template <void (*Pack)(const unit_rows&, std::byte*)>
+void pack_panel(panel_rows_of rows, uint64_t count, size_t unit_bytes, std::byte* to) {
+  for (; count > 0; --count, to += unit_bytes, rows.advance())
+    Pack(rows.at, to);
 }
+
+/// Floats a cache line of a row at a time: rows are often a multiple of 4 KiB apart, where a line
+/// of each of 16 does not fit the cache together.
+template <size_t Bytes>
+void pack_columns(panel_rows_of rows, uint64_t count, size_t, std::byte* to) {
+  constexpr uint64_t line = 64 / Bytes;
+  for (uint64_t first = 0; first < count; first += line)
+    for (uint32_t r = 0; r < panel_rows; ++r)
+      for (uint64_t c = first; c < std::min(first + line, count); ++c)
+        std::memcpy(to + (c * panel_rows + r) * Bytes, rows.at[r] + c * rows.step[r], Bytes);
+}
+
+constexpr std::array packers{pack_columns<4>,       pack_columns<2>,       pack_columns<2>,
+                             pack_panel<pack_q8_0>, pack_panel<pack_q4_0>, pack_panel<pack_q4_k>,
+                             pack_panel<pack_q5_k>, pack_panel<pack_q6_k>};
+static_assert(packers.size() == dtype_count);
 
 } // namespace
 
@@ -157,8 +173,9 @@ result<std::shared_ptr<const packed_weight>> packed_weight::make(const compute::
     return space.err();
   made->memory_ = std::move(*space);
   for (uint32_t p = 0; p < made->panels(); ++p)
-    pack_panel(from, uint64_t{p} * panel_rows, made->memory_.data() + p * made->panel_bytes_,
-               packers[static_cast<size_t>(from.type)]);
+    packers[static_cast<size_t>(from.type)](
+        {from, uint64_t{p} * panel_rows, row_bytes(from.type, unit.cols)}, from.cols / unit.cols,
+        unit.bytes, made->memory_.data() + p * made->panel_bytes_);
   return std::shared_ptr<const packed_weight>(std::move(made));
 }
 

@@ -90,9 +90,7 @@ void run_tile(const vector_kernels& k, const compute::attend& op, const query_ti
                    cache.values(page, op.layer, tile.kv_head) + size_t{offset} * shape.head_dim,
                    shape.page_tokens, tokens};
     group.show(first, tokens);
-    for (uint32_t i = 0; i < group.count; i += most_queries)
-      k.attend(chunk, shape.head_dim, scale, &group.states[i],
-               std::min(most_queries, group.count - i));
+    k.attend(chunk, shape.head_dim, scale, group.states.data(), group.count);
   }
   group.finish(shape.head_dim);
 }

@@ -121,25 +121,44 @@ COEL_SIMD void weigh(query_state& s, uint32_t head_dim, uint32_t tokens, float* 
   s.total += simd::sum(total);
 }
 
-/// mix += weight * value over the first `tokens` tokens, for N queries.
+/// mix += weight * value over the first `tokens` tokens, in 16 * W dimensions from d, for N
+/// queries.
+template <int N, int W>
+COEL_SIMD void mix_dims(const kv_chunk& chunk, uint32_t head_dim, uint32_t tokens, uint32_t d,
+                        query_state* queries, const score_row* p) {
+  floats acc[N][W];
+#pragma GCC unroll 8
+  for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+    for (int w = 0; w < W; ++w)
+      acc[n][w] = simd::load(queries[n].mix + d + 16 * w);
+  const uint16_t* values = chunk.values + d;
+  for (uint32_t t = 0; t < tokens; ++t, values += head_dim) {
+    floats value[W];
+#pragma GCC unroll 2
+    for (int w = 0; w < W; ++w)
+      value[w] = simd::load_f16(values + 16 * w);
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+      for (int w = 0; w < W; ++w)
+        acc[n][w] = simd::fma(value[w], simd::all(p[n][t]), acc[n][w]);
+  }
+#pragma GCC unroll 8
+  for (int n = 0; n < N; ++n)
+#pragma GCC unroll 2
+    for (int w = 0; w < W; ++w)
+      simd::store(queries[n].mix + d + 16 * w, acc[n][w]);
+}
+
 template <int N>
 COEL_SIMD void mix(const kv_chunk& chunk, uint32_t head_dim, uint32_t tokens, query_state* queries,
                    const score_row* p) {
-  for (uint32_t d = 0; d < head_dim; d += 16) {
-    floats acc[N];
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n)
-      acc[n] = simd::load(queries[n].mix + d);
-    for (uint32_t t = 0; t < tokens; ++t) {
-      floats value = simd::load_f16(chunk.values + size_t{t} * head_dim + d);
-#pragma GCC unroll 8
-      for (int n = 0; n < N; ++n)
-        acc[n] = simd::fma(value, simd::all(p[n][t]), acc[n]);
-    }
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n)
-      simd::store(queries[n].mix + d, acc[n]);
-  }
+  uint32_t d = 0;
+  for (; d + 32 <= head_dim; d += 32)
+    mix_dims<N, 2>(chunk, head_dim, tokens, d, queries, p);
+  if (d < head_dim)
+    mix_dims<N, 1>(chunk, head_dim, tokens, d, queries, p);
 }
 
 /// Tokens that a query may not see have no memory that can be trusted to be a number, so queries go
@@ -157,16 +176,30 @@ COEL_SIMD void attend_queries(const kv_chunk& chunk, uint32_t head_dim, float sc
   mix<N>(chunk, head_dim, N == 1 ? queries[0].visible : chunk.tokens, queries, p);
 }
 
+/// Queries from the first on that see the whole chunk.
+COEL_SIMD uint32_t seeing_all(const kv_chunk& chunk, const query_state* queries, uint32_t count) {
+  uint32_t n = 0;
+  while (n < count && queries[n].visible == chunk.tokens)
+    ++n;
+  return n;
+}
+
 void attend(const kv_chunk& chunk, uint32_t head_dim, float scale, query_state* queries,
             uint32_t count) {
-  bool whole = count == most_queries;
-  for (uint32_t i = 0; i < count; ++i)
-    whole &= queries[i].visible == chunk.tokens;
-  if (whole)
-    return attend_queries<most_queries>(chunk, head_dim, scale, queries);
-  for (uint32_t i = 0; i < count; ++i)
-    if (queries[i].visible > 0)
-      attend_queries<1>(chunk, head_dim, scale, queries + i);
+  while (count > 0) {
+    uint32_t together = seeing_all(chunk, queries, count);
+    uint32_t n = 1;
+    if (simd::row_tile >= 8 && together >= 8)
+      attend_queries<simd::row_tile>(chunk, head_dim, scale, queries), n = simd::row_tile;
+    else if (together >= 4)
+      attend_queries<4>(chunk, head_dim, scale, queries), n = 4;
+    else if (together >= 2)
+      attend_queries<2>(chunk, head_dim, scale, queries), n = 2;
+    else if (queries[0].visible > 0)
+      attend_queries<1>(chunk, head_dim, scale, queries);
+    queries += n;
+    count -= n;
+  }
 }
 
 } // namespace

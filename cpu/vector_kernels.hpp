@@ -56,9 +56,6 @@ struct query_state {
   uint32_t visible = 0; ///< tokens of the next chunk that it may see; 0: leave it alone
 };
 
-/// Most queries that attend takes at once.
-inline constexpr uint32_t most_queries = 4;
-
 struct vector_kernels {
   std::string_view name;
   std::array<panel_fn, dtype_count> panel;

@@ -112,7 +112,7 @@ BOOST_AUTO_TEST_CASE(flag_beats_environment_beats_file) {
 }
 
 BOOST_AUTO_TEST_CASE(ctrl_c_cancels_the_answer_at_the_node) {
-  auto ran = run("generate wait", "timeout -s INT 1");
+  auto ran = run("generate wait", "timeout -s INT 3");
   BOOST_TEST(ran.exit != 0);
   BOOST_TEST(ran.out.starts_with("w"));
   BOOST_TEST(node.eventually([&] { return node.waiting.empty() && node.gone == 1; }));
