@@ -1,6 +1,6 @@
 #include "model/text_stream.hpp"
 
-#include "model/unicode.hpp"
+#include "model/utf8.hpp"
 
 #include <algorithm>
 
@@ -8,46 +8,63 @@ namespace coel::model {
 
 namespace {
 
-/// Longest end of `text` that is a proper beginning of `stop`.
-size_t overlap(std::string_view text, std::string_view stop) {
-  for (auto n = std::min(text.size(), stop.size() - 1); n > 0; --n)
-    if (text.ends_with(stop.substr(0, n)))
+/// Bytes at the end of `s` that begin a character which is not complete yet.
+size_t cut_character(std::string_view s) {
+  for (size_t n = 1; n <= 3 && n <= s.size(); ++n) {
+    bool cut = false;
+    utf8_length(s, s.size() - n, &cut);
+    if (cut)
       return n;
+  }
   return 0;
+}
+
+/// Longest end of `s` that begins one of the stop strings.
+size_t begun_stop(std::string_view s, const std::vector<std::string>& stop) {
+  size_t longest = 0;
+  for (const auto& w : stop)
+    for (size_t n = std::min(s.size(), w.size() - 1); n > longest; --n)
+      if (s.substr(s.size() - n) == std::string_view(w).substr(0, n))
+        longest = n;
+  return longest;
+}
+
+std::string repaired(std::string_view s) {
+  std::string out;
+  for (size_t i = 0; i < s.size();) {
+    size_t n = utf8_length(s, i);
+    if (n == 0) {
+      append_utf8(out, 0xfffd);
+      ++i;
+    } else {
+      out.append(s.substr(i, n));
+      i += n;
+    }
+  }
+  return out;
 }
 
 } // namespace
 
 text_stream::text_stream(tokenizer_ptr tokenizer, std::vector<std::string> stop)
-    : tokenizer_(std::move(tokenizer)), stop_(std::move(stop)) {
-  std::erase_if(stop_, [](const std::string& s) { return s.empty(); });
-}
+    : tokenizer_(std::move(tokenizer)), stop_(std::move(stop)) {}
 
 text_stream::step text_stream::push(int32_t id) {
   held_ += tokenizer_->piece(id);
-  auto end = std::string::npos;
-  for (const auto& s : stop_)
-    end = std::min(end, held_.find(s));
-  if (end != std::string::npos) {
-    auto text = replace_invalid_utf8(std::string_view(held_).substr(0, end));
+  size_t first = std::string::npos;
+  for (const auto& w : stop_)
+    first = std::min(first, held_.find(w));
+  if (first != std::string::npos) {
+    auto text = repaired(std::string_view(held_).substr(0, first));
     held_.clear();
     return {std::move(text), true};
   }
-  size_t keep = incomplete_utf8_tail(held_);
-  for (const auto& s : stop_)
-    keep = std::max(keep, overlap(held_, s));
-  auto shown = held_.size() - keep;
-  // A stop string may begin inside a character that is not whole yet, or that never becomes whole.
-  shown -= incomplete_utf8_tail(std::string_view(held_).substr(0, shown));
-  auto text = replace_invalid_utf8(std::string_view(held_).substr(0, shown));
-  held_.erase(0, shown);
+  size_t keep = std::max(cut_character(held_), begun_stop(held_, stop_));
+  auto text = repaired(std::string_view(held_).substr(0, held_.size() - keep));
+  held_.erase(0, held_.size() - keep);
   return {std::move(text), false};
 }
 
-std::string text_stream::finish() {
-  auto text = replace_invalid_utf8(held_);
-  held_.clear();
-  return text;
-}
+std::string text_stream::finish() { return repaired(std::exchange(held_, {})); }
 
 } // namespace coel::model
