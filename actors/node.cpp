@@ -155,6 +155,7 @@ result<void> node::load(const node_config& config, compute::device_ptr device, c
       return {bytes.err().code, m->name + ": " + bytes.err().message};
     seen.bytes += *bytes;
     inspected_.push_back(std::move(seen));
+    experts_.push_back(std::move(all));
   }
   return {};
 }

@@ -50,6 +50,8 @@ class node {
   const std::vector<std::string>& endpoints() const;
   /// For tools in the same process: the way apps take, without the socket.
   const std::vector<served>& models() const { return served_; }
+  /// Experts of a model by layer, then expert_id.
+  const std::vector<expert_actor>& experts(size_t model) const { return experts_[model]; }
 
  private:
   node(caf::actor_system& system) : system_(system) {}
@@ -62,6 +64,7 @@ class node {
   std::vector<caf::strong_actor_ptr> actors_;   // in order of start
   std::vector<served> served_;
   std::vector<inspected_model> inspected_;
+  std::vector<std::vector<expert_actor>> experts_;
   tier_actor ram_;
   app_socket_actor socket_;
   std::shared_ptr<net::app_server> server_;

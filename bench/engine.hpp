@@ -1,11 +1,12 @@
-// What is measured: something that continues a prompt with tokens.
+// What is measured: something that continues prompts with tokens.
 #pragma once
 
 #include "compute/device.hpp"
 #include "model/source.hpp"
 
+#include <functional>
 #include <memory>
-#include <span>
+#include <vector>
 
 namespace coel::bench {
 
@@ -18,21 +19,31 @@ struct run_times {
 class engine {
  public:
   virtual ~engine() = default;
-  /// Continues each prompt greedily by `tokens` tokens (at least one), all prompts at once,
-  /// whatever the tokens are (an end token does not end it). One entry a prompt.
+  /// Continues each prompt by `tokens` tokens (at least one), the likeliest each time and whatever
+  /// they are: an end token does not end it. One entry a prompt. Errors: those of device and model.
   virtual result<std::vector<run_times>> generate(const std::vector<std::vector<int32_t>>& prompts,
                                                   uint32_t tokens) = 0;
 };
 using engine_ptr = std::unique_ptr<engine>;
 
 struct engine_needs {
-  model::source_ptr from;
+  std::filesystem::path model;
   compute::device_ptr on;
   uint32_t context = 0;  ///< tokens of one session, prompt and answer
   uint32_t sessions = 1; ///< at once
 };
 
+using load_progress = std::function<void(uint64_t done, uint64_t total)>;
+
 /// The kernels called in a plain loop, one session after another.
-result<engine_ptr> make_plain_engine(const engine_needs& needs);
+result<engine_ptr> make_plain_engine(const engine_needs& needs, const load_progress& progress);
+
+/// A whole node in this process: sessions, scheduler, gates and experts as actors; all prompts at
+/// once. And the plain loop over the same weights, to be measured in turn with it.
+struct node_engines {
+  engine_ptr actors;
+  engine_ptr plain; ///< destroy it before `actors`
+};
+result<node_engines> make_node_engines(const engine_needs& needs, const load_progress& progress);
 
 } // namespace coel::bench

@@ -1,69 +1,129 @@
-#include "bench/plain.hpp"
+// coel-bench: see bench/README.md for the method.
+#include "bench/options.hpp"
+#include "bench/report.hpp"
 
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
-
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
-#include <iostream>
+#include <unistd.h>
 
 namespace {
 
+using namespace coel;
 using namespace coel::bench;
 
-void print(const report& r) {
-  std::printf("%s on %s\nweights %.2f GB, %.2f GB read per decoded token, loaded in %.1f s\n",
-              r.model.c_str(), r.device.c_str(), double(r.weight_bytes) / 1e9,
-              double(r.bytes_per_token) / 1e9, r.load_seconds);
-  for (const auto& row : r.rows) {
-    const auto& s = row.tokens_per_s;
-    std::printf("%-14s %8.2f tokens/s  [%.2f .. %.2f]", row.test.c_str(), s.median, s.least,
-                s.most);
-    if (row.test.starts_with("decode"))
-      std::printf("  %.1f GB/s", s.median * double(r.bytes_per_token) / 1e9);
-    std::printf("\n");
-  }
+int fail(const error& e) {
+  std::fprintf(stderr, "coel-bench: %s\n", e.message.c_str());
+  return 1;
 }
 
-void print_json(const report& r) {
-  nlohmann::json j{{"model", r.model},
-                   {"device", r.device},
-                   {"weight_bytes", r.weight_bytes},
-                   {"bytes_per_token", r.bytes_per_token},
-                   {"load_s", r.load_seconds}};
-  for (const auto& row : r.rows)
-    j["tests"].push_back({{"test", row.test},
-                          {"tokens_per_s", row.tokens_per_s.median},
-                          {"least", row.tokens_per_s.least},
-                          {"most", row.tokens_per_s.most}});
-  std::cout << j.dump(2) << "\n";
+/// Redraws one line on a terminal whenever the percentage changes.
+load_progress show(std::string what) {
+  return [what, last = -1](uint64_t done, uint64_t total) mutable {
+    int percent =
+        total ? static_cast<int>(100. * static_cast<double>(done) / static_cast<double>(total))
+              : 100;
+    if (percent == last || !::isatty(STDERR_FILENO))
+      return;
+    last = percent;
+    std::fprintf(stderr, "\r%s %d %%%s", what.c_str(), percent, percent == 100 ? "\n" : "");
+  };
+}
+
+result<std::filesystem::path> model_path(const options& o) {
+  if (!o.random)
+    return o.model;
+  return model::cached_random_model(o.cache, *o.random, o.device.threads,
+                                    show("making " + o.random->shape.name));
+}
+
+uint32_t longest_session(const test_plan& plan) {
+  uint32_t longest = plan.answer + 32; // the prompts of the other tests are shorter
+  for (uint32_t p : plan.prompts)
+    longest = std::max(longest, p + 1);
+  return longest;
+}
+
+result<node_engines> make_engines(const options& o, const engine_needs& needs) {
+  if (o.way != through::plain) {
+    auto both = make_node_engines(needs, show("loading"));
+    if (both && o.way == through::actors)
+      both->plain.reset();
+    return both;
+  }
+  auto plain = make_plain_engine(needs, show("loading"));
+  if (!plain)
+    return plain.err();
+  return node_engines{nullptr, std::move(*plain)};
+}
+
+result<model_report> measure_model(const options& o, const std::filesystem::path& path) {
+  auto from = model::open_model(path);
+  if (!from)
+    return from.err();
+  auto device = cpu::make_device(o.device);
+  if (!device)
+    return device.err();
+  const auto& about = (*from)->info();
+  auto start = std::chrono::steady_clock::now();
+  auto engines = make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions});
+  if (!engines)
+    return engines.err();
+  std::chrono::duration<double> load = std::chrono::steady_clock::now() - start;
+  auto status = (*device)->status();
+  model_report report{(*from)->config().name,
+                      path.string(),
+                      status.name,
+                      status.threads,
+                      about.parameters,
+                      about.file_bytes,
+                      status.resident_bytes,
+                      load.count(),
+                      cost_of_token(**from),
+                      {}};
+  auto results = run_tests(o.plan, *engines, report.cost, (*from)->config().vocab);
+  engines->plain.reset();
+  if (!results)
+    return results.err();
+  report.results = std::move(*results);
+  return report;
+}
+
+int report_machine(const options& o) {
+  auto device = cpu::make_device(o.device);
+  if (!device)
+    return fail(device.err());
+  auto status = (*device)->status();
+  machine_report report{measure_machine(status.threads), status.name, {}};
+  auto kernels = measure_kernels(**device);
+  if (!kernels)
+    return fail(kernels.err());
+  report.kernels = *kernels;
+  std::fputs((o.json ? as_json(report) : as_table(report)).c_str(), stdout);
+  return 0;
+}
+
+int report_model(const options& o) {
+  auto path = model_path(o);
+  if (!path)
+    return fail(path.err());
+  if (o.only_make) {
+    std::printf("%s\n", path->c_str());
+    return 0;
+  }
+  auto report = measure_model(o, *path);
+  if (!report)
+    return fail(report.err());
+  std::fputs((o.json ? as_json(*report) : as_table(*report)).c_str(), stdout);
+  return 0;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"coel-bench: prompt and decode speed of a model on this machine"};
-  options o;
-  bool json = false;
-  app.add_option("model", o.model, "GGUF file or Hugging Face directory")->required();
-  app.add_option("-p,--prompt", o.prompt, "prompt lengths in tokens")
-      ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 20));
-  app.add_option("-n,--answer", o.answer, "tokens decoded; 0: none")
-      ->capture_default_str()
-      ->check(CLI::Range(0u, 1u << 20));
-  app.add_option("-t,--threads", o.threads, "threads; 0: one per core")->capture_default_str();
-  app.add_option("-r,--repetitions", o.repetitions,
-                 "counted runs of each test, after one that is not")
-      ->capture_default_str()
-      ->check(CLI::Range(1u, 1000u));
-  app.add_option("--kernels", o.kernels, "kernel set; the best usable one if not given");
-  app.add_flag("--json", json, "print JSON");
-  CLI11_PARSE(app, argc, argv);
-  auto made = run_plain(o);
-  if (!made) {
-    std::fprintf(stderr, "coel-bench: %s\n", made.err().message.c_str());
-    return 1;
-  }
-  json ? print_json(*made) : print(*made);
-  return 0;
+  auto read = read_options(argc, argv);
+  if (const auto* code = std::get_if<int>(&read))
+    return *code;
+  const auto& o = std::get<options>(read);
+  return o.machine ? report_machine(o) : report_model(o);
 }

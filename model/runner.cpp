@@ -170,34 +170,44 @@ runner::~runner() = default;
 result<std::unique_ptr<runner>> runner::load(source_ptr from, compute::device_ptr on,
                                              const runner_options& options,
                                              std::function<void(uint64_t, uint64_t)> progress) {
-  auto s = std::make_unique<state>();
-  s->from = from;
-  s->on = on;
-  s->config = from->config();
-  s->context = options.context ? options.context : s->config.context;
   auto dense = load_dense(*from, *on);
   if (!dense)
     return dense.err();
-  s->dense = std::move(*dense);
-  s->weight_bytes = s->dense.bytes;
   auto total = total_expert_bytes(*from);
   if (!total)
     return total.err();
+  std::vector<std::vector<expert_ptr>> experts;
   uint64_t done = 0;
-  for (uint32_t l = 0; l < s->config.layers; ++l) {
-    auto& row = s->experts.emplace_back();
+  for (uint32_t l = 0; l < from->config().layers; ++l) {
+    auto& row = experts.emplace_back();
     for (uint32_t e = 0; e < experts_per_layer(*from); ++e) {
       expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
       auto expert = load_expert(*from, *on, key);
       if (!expert)
         return expert.err();
-      s->weight_bytes += (*expert)->bytes;
       done += (*expert_file_bytes(*from, key));
       row.push_back(std::move(*expert));
     }
     if (progress)
       progress(done, *total);
   }
+  return over(std::move(from), std::move(on), std::move(*dense), std::move(experts), options);
+}
+
+result<std::unique_ptr<runner>> runner::over(source_ptr from, compute::device_ptr on, dense_weights dense,
+                                             std::vector<std::vector<expert_ptr>> experts,
+                                             const runner_options& options) {
+  auto s = std::make_unique<state>();
+  s->from = from;
+  s->on = on;
+  s->config = from->config();
+  s->context = options.context ? options.context : s->config.context;
+  s->dense = std::move(dense);
+  s->experts = std::move(experts);
+  s->weight_bytes = s->dense.bytes;
+  for (const auto& layer : s->experts)
+    for (const auto& expert : layer)
+      s->weight_bytes += expert->bytes;
   auto rows = std::min(options.max_rows, s->context);
   auto buffers = make_step_buffers(s->config, *on, rows, std::min(options.max_logits, rows));
   if (!buffers)

@@ -22,6 +22,10 @@ class runner {
   static result<std::unique_ptr<runner>> load(source_ptr from, compute::device_ptr on,
                                               const runner_options& options = {},
                                               std::function<void(uint64_t, uint64_t)> progress = {});
+  /// Over weights that are on the device already; experts [layers][experts_per_layer].
+  static result<std::unique_ptr<runner>> over(source_ptr from, compute::device_ptr on, dense_weights dense,
+                                              std::vector<std::vector<expert_ptr>> experts,
+                                              const runner_options& options = {});
   ~runner();
 
   /// Called with the logits [vocab] after the token at `position`, in rising order.

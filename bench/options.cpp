@@ -1,0 +1,111 @@
+#include "bench/options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <map>
+
+namespace coel::bench {
+
+namespace {
+
+struct texts { // options that become values of their own
+  std::string random, type = "q4_0", way = "actors";
+  float skew = 0.8f;
+  uint64_t seed = 1;
+};
+
+void add_model_options(CLI::App& app, options& o, texts& t) {
+  auto* model = app.add_option("model", o.model, "GGUF file or Hugging Face directory");
+  auto* random = app.add_option("--random", t.random,
+                                "random weights in a real shape: " + model::known_shapes());
+  app.add_flag("--machine", o.machine,
+               "measure read bandwidth and dot-product rate of this machine, no model")
+      ->excludes(model)
+      ->excludes(random);
+  random->excludes(model);
+  app.add_option("--type", t.type, "type of the random weights: f16, q8_0, q4_0, q4_k, ...")
+      ->capture_default_str();
+  app.add_option("--skew", t.skew, "Zipf exponent of expert popularity in the random model")
+      ->capture_default_str()
+      ->check(CLI::Range(0.f, 4.f));
+  app.add_option("--seed", t.seed, "of the random weights")->capture_default_str();
+  app.add_option("--cache", o.cache, "folder that keeps random models")->capture_default_str();
+  app.add_flag("--make-only", o.only_make, "make the random model and print its path");
+}
+
+void add_test_options(CLI::App& app, options& o, texts& t) {
+  auto tokens = CLI::Range(0u, 1u << 20);
+  app.add_option("-p,--prompt", o.plan.prompts, "prompt lengths in tokens, each a test; 0: none")
+      ->capture_default_str()
+      ->delimiter(',')
+      ->check(tokens);
+  app.add_option("-n,--answer", o.plan.answer,
+                 "tokens decoded after a prompt of one token; 0: none")
+      ->capture_default_str()
+      ->check(tokens);
+  app.add_option("-r,--repetitions", o.plan.repetitions,
+                 "counted runs of each test, after one that is not")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000u));
+  app.add_option("--sessions", o.plan.sessions, "also so many sessions at once, through the actors")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 64u));
+  app.add_option("--through", t.way,
+                 "actors: a whole node; plain: the same kernels in a loop; both: in turn, with "
+                 "the cost of messaging")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"plain", "actors", "both"}));
+  app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")
+      ->capture_default_str();
+  app.add_option("--kernels", o.device.kernels,
+                 "kernel set: " + CLI::detail::join(cpu::usable_kernels(), ", ") +
+                     "; the best usable one if not given");
+  app.add_flag("--json", o.json, "print JSON");
+}
+
+/// What is still to be said against options that are each well-formed; empty: nothing.
+std::string complaint(options& o, const texts& t) {
+  if (!o.machine && o.model.empty() && t.random.empty())
+    return "give a model file, --random SHAPE or --machine";
+  o.way = t.way == "plain" ? through::plain : t.way == "both" ? through::both : through::actors;
+  if (o.plan.sessions > 1 && o.way == through::plain)
+    return "--sessions needs the actors: the plain loop runs one session at a time";
+  if (o.only_make && t.random.empty())
+    return "--make-only needs --random";
+  if (t.random.empty())
+    return {};
+  auto shape = model::shape_by_name(t.random);
+  if (!shape)
+    return "unknown shape '" + t.random + "'; known are " + model::known_shapes();
+  auto type = dtype_from_name(t.type);
+  if (!type)
+    return "unknown type '" + t.type + "'; known are f32, f16, bf16, q8_0, q4_0, q4_k, q5_k, q6_k";
+  o.random = model::random_model_spec{*shape, *type, t.skew, t.seed};
+  return {};
+}
+
+} // namespace
+
+std::variant<options, int> read_options(int argc, char** argv) {
+  CLI::App app{"coel-bench " COEL_VERSION ": prompt and decode speed of a model on this machine\n"
+               "  coel-bench model.gguf -p 512 -n 64 -t 2\n"
+               "  coel-bench --random qwen1.5-moe-a2.7b --type q4_0 --through both\n"
+               "  coel-bench --machine"};
+  options o;
+  texts t;
+  app.set_version_flag("--version", COEL_VERSION);
+  add_model_options(app, o, t);
+  add_test_options(app, o, t);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (auto why = complaint(o, t); !why.empty()) {
+    std::fprintf(stderr, "coel-bench: %s\n", why.c_str());
+    return 2;
+  }
+  return o;
+}
+
+} // namespace coel::bench

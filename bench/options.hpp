@@ -1,0 +1,28 @@
+// The command line of coel-bench.
+#pragma once
+
+#include "bench/measure.hpp"
+#include "cpu/device.hpp"
+#include "model/random_model.hpp"
+
+#include <optional>
+#include <variant>
+
+namespace coel::bench {
+
+struct options {
+  std::filesystem::path model; ///< empty with --random or --machine
+  std::optional<model::random_model_spec> random;
+  std::filesystem::path cache = model::default_cache_folder();
+  bool only_make = false; ///< make the random model, measure nothing
+  bool machine = false;
+  bool json = false;
+  through way = through::actors;
+  test_plan plan;
+  cpu::device_options device;
+};
+
+/// The options, or the exit code with which to leave (help: 0, mistake: 2, said on standard error).
+std::variant<options, int> read_options(int argc, char** argv);
+
+} // namespace coel::bench
