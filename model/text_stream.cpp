@@ -69,6 +69,8 @@ text_stream::step text_stream::push(int32_t id) {
   return {std::move(text), false};
 }
 
-std::string text_stream::finish() { return repaired(std::exchange(held_, {})); }
+std::string text_stream::finish() {
+  return repaired(std::exchange(held_, {}));
+}
 
 } // namespace coel::model
