@@ -1,10 +1,11 @@
-// Byte-level BPE (Radford et al., 2019): bytes are written as printable characters, words are cut by
-// a pattern, and pairs merge by rank.
+// Byte-level BPE (Radford et al., 2019): bytes are written as printable characters, words are cut
+// by a pattern, and pairs merge by rank.
 #include "model/merge_queue.hpp"
 #include "model/pretokenizer.hpp"
 #include "model/tokenizer_base.hpp"
 #include "model/utf8.hpp"
 
+#include <algorithm>
 #include <array>
 #include <unordered_map>
 
@@ -24,6 +25,12 @@ std::array<uint32_t, 256> byte_characters() {
   return table;
 }
 
+/// Takes part in merges: anything but special tokens and holes.
+bool ordinary(const tokenizer_data& data, size_t id) {
+  return data.types.empty() || data.types[id] == token_type::normal ||
+         data.types[id] == token_type::byte;
+}
+
 class bpe : public tokenizer_base {
  public:
   bpe(tokenizer_data data, std::shared_ptr<const pretokenizer> words)
@@ -32,7 +39,7 @@ class bpe : public tokenizer_base {
     for (uint32_t b = 0; b < 256; ++b)
       byte_of_[characters[b]] = static_cast<char>(b);
     for (size_t id = 0; id < data_.tokens.size(); ++id)
-      if (type_of(static_cast<int32_t>(id)) == token_type::normal)
+      if (ordinary(data_, id))
         by_text_.emplace(data_.tokens[id], static_cast<int32_t>(id));
     for (uint32_t b = 0; b < 256; ++b) {
       append_utf8(character_[b], characters[b]);
@@ -40,6 +47,11 @@ class bpe : public tokenizer_base {
       byte_token_[b] = found != by_text_.end() ? found->second : data_.unk.value_or(-1);
     }
     read_merges();
+  }
+
+  /// Every byte becomes a token: its own or the unknown one.
+  bool complete() const {
+    return std::all_of(byte_token_.begin(), byte_token_.end(), [](auto id) { return id >= 0; });
   }
 
  protected:
@@ -57,7 +69,7 @@ class bpe : public tokenizer_base {
       if (found != byte_of_.end())
         bytes.push_back(found->second);
       else
-        bytes.append(text, i, n ? n : 1);   // a token that is not byte-level text stands for itself
+        bytes.append(text, i, n ? n : 1); // a token that is not byte-level text stands for itself
       i += n ? n : 1;
     }
     return bytes;
@@ -80,12 +92,14 @@ class bpe : public tokenizer_base {
       auto space = line.find(' ', 1);
       if (space == std::string::npos)
         continue;
-      auto left = by_text_.find(line.substr(0, space)), right = by_text_.find(line.substr(space + 1));
+      auto left = by_text_.find(line.substr(0, space)),
+           right = by_text_.find(line.substr(space + 1));
       if (left == by_text_.end() || right == by_text_.end())
         continue;
       auto merged = by_text_.find(left->first + right->first);
       if (merged != by_text_.end())
-        merges_.try_emplace(pair_key(left->second, right->second), merge{double(rank), merged->second});
+        merges_.try_emplace(pair_key(left->second, right->second),
+                            merge{double(rank), merged->second});
     }
   }
 
@@ -99,8 +113,7 @@ class bpe : public tokenizer_base {
     }
     std::vector<int32_t> symbols;
     for (char c : word)
-      if (auto id = byte_token_[static_cast<uint8_t>(c)]; id >= 0)
-        symbols.push_back(id);
+      symbols.push_back(byte_token_[static_cast<uint8_t>(c)]);
     auto best = [&](int32_t left, int32_t right) -> std::optional<std::pair<double, int32_t>> {
       auto found = merges_.find(pair_key(left, right));
       if (found == merges_.end())
@@ -125,7 +138,10 @@ result<tokenizer_ptr> make_bpe(tokenizer_data data) {
   auto words = pretokenizer::make(data.pre);
   if (!words)
     return words.err();
-  return tokenizer_ptr(std::make_shared<bpe>(std::move(data), std::move(*words)));
+  auto made = std::make_shared<bpe>(std::move(data), std::move(*words));
+  if (!made->complete())
+    return {ec::bad_file, "the vocabulary lacks a token for some byte and has no unknown token"};
+  return tokenizer_ptr(std::move(made));
 }
 
 } // namespace coel::model

@@ -1,6 +1,8 @@
 #include "model/hf_tokenizer.hpp"
 
+#include "model/hf_tokenizer_rules.hpp"
 #include "model/json.hpp"
+#include "model/mapped_file.hpp"
 
 #include <algorithm>
 #include <map>
@@ -11,50 +13,23 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t max_vocabulary = 1 << 22;
-
-/// All regular expressions in a pre_tokenizer, wherever they are nested.
-void find_patterns(const json& j, std::vector<std::string>& into, bool& byte_level) {
-  if (j.is_array())
-    for (const auto& item : j)
-      find_patterns(item, into, byte_level);
-  if (!j.is_object())
-    return;
-  auto type = j.value("type", "");
-  if (type == "ByteLevel")
-    byte_level = byte_level || j.value("use_regex", true);
-  if (type == "Split" && j.contains("pattern") && j["pattern"].is_object() && j["pattern"].contains("Regex"))
-    into.push_back(j["pattern"]["Regex"].get<std::string>());
-  if (j.contains("pretokenizers"))
-    find_patterns(j["pretokenizers"], into, byte_level);
+/// One more than the largest id that a file of so many entries may use: ids may have holes, but not
+/// so many that a small file takes much memory.
+size_t id_limit(const json& model, const json* added) {
+  return 4 * (model.at("vocab").size() + (added ? added->size() : 0)) + 1024;
 }
 
-/// The families' patterns differ in how digits are cut; what else they differ in follows from that.
-result<std::string> pre_tokenizer_name(const json& tokenizer) {
-  std::vector<std::string> patterns;
-  bool gpt2 = false;
-  if (tokenizer.contains("pre_tokenizer"))
-    find_patterns(tokenizer["pre_tokenizer"], patterns, gpt2);
-  if (patterns.empty() && gpt2)
-    return std::string("gpt-2");
-  if (patterns.size() == 1 && patterns[0].find(R"([^\r\n\p{L}\p{N}]?\p{L}+)") != std::string::npos) {
-    if (patterns[0].find(R"(\p{N}{1,3})") != std::string::npos)
-      return std::string("llama-bpe");
-    if (patterns[0].find(R"(|\p{N}|)") != std::string::npos)
-      return std::string("qwen2");
-  }
-  return {ec::unsupported, "this pre_tokenizer is not one of qwen2, llama-bpe, gpt-2 and olmo; a GGUF of the model may name it"};
-}
-
-result<void> put(tokenizer_data& d, const std::string& text, int64_t id, token_type type) {
-  if (id < 0 || static_cast<size_t>(id) >= max_vocabulary)
-    return {ec::bad_file, "token id " + std::to_string(id) + " is out of range"};
+result<void> put(tokenizer_data& d, size_t limit, const std::string& content, int64_t id,
+                 token_type type) {
+  if (id < 0 || static_cast<uint64_t>(id) >= limit)
+    return {ec::bad_file, "token id " + std::to_string(id) + " of '" + content.substr(0, 50) +
+                              "' does not fit a vocabulary of this size"};
   auto i = static_cast<size_t>(id);
   if (i >= d.tokens.size()) {
     d.tokens.resize(i + 1);
     d.types.resize(i + 1, token_type::unused);
   }
-  d.tokens[i] = text;
+  d.tokens[i] = content;
   d.types[i] = type;
   return {};
 }
@@ -62,8 +37,9 @@ result<void> put(tokenizer_data& d, const std::string& text, int64_t id, token_t
 /// Merges come as "left right" or as ["left", "right"].
 void read_merges(const json& model, tokenizer_data& d) {
   for (const auto& m : model.at("merges"))
-    d.merges.push_back(m.is_string() ? m.get<std::string>()
-                                     : m.at(0).get<std::string>() + " " + m.at(1).get<std::string>());
+    d.merges.push_back(m.is_string()
+                           ? m.get<std::string>()
+                           : m.at(0).get<std::string>() + " " + m.at(1).get<std::string>());
 }
 
 /// SentencePiece models converted to BPE keep the order of merges but not the scores: a token's
@@ -83,80 +59,120 @@ void scores_from_merges(tokenizer_data& d) {
   }
 }
 
-result<void> read_tokenizer(const json& j, tokenizer_data& d) {
-  const auto& model = j.at("model");
-  if (model.value("type", "BPE") != "BPE")
-    return {ec::unsupported, "tokenizer model '" + model.value("type", "?") + "' (BPE is supported)"};
-  bool fallback = model.value("byte_fallback", false);
-  for (const auto& [text, id] : model.at("vocab").items())
-    if (auto ok = put(d, text, id.get<int64_t>(), token_type::normal); !ok)
-      return ok;
-  read_merges(model, d);
-  if (fallback) {
-    scores_from_merges(d);
-    for (size_t i = 0; i < d.tokens.size(); ++i)
-      if (d.tokens[i].size() == 6 && d.tokens[i].starts_with("<0x"))
-        d.types[i] = token_type::byte;
-  } else {
-    auto name = pre_tokenizer_name(j);
-    if (!name)
-      return name.err();
-    d.pre = *name;
-  }
-  for (const auto& added : j.value("added_tokens", json::array()))
-    if (auto ok = put(d, added.at("content").get<std::string>(), added.at("id").get<int64_t>(),
-                      added.value("special", false) ? token_type::control : token_type::user_defined);
-        !ok)
-      return ok;
-  if (!d.scores.empty())
-    d.scores.resize(d.tokens.size(), 0.f);
-  return {};
-}
-
-std::optional<int32_t> id_of(const tokenizer_data& d, const json& j) {
-  std::string text = j.is_string() ? j.get<std::string>() : j.is_object() ? j.value("content", "") : "";
-  auto found = std::find(d.tokens.begin(), d.tokens.end(), text);
-  if (text.empty() || found == d.tokens.end())
+std::optional<int32_t> id_of(const tokenizer_data& d, const std::string& content) {
+  auto found = std::find(d.tokens.begin(), d.tokens.end(), content);
+  if (content.empty() || found == d.tokens.end())
     return std::nullopt;
   return static_cast<int32_t>(found - d.tokens.begin());
 }
 
-void read_config(const json& j, tokenizer_data& d) {
-  auto id = [&](const char* key) { return j.contains(key) ? id_of(d, j[key]) : std::nullopt; };
-  d.bos = id("bos_token");
-  d.eos = id("eos_token");
-  d.unk = id("unk_token");
-  d.pad = id("pad_token");
-  d.add_bos = j.value("add_bos_token", d.kind == tokenizer_data::algorithm::spm);
-  d.add_eos = j.value("add_eos_token", false);
-  if (!j.contains("chat_template"))
-    return;
-  const auto& chat = j["chat_template"];
-  if (chat.is_string())
-    d.chat_template = chat.get<std::string>();
-  if (chat.is_array())
-    for (const auto& named : chat)
-      if (named.value("name", "") == "default")
-        d.chat_template = named.value("template", "");
+/// Byte tokens are known by their text: <0x00> to <0xFF>.
+void mark_byte_tokens(tokenizer_data& d) {
+  for (size_t i = 0; i < d.tokens.size(); ++i)
+    if (d.tokens[i].size() == 6 && d.tokens[i].starts_with("<0x") && d.tokens[i].ends_with('>'))
+      d.types[i] = token_type::byte;
 }
 
-/// The end that generation really uses, where it differs from the tokenizer's eos.
+result<void> read_vocabulary(const json& model, const json* added, tokenizer_data& d) {
+  const auto limit = id_limit(model, added);
+  for (const auto& [content, id] : model.at("vocab").items())
+    if (auto ok = put(d, limit, content, id.get<int64_t>(), token_type::normal); !ok)
+      return ok;
+  read_merges(model, d);
+  if (flag(model, "byte_fallback", false)) {
+    scores_from_merges(d);
+    mark_byte_tokens(d);
+  }
+  if (!added)
+    return {};
+  for (const auto& a : *added) {
+    const auto type = flag(a, "special", false) ? token_type::control : token_type::user_defined;
+    const auto content = a.at("content").get<std::string>();
+    if (auto ok = put(d, limit, content, a.at("id").get<int64_t>(), type); !ok)
+      return ok;
+  }
+  return {};
+}
+
+result<void> read_tokenizer(const json& j, tokenizer_data& d) {
+  const auto& model = j.at("model");
+  if (const auto type = text(model, "type", "BPE"); type != "BPE")
+    return {ec::unsupported, "tokenizer model '" + type + "' (BPE is supported)"};
+  if (auto ok = read_vocabulary(model, member(j, "added_tokens"), d); !ok)
+    return ok;
+  if (const auto unknown = text(model, "unk_token"); !unknown.empty())
+    d.unk = id_of(d, unknown);
+  const bool spm = d.kind == tokenizer_data::algorithm::spm;
+  if (spm)
+    d.scores.resize(d.tokens.size(), 0.f);
+  d.add_bos = spm;
+  read_marks(j, d);
+  return spm ? read_sentencepiece_rules(j, d) : read_byte_level_rules(j, d);
+}
+
+/// A template as text, or a list of named ones, of which "default" is taken.
+std::string chat_template_of(const json& chat) {
+  if (chat.is_string())
+    return chat.get<std::string>();
+  for (const auto& named : chat)
+    if (text(named, "name") == "default")
+      return text(named, "template");
+  return {};
+}
+
+void read_config(const json& j, tokenizer_data& d) {
+  auto set = [&](const char* key, std::optional<int32_t>& id) {
+    if (const auto* m = member(j, key))
+      if (auto named = id_of(d, m->is_object() ? text(*m, "content") : m->get<std::string>()))
+        id = named;
+  };
+  set("bos_token", d.bos);
+  set("eos_token", d.eos);
+  set("unk_token", d.unk);
+  set("pad_token", d.pad);
+  d.add_bos = flag(j, "add_bos_token", d.add_bos);
+  d.add_eos = flag(j, "add_eos_token", d.add_eos);
+  if (const auto* chat = member(j, "chat_template"))
+    d.chat_template = chat_template_of(*chat);
+}
+
+/// Generation may end at other tokens than the tokenizer's eos; the first of those becomes eot.
 void read_generation(const json& j, tokenizer_data& d) {
-  if (!j.contains("eos_token_id"))
+  const auto* ends = member(j, "eos_token_id");
+  if (!ends)
     return;
-  const auto& e = j["eos_token_id"];
-  auto first = e.is_array() && !e.empty() ? e[0] : e;
-  if (first.is_number_integer()) {
-    auto id = first.get<int64_t>();
-    if (id >= 0 && static_cast<size_t>(id) < d.tokens.size())
+  for (const auto& end : ends->is_array() ? *ends : json::array({*ends})) {
+    const auto id = end.get<int64_t>();
+    if (id < 0 || static_cast<uint64_t>(id) >= d.tokens.size())
+      continue;
+    if (!d.eos)
+      d.eos = static_cast<int32_t>(id);
+    else if (!d.eot && *d.eos != id)
       d.eot = static_cast<int32_t>(id);
   }
+}
+
+bool present(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+/// Newer directories keep the template in a file of its own.
+result<void> read_template_file(const std::filesystem::path& path, tokenizer_data& d) {
+  if (!d.chat_template.empty() || !present(path))
+    return {};
+  auto file = mapped_file::open(path);
+  if (!file)
+    return file.err();
+  const auto bytes = (*file)->bytes();
+  d.chat_template.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return {};
 }
 
 /// Runs a reader over a file; what nlohmann throws becomes bad_file.
 template <class Read>
 result<void> over(const std::filesystem::path& path, bool required, Read read) {
-  if (!required && !std::filesystem::exists(path))
+  if (!required && !present(path))
     return {};
   auto parsed = read_json(path);
   if (!parsed)
@@ -178,11 +194,19 @@ result<void> over(const std::filesystem::path& path, bool required, Read read) {
 
 result<tokenizer_data> read_hf_tokenizer(const std::filesystem::path& directory) {
   tokenizer_data d;
-  if (auto ok = over(directory / "tokenizer.json", true, [&](const json& j) { return read_tokenizer(j, d); }); !ok)
+  if (auto ok = over(directory / "tokenizer.json", true,
+                     [&](const json& j) { return read_tokenizer(j, d); });
+      !ok)
     return ok.err();
-  if (auto ok = over(directory / "tokenizer_config.json", false, [&](const json& j) { read_config(j, d); }); !ok)
+  if (auto ok = over(directory / "tokenizer_config.json", false,
+                     [&](const json& j) { read_config(j, d); });
+      !ok)
     return ok.err();
-  if (auto ok = over(directory / "generation_config.json", false, [&](const json& j) { read_generation(j, d); }); !ok)
+  if (auto ok = over(directory / "generation_config.json", false,
+                     [&](const json& j) { read_generation(j, d); });
+      !ok)
+    return ok.err();
+  if (auto ok = read_template_file(directory / "chat_template.jinja", d); !ok)
     return ok.err();
   return d;
 }

@@ -8,7 +8,8 @@
 
 namespace coel::model {
 
-/// tokenizer.json, tokenizer_config.json, generation_config.json. Errors: io, bad_file, unsupported.
+/// tokenizer.json, tokenizer_config.json, generation_config.json. Errors: io, bad_file,
+/// unsupported.
 result<tokenizer_data> read_hf_tokenizer(const std::filesystem::path& directory);
 
 } // namespace coel::model

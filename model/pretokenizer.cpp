@@ -10,10 +10,10 @@ namespace coel::model {
 namespace {
 
 // The patterns are part of the models' definitions: a token must be cut where it was in training.
-constexpr const char* gpt2_pattern
-    = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-#define COEL_LLAMA3_PATTERN(digits)                                                                   \
-  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" digits                                  \
+constexpr const char* gpt2_pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+#define COEL_LLAMA3_PATTERN(digits)                                                                \
+  R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" digits                               \
   R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
 constexpr const char* qwen2_pattern = COEL_LLAMA3_PATTERN(R"(\p{N})");
 constexpr const char* llama3_pattern = COEL_LLAMA3_PATTERN(R"(\p{N}{1,3})");
@@ -26,9 +26,10 @@ struct named_pattern {
 };
 
 constexpr named_pattern known[] = {
-    {"qwen2", qwen2_pattern, false},    {"llama-bpe", llama3_pattern, true}, {"llama3", llama3_pattern, true},
-    {"llama-v3", llama3_pattern, true}, {"gpt-2", gpt2_pattern, false},      {"gpt2", gpt2_pattern, false},
-    {"olmo", gpt2_pattern, false},
+    {"qwen2", qwen2_pattern, false},  {"llama-bpe", llama3_pattern, true},
+    {"llama3", llama3_pattern, true}, {"llama-v3", llama3_pattern, true},
+    {"gpt-2", gpt2_pattern, false},   {"gpt2", gpt2_pattern, false},
+    {"olmo", gpt2_pattern, false},    {"default", gpt2_pattern, false},
 };
 
 // Generous for any word of a language, finite for an input made to backtrack.
@@ -62,10 +63,20 @@ result<std::shared_ptr<const pretokenizer>> pretokenizer::make(const std::string
     if (!made->code || !made->context)
       return {ec::internal, "the pattern of pre-tokenizer '" + name + "' does not compile"};
     pcre2_set_match_limit(made->context, match_limit);
-    pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE);   // without it matching is slower, not wrong
+    pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE); // without it matching is slower, not wrong
     return std::shared_ptr<const pretokenizer>(new pretokenizer(std::move(made), k.whole_words));
   }
-  return {ec::unsupported, "pre-tokenizer '" + name + "' is not one of qwen2, llama-bpe, gpt-2 and olmo"};
+  return {ec::unsupported,
+          (name.empty() ? std::string("the file names no pre-tokenizer; known are ")
+                        : "pre-tokenizer '" + name + "' is not one of ") +
+              "qwen2, llama-bpe, gpt-2 and olmo"};
+}
+
+std::string_view pretokenizer::name_of(std::string_view pattern) {
+  for (const auto& k : known)
+    if (pattern == k.pattern)
+      return k.name;
+  return {};
 }
 
 std::vector<std::string_view> pretokenizer::split(std::string_view text) const {
@@ -91,9 +102,9 @@ void pretokenizer::split_valid(std::string_view text, std::vector<std::string_vi
       pcre2_match_data_create_from_pattern(pattern_->code, nullptr), pcre2_match_data_free);
   size_t at = 0;
   while (at < text.size()) {
-    int found = pcre2_match(pattern_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
-                            PCRE2_NO_UTF_CHECK, match.get(), pattern_->context);
-    if (found <= 0)   // no match, or the limit: the rest is one piece
+    int found = pcre2_match(pattern_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                            at, PCRE2_NO_UTF_CHECK, match.get(), pattern_->context);
+    if (found <= 0) // no match, or the limit: the rest is one piece
       break;
     const auto* range = pcre2_get_ovector_pointer(match.get());
     if (range[0] > at)

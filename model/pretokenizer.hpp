@@ -12,13 +12,17 @@ namespace coel::model {
 
 class pretokenizer {
  public:
-  /// By GGUF name: "qwen2", "llama-bpe", "gpt-2", "olmo" and their synonyms.
+  /// By GGUF name: "qwen2", "llama-bpe", "gpt-2", "olmo" and their synonyms ("default" is gpt-2).
   /// Errors: unsupported, listing the known names.
   static result<std::shared_ptr<const pretokenizer>> make(const std::string& name);
+
+  /// Name of the pre-tokenizer with exactly this pattern; empty if there is none.
+  static std::string_view name_of(std::string_view pattern);
   ~pretokenizer();
 
   /// Pieces of `text` in order; together they are the text. Bytes that are not UTF-8 are pieces of
-  /// their own. Thread-safe.
+  /// their own. Where the pattern needs too many steps, the rest of the text is one piece.
+  /// Thread-safe.
   std::vector<std::string_view> split(std::string_view text) const;
 
   /// Whole words that are tokens are not merged up (llama-bpe).

@@ -3,52 +3,127 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <unordered_set>
 
 namespace coel::model {
 
 namespace {
 
-using candidate = std::pair<float, int32_t>;   // logit, id
+using candidate = std::pair<float, int32_t>;
+using candidates = std::vector<candidate>;
 
-/// More likely first; ties to the smaller id, so that the order is the same everywhere.
-bool likelier(const candidate& a, const candidate& b) {
+constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
+
+float usable(float logit) {
+  return std::isnan(logit) ? minus_infinity : logit;
+}
+
+/// Falling by logit; equal logits by rising id, so that a draw does not depend on the sort.
+bool before(const candidate& a, const candidate& b) {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
 
-float clean(float logit) {
-  return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit;
+/// exp(x - max) that also holds where both are infinite.
+double weight(float x, float max) {
+  return x == max ? 1.0 : std::exp(static_cast<double>(x) - static_cast<double>(max));
 }
 
-/// log of the sum of exp over all logits.
-double log_total(std::span<const float> logits) {
-  float most = -std::numeric_limits<float>::infinity();
-  for (float x : logits)
-    most = std::max(most, clean(x));
-  double sum = 0;
-  for (float x : logits)
-    sum += std::exp(static_cast<double>(clean(x)) - most);
-  return most + std::log(sum);
-}
+/// What softmax subtracts: log softmax(x) = x - max - log_sum.
+struct normaliser {
+  float max = minus_infinity;
+  double log_sum = 0;
 
-/// The `n` most likely, falling.
-void keep_top(std::vector<candidate>& c, size_t n) {
-  n = std::min(n, c.size());
-  std::partial_sort(c.begin(), c.begin() + static_cast<std::ptrdiff_t>(n), c.end(), likelier);
-  c.resize(n);
-}
-
-/// The shortest beginning whose probability reaches p; c is sorted.
-void keep_top_p(std::vector<candidate>& c, float p) {
-  double total = 0;
-  for (const auto& x : c)
-    total += std::exp(static_cast<double>(x.first) - c.front().first);
-  double sum = 0;
-  for (size_t i = 0; i < c.size(); ++i) {
-    sum += std::exp(static_cast<double>(c[i].first) - c.front().first);
-    if (sum >= p * total)
-      return c.resize(i + 1);
+  explicit normaliser(std::span<const float> logits) {
+    for (auto x : logits)
+      max = std::max(max, usable(x));
+    double sum = 0;
+    for (auto x : logits)
+      sum += weight(usable(x), max);
+    log_sum = std::log(sum);
   }
+
+  float log_softmax(float logit) const {
+    const auto x = usable(logit);
+    const auto distance = x == max ? 0.0 : static_cast<double>(x) - static_cast<double>(max);
+    return static_cast<float>(distance - log_sum);
+  }
+};
+
+void fill(candidates& out, std::span<const float> logits) {
+  out.resize(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i)
+    out[i] = {usable(logits[i]), static_cast<int32_t>(i)};
+}
+
+/// Keskar et al., arXiv 1909.05858, section 4.1; negative logits are multiplied, so that the
+/// penalty lowers them too. Each token counts once however often it occurred.
+void penalise(candidates& all, std::span<const int32_t> recent, float penalty) {
+  std::vector<int32_t> seen(recent.begin(), recent.end());
+  std::sort(seen.begin(), seen.end());
+  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+  for (auto id : seen) {
+    if (id < 0 || static_cast<size_t>(id) >= all.size())
+      continue;
+    auto& logit = all[static_cast<size_t>(id)].first;
+    logit = logit > 0 ? logit / penalty : logit * penalty;
+  }
+}
+
+void keep_top(candidates& all, size_t count) {
+  if (count < all.size()) {
+    std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count), all.end(),
+                     before);
+    all.resize(count);
+  }
+  std::sort(all.begin(), all.end(), before);
+}
+
+/// Nucleus sampling, arXiv 1904.09751: the fewest of the most likely whose probabilities reach `p`.
+void keep_nucleus(candidates& sorted, float p) {
+  double total = 0;
+  for (const auto& c : sorted)
+    total += weight(c.first, sorted.front().first);
+  double reached = 0;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    reached += weight(sorted[i].first, sorted.front().first);
+    if (reached >= static_cast<double>(p) * total)
+      return sorted.resize(i + 1);
+  }
+}
+
+/// arXiv 2407.01082: those at least `p` times as likely as the most likely one.
+void keep_likely(candidates& sorted, float p) {
+  const auto best = sorted.front().first;
+  const auto last = std::partition_point(sorted.begin(), sorted.end(), [&](const candidate& c) {
+    return weight(c.first, best) >= static_cast<double>(p);
+  });
+  sorted.erase(std::max(last, sorted.begin() + 1), sorted.end());
+}
+
+/// `u` in [0, 1) picks from softmax(logits / temperature).
+int32_t pick(const candidates& sorted, float temperature, double u) {
+  const auto best = sorted.front().first;
+  std::vector<double> reached;
+  reached.reserve(sorted.size());
+  double total = 0;
+  for (const auto& c : sorted) {
+    const auto log_weight = std::log(weight(c.first, best)) / static_cast<double>(temperature);
+    reached.push_back(total += std::exp(log_weight));
+  }
+  const auto at = std::upper_bound(reached.begin(), reached.end(), u * total);
+  return sorted[std::min<size_t>(static_cast<size_t>(at - reached.begin()), sorted.size() - 1)]
+      .second;
+}
+
+std::vector<token_logprob> most_likely(candidates& scratch, std::span<const float> logits,
+                                       const normaliser& norm, size_t count) {
+  if (count == 0)
+    return {};
+  fill(scratch, logits);
+  keep_top(scratch, count);
+  std::vector<token_logprob> top;
+  for (const auto& [logit, id] : scratch)
+    top.push_back({id, norm.log_softmax(logit)});
+  return top;
 }
 
 result<void> outside(const char* field, const char* range) {
@@ -58,75 +133,58 @@ result<void> outside(const char* field, const char* range) {
 } // namespace
 
 result<void> check(const sampling_params& p) {
+  // Written so that NaN fails every comparison.
   if (!(p.temperature >= 0 && p.temperature <= 100))
-    return outside("temperature", "between 0 and 100");
+    return outside("temperature", "from 0 (greedy) to 100");
   if (!(p.top_p > 0 && p.top_p <= 1))
-    return outside("top_p", "above 0 and at most 1");
+    return outside("top_p", "above 0 and at most 1 (off)");
   if (!(p.min_p >= 0 && p.min_p <= 1))
-    return outside("min_p", "between 0 and 1");
-  if (!(p.repeat_penalty > 0 && p.repeat_penalty <= 100))
-    return outside("repeat_penalty", "above 0 and at most 100");
+    return outside("min_p", "from 0 (off) to 1");
+  if (!(p.repeat_penalty >= 0.01f && p.repeat_penalty <= 100))
+    return outside("repeat_penalty", "from 0.01 to 100 (1: off)");
   if (p.logprobs > 20)
-    return outside("logprobs", "at most 20");
+    return outside("logprobs", "from 0 to 20");
+  if (p.stop.size() > 64)
+    return outside("stop", "at most 64 strings");
   for (const auto& s : p.stop)
-    if (s.empty())
-      return outside("stop", "a list of strings that are not empty");
+    if (s.empty() || s.size() > 1024)
+      return outside("stop", "strings of 1 to 1024 bytes");
   return {};
 }
 
 sampler::sampler(const sampling_params& params) : params_(params), random_(params.seed) {}
 
 sampled sampler::draw(std::span<const float> logits, std::span<const int32_t> history) {
-  auto& c = candidates_;
-  c.clear();
-  for (size_t i = 0; i < logits.size(); ++i)
-    c.emplace_back(clean(logits[i]), static_cast<int32_t>(i));
-  if (params_.repeat_penalty != 1.f) {
-    auto recent = history.last(std::min<size_t>(history.size(), params_.repeat_last_n));
-    for (int32_t id : std::unordered_set<int32_t>(recent.begin(), recent.end()))
-      if (id >= 0 && static_cast<size_t>(id) < c.size()) {
-        auto& logit = c[static_cast<size_t>(id)].first;
-        logit = logit > 0 ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
-      }
-  }
   sampled out;
+  if (logits.empty())
+    return out;
+  const normaliser norm(logits);
+  out.top = most_likely(candidates_, logits, norm, params_.logprobs);
+
+  fill(candidates_, logits);
+  if (params_.repeat_penalty != 1.0f)
+    penalise(candidates_, history.last(std::min<size_t>(history.size(), params_.repeat_last_n)),
+             params_.repeat_penalty);
   if (params_.temperature == 0) {
-    out.id = std::min_element(c.begin(), c.end(), likelier)->second;
+    out.id = std::min_element(candidates_.begin(), candidates_.end(), before)->second;
   } else {
-    bool all = params_.top_k == 0;
-    keep_top(c, all ? c.size() : params_.top_k);
+    keep_top(candidates_, params_.top_k == 0 ? candidates_.size() : params_.top_k);
     if (params_.top_p < 1)
-      keep_top_p(c, params_.top_p);
-    float least = params_.min_p > 0 ? c.front().first + std::log(params_.min_p) : -std::numeric_limits<float>::infinity();
-    while (c.size() > 1 && c.back().first < least)
-      c.pop_back();
-    std::vector<double> weights;
-    for (const auto& x : c)
-      weights.push_back(std::exp((static_cast<double>(x.first) - c.front().first) / params_.temperature));
-    double total = 0;
-    for (double w : weights)
-      total += w;
-    double point = std::uniform_real_distribution<double>(0, total)(random_);
-    size_t i = 0;
-    while (i + 1 < c.size() && (point -= weights[i]) >= 0)
-      ++i;
-    out.id = c[i].second;
+      keep_nucleus(candidates_, params_.top_p);
+    if (params_.min_p > 0)
+      keep_likely(candidates_, params_.min_p);
+    // 53 bits by hand: std::uniform_real_distribution differs between standard libraries.
+    const auto u = static_cast<double>(random_() >> 11) * 0x1.0p-53;
+    out.id = pick(candidates_, params_.temperature, u);
   }
-  double norm = log_total(logits);
-  out.logprob = static_cast<float>(clean(logits[static_cast<size_t>(out.id)]) - norm);
-  if (params_.logprobs) {
-    c.clear();
-    for (size_t i = 0; i < logits.size(); ++i)
-      c.emplace_back(clean(logits[i]), static_cast<int32_t>(i));
-    keep_top(c, params_.logprobs);
-    for (const auto& x : c)
-      out.top.push_back({x.second, static_cast<float>(x.first - norm)});
-  }
+  out.logprob = norm.log_softmax(logits[static_cast<size_t>(out.id)]);
   return out;
 }
 
 float log_probability(std::span<const float> logits, int32_t id) {
-  return static_cast<float>(clean(logits[static_cast<size_t>(id)]) - log_total(logits));
+  if (id < 0 || static_cast<size_t>(id) >= logits.size())
+    return minus_infinity;
+  return normaliser(logits).log_softmax(logits[static_cast<size_t>(id)]);
 }
 
 } // namespace coel::model

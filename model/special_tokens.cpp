@@ -8,7 +8,8 @@ special_tokens::special_tokens(const tokenizer_data& data) {
   for (size_t id = 0; id < data.types.size() && id < data.tokens.size(); ++id) {
     bool control = data.types[id] == token_type::control;
     const auto& text = data.tokens[id];
-    if (text.empty() || (!control && data.types[id] != token_type::user_defined))
+    if (text.empty() || text.size() > longest ||
+        (!control && data.types[id] != token_type::user_defined))
       continue;
     by_text_.emplace(text, entry{static_cast<int32_t>(id), control});
     auto& lengths = lengths_[static_cast<uint8_t>(text[0])];
@@ -19,7 +20,8 @@ special_tokens::special_tokens(const tokenizer_data& data) {
     std::sort(lengths.rbegin(), lengths.rend());
 }
 
-std::vector<special_tokens::piece> special_tokens::split(std::string_view text, bool control) const {
+std::vector<special_tokens::piece> special_tokens::split(std::string_view text,
+                                                         bool control) const {
   std::vector<piece> pieces;
   size_t begin = 0;
   for (size_t at = 0; at < text.size();) {
@@ -27,7 +29,7 @@ std::vector<special_tokens::piece> special_tokens::split(std::string_view text, 
     for (size_t n : lengths_[static_cast<uint8_t>(text[at])]) {
       if (n > text.size() - at)
         continue;
-      auto found = by_text_.find(std::string(text.substr(at, n)));
+      auto found = by_text_.find(text.substr(at, n));
       if (found == by_text_.end() || (found->second.control && !control))
         continue;
       if (at > begin)

@@ -47,7 +47,9 @@ std::string repaired(std::string_view s) {
 } // namespace
 
 text_stream::text_stream(tokenizer_ptr tokenizer, std::vector<std::string> stop)
-    : tokenizer_(std::move(tokenizer)), stop_(std::move(stop)) {}
+    : tokenizer_(std::move(tokenizer)), stop_(std::move(stop)) {
+  std::erase(stop_, std::string{});
+}
 
 text_stream::step text_stream::push(int32_t id) {
   held_ += tokenizer_->piece(id);
@@ -59,12 +61,16 @@ text_stream::step text_stream::push(int32_t id) {
     held_.clear();
     return {std::move(text), true};
   }
-  size_t keep = std::max(cut_character(held_), begun_stop(held_, stop_));
-  auto text = repaired(std::string_view(held_).substr(0, held_.size() - keep));
-  held_.erase(0, held_.size() - keep);
+  size_t shown = held_.size() - std::max(cut_character(held_), begun_stop(held_, stop_));
+  // A stop string that is no UTF-8 may begin in the middle of a character.
+  shown -= cut_character(std::string_view(held_).substr(0, shown));
+  auto text = repaired(std::string_view(held_).substr(0, shown));
+  held_.erase(0, shown);
   return {std::move(text), false};
 }
 
-std::string text_stream::finish() { return repaired(std::exchange(held_, {})); }
+std::string text_stream::finish() {
+  return repaired(std::exchange(held_, {}));
+}
 
 } // namespace coel::model
