@@ -14,6 +14,7 @@ namespace coel::model {
 result<nlohmann::json> parse_json(std::string_view text, const std::string& where);
 
 /// Reads a whole file of at most `most_bytes`. Errors: io, bad_file.
-result<nlohmann::json> read_json(const std::filesystem::path& path, uint64_t most_bytes = 256u << 20);
+result<nlohmann::json> read_json(const std::filesystem::path& path,
+                                 uint64_t most_bytes = 256u << 20);
 
 } // namespace coel::model

@@ -46,7 +46,9 @@ result<mapped_file_ptr> mapped_file::open(const std::filesystem::path& path) {
 mapped_file::mapped_file(std::filesystem::path path, const std::byte* data, size_t size)
     : path_(std::move(path)), data_(data), size_(size) {}
 
-mapped_file::~mapped_file() { ::munmap(const_cast<std::byte*>(data_), size_); }
+mapped_file::~mapped_file() {
+  ::munmap(const_cast<std::byte*>(data_), size_);
+}
 
 void mapped_file::release(const std::byte* from, uint64_t count) const {
   static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));

@@ -13,23 +13,27 @@ std::string describe(const matrix_shape& s) {
 
 } // namespace
 
-result<source_ptr> table_source::make(model_config config, tokenizer_data vocabulary,
-                                      source_info about, std::vector<mapped_file_ptr> files,
-                                      const locate& where) {
-  auto path = about.files.empty() ? std::string("model") : about.files.front().string();
+result<source_ptr> table_source::make(const std::filesystem::path& path, model_config config,
+                                      tokenizer_data vocabulary, source_info about,
+                                      std::vector<mapped_file_ptr> files, const locate& where) {
+  auto refuse = [&](const std::string& why) {
+    return error{ec::bad_file, path.string() + ": " + why};
+  };
   if (auto ok = check(config); !ok)
-    return {ok.err().code, path + ": " + ok.err().message};
+    return refuse(ok.err().message);
+  if (vocabulary.tokens.size() > config.vocab)
+    return refuse("the vocabulary has " + std::to_string(vocabulary.tokens.size()) +
+                  " tokens, the embedding only " + std::to_string(config.vocab));
   auto s = std::make_shared<table_source>();
   for (const auto& key : required_tensors(config)) {
     auto found = where(key);
     if (!found)
       return found.err();
     auto want = *required_shape(config, key.what);
-    if (matrix_shape{found->rows, found->cols} != want)
-      return {ec::bad_file, path + ": " + gguf_tensor_name(key.what, index(key.layer)) + " is " +
-                                describe({found->rows, found->cols}) +
-                                ", the configuration requires " + describe(want)};
-    s->tensors_.emplace(slot(key), std::move(*found));
+    if (matrix_shape is{found->view.rows, found->view.cols}; is != want)
+      return refuse("tensor '" + found->name + "' is " + describe(is) +
+                    ", the configuration requires " + describe(want));
+    s->tensors_.emplace(slot(key), std::move(found->view));
   }
   s->config_ = std::move(config);
   s->vocabulary_ = std::move(vocabulary);
@@ -55,18 +59,20 @@ void table_source::count_types() {
 result<compute::matrix_view> table_source::matrix(const tensor_key& key) const {
   auto i = tensors_.find(slot(key));
   if (i == tensors_.end())
-    return {ec::bad_file, "the model has no tensor " + gguf_tensor_name(key.what, index(key.layer)) +
-                              " (expert " + to_string(key.expert) + ")"};
+    return {ec::bad_file, "the model has no tensor " +
+                              gguf_tensor_name(key.what, index(key.layer)) + " (expert " +
+                              to_string(key.expert) + ")"};
   return i->second;
 }
 
 void table_source::release(const compute::matrix_view& copied) const {
   for (const auto& file : files_) {
     auto bytes = file->bytes();
-    if (copied.data >= bytes.data() && copied.data < bytes.data() + bytes.size()) {
-      auto extent = (copied.rows - 1) * copied.stride_bytes + row_bytes(copied.type, copied.cols);
-      file->release(copied.data, std::min<uint64_t>(extent, bytes.data() + bytes.size() - copied.data));
-    }
+    if (copied.data < bytes.data() || copied.data >= bytes.data() + bytes.size())
+      continue;
+    auto extent = (copied.rows - 1) * copied.stride_bytes + row_bytes(copied.type, copied.cols);
+    auto rest = static_cast<uint64_t>(bytes.data() + bytes.size() - copied.data);
+    file->release(copied.data, std::min(extent, rest));
   }
 }
 

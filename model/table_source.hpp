@@ -12,11 +12,17 @@ namespace coel::model {
 
 class table_source : public source {
  public:
+  struct located {
+    std::string name; ///< as the file has it
+    compute::matrix_view view;
+  };
   /// Where a format keeps the tensor of a role; the error names it as the file does.
-  using locate = std::function<result<compute::matrix_view>(const tensor_key&)>;
+  using locate = std::function<result<located>(const tensor_key&)>;
 
-  /// Finds and checks every tensor that the configuration requires.
-  static result<source_ptr> make(model_config config, tokenizer_data vocabulary, source_info about,
+  /// Finds and checks every tensor that the configuration requires. Errors: bad_file, naming
+  /// `path`, what it is about and what was expected.
+  static result<source_ptr> make(const std::filesystem::path& path, model_config config,
+                                 tokenizer_data vocabulary, source_info about,
                                  std::vector<mapped_file_ptr> files, const locate& where);
 
   const model_config& config() const override { return config_; }
