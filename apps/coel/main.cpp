@@ -26,8 +26,6 @@ int main(int argc, char** argv) {
   add_model(app, exit);
   add_eval(app, exit);
   add_quantise(app, exit);
-  add_model(app, exit);
-  add_eval(app, exit);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

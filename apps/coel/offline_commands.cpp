@@ -32,8 +32,9 @@ void add_eval(CLI::App& app, int& exit) {
                 "Score every position, not the second half of windows")
       ->needs(text);
   auto* ids =
-      command.add_option("--ids", options->ids, "JSON file of token ids to compute logits for")
-          ->excludes(text);
+      command.add_option("--ids", options->ids,
+                         "JSON file of token ids to compute logits for: a list, or an object with "
+                         "prompt_ids or ids");
   auto* logits = command.add_option("--logits", options->logits,
                                     "Where to write them: float32, [tokens, vocabulary]");
   ids->needs(logits);
@@ -69,34 +70,6 @@ void add_quantise(CLI::App& app, int& exit) {
     options->type = *dtype_from_name(*type);
     exit = cmd_quantise(*options);
   });
-}
-
-void add_model(CLI::App& app, int& exit) {
-  auto file = std::make_shared<std::filesystem::path>();
-  auto json = std::make_shared<bool>(false);
-  auto& command = *app.add_subcommand("model", "Say what a model is and what running it will take");
-  command.add_option("file", *file, "GGUF file or Hugging Face directory")->required();
-  command.add_flag("--json", *json, "print JSON");
-  command.callback([file, json, &exit] { exit = cmd_model(*file, *json); });
-}
-
-void add_eval(CLI::App& app, int& exit) {
-  auto o = std::make_shared<eval_options>();
-  auto& command = *app.add_subcommand("eval", "Perplexity and logits of a model, without a node");
-  command.add_option("-m,--model", o->model, "GGUF file or Hugging Face directory")->required();
-  command.add_option("--perplexity", o->perplexity_text, "text to measure the perplexity of")
-      ->check(CLI::ExistingFile);
-  command.add_option("--window", o->window, "tokens of a window")->capture_default_str();
-  command.add_flag("--all-positions", o->all_positions,
-                   "score every prediction, not only those of a window's second half");
-  command
-      .add_option("--ids", o->ids,
-                  "JSON with token ids: a list, or an object with prompt_ids or ids")
-      ->check(CLI::ExistingFile);
-  command.add_option("--logits", o->logits, "write float32 logits [tokens, vocab] of --ids here");
-  command.add_option("--threads", o->threads, "0: one per core")->capture_default_str();
-  command.add_option("--kernels", o->kernels, "kernel set; the best usable one if not given");
-  command.callback([o, &exit] { exit = cmd_eval(*o); });
 }
 
 } // namespace coel::app
