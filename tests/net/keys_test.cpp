@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -141,6 +142,19 @@ BOOST_AUTO_TEST_CASE(what_the_server_refuses_to_listen_on) {
   BOOST_TEST(start_refusal(options).find("no client is allowed") != std::string::npos);
   options.allowed_clients = {"not a key"};
   BOOST_TEST(start_refusal(options).find("not a key") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_server_without_descriptors_says_so) {
+  app_server_options options;
+  options.endpoints = {"tcp://127.0.0.1:*"};
+  rlimit before{};
+  BOOST_REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  rlimit none{0, before.rlim_max};
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto started = app_server::start(options, {});
+  BOOST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  BOOST_REQUIRE(!started.ok());
+  BOOST_TEST((started.err().code == ec::io), to_string(started.err()));
 }
 
 BOOST_AUTO_TEST_CASE(an_endpoint_in_use_is_not_taken_over) {
