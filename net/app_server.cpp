@@ -70,7 +70,7 @@ router_options options_for(const app_server_options& options, std::vector<std::s
 } // namespace
 
 result<std::unique_ptr<app_server>> app_server::start(app_server_options options,
-                                                      app_handler handler) {
+                                                      app_handler handler) try {
   if (options.endpoints.empty())
     options.endpoints.push_back(default_endpoint());
   auto parts = split(options);
@@ -100,6 +100,8 @@ result<std::unique_ptr<app_server>> app_server::start(app_server_options options
                                                  options, std::move(handler));
   made->thread = std::thread([s = made.get()] { s->loop->run(s->stopping); });
   return std::unique_ptr<app_server>(new app_server(std::move(made)));
+} catch (const std::exception& e) { // no descriptor, thread or memory was left
+  return {ec::io, std::string("cannot open the app socket: ") + e.what()};
 }
 
 app_server::app_server(std::unique_ptr<state> started) : state_(std::move(started)) {}

@@ -32,8 +32,9 @@ void add_eval(CLI::App& app, int& exit) {
                 "Score every position, not the second half of windows")
       ->needs(text);
   auto* ids =
-      command.add_option("--ids", options->ids, "JSON file of token ids to compute logits for")
-          ->excludes(text);
+      command.add_option("--ids", options->ids,
+                         "JSON file of token ids to compute logits for: a list, or an object with "
+                         "prompt_ids or ids");
   auto* logits = command.add_option("--logits", options->logits,
                                     "Where to write them: float32, [tokens, vocabulary]");
   ids->needs(logits);
