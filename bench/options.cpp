@@ -57,9 +57,8 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
       ->check(CLI::IsMember({"plain", "actors", "both"}));
   app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")
       ->capture_default_str();
-  app.add_option("--kernels", o.device.kernels,
-                 "kernel set: " + CLI::detail::join(cpu::usable_kernels(), ", ") +
-                     "; the best usable one if not given");
+  app.add_option("--kernels", o.device.kernels, "kernel set; the best usable one if not given")
+      ->check(CLI::IsMember(cpu::usable_kernels()));
   app.add_flag("--json", o.json, "print JSON");
 }
 

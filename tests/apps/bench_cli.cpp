@@ -88,7 +88,7 @@ BOOST_AUTO_TEST_CASE(mistakes_are_said) {
                                        {"--random tiny-olmoe --type q3", "q4_k", 2},
                                        {"/no/such.gguf", "/no/such.gguf", 1},
                                        {"x.gguf --through plain --sessions 2", "plain", 2},
-                                       {"x.gguf --kernels fast", "fast", 1},
+                                       {"x.gguf --kernels fast", "reference", 2},
                                        {"x.gguf -r 0", "-r", 2}}) {
     auto run = bench(arguments);
     BOOST_TEST(run.exit == exit, arguments << ": " << run.err);
