@@ -61,8 +61,9 @@ std::vector<float> total_of(const gate_state& st, size_t hidden) {
 }
 
 void run_list(self_ptr self, compute::command_list list) {
-  self->state.current->running = true;
-  submit(*self->state.config.model->device, std::move(list), self->system(), self,
+  auto& st = self->state;
+  st.current->running = true;
+  submit(*st.config.model->device, std::move(list), self->system(), self, std::pair(st.current->work.memory, st.arrived),
          [](const compute::completion_info& info) { return caf::make_message(atom::step::value, info); });
 }
 
@@ -85,7 +86,7 @@ void add_sums(self_ptr self) {
   dev.write(st.arrived->data(), total_of(st, hidden).data(), bytes);
   compute::command_list list;
   list.push_back(compute::add{{st.arrived->f32(), b.work.rows, hidden},
-                              {b.work.buffers->residual->f32(), b.work.rows, hidden}});
+                              {b.work.buffers().residual->f32(), b.work.rows, hidden}});
   run_list(self, std::move(list));
 }
 
@@ -93,7 +94,7 @@ void run_local(self_ptr self) {
   auto& st = self->state;
   auto& b = *st.current;
   b.report.dispatch_us = us_between(b.began, steady::now());
-  auto list = st.config.model->graph().experts(*b.work.buffers, b.work.rows, std::move(b.tasks));
+  auto list = st.config.model->graph().experts(b.work.buffers(), b.work.rows, std::move(b.tasks));
   b.tasks.clear();
   run_list(self, std::move(list));
 }

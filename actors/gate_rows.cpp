@@ -13,7 +13,7 @@ bool is_shared(const served_model& m, expert_id e) { return index(e) >= m.config
 std::vector<float> shared_factors(const served_model& m, const layer_work& work) {
   std::vector<float> factors(work.rows, 1.f);
   if (m.config().shared_gated)
-    m.device->read(factors.data(), work.buffers->shared_weight->data(), factors.size() * sizeof(float));
+    m.device->read(factors.data(), work.buffers().shared_weight->data(), factors.size() * sizeof(float));
   return factors;
 }
 
@@ -32,7 +32,7 @@ std::vector<uint32_t> union_of_rows(const std::vector<policy::expert_rows>& expe
 std::vector<float> gather(const served_model& m, const layer_work& work, const std::vector<uint32_t>& rows) {
   size_t hidden = m.config().hidden;
   std::vector<float> packed(rows.size() * hidden);
-  const float* from = work.buffers->normed->f32();
+  const float* from = work.buffers().normed->f32();
   if (rows.size() == work.rows)
     m.device->read(packed.data(), from, packed.size() * sizeof(float));
   else
@@ -45,8 +45,8 @@ std::vector<float> gather(const served_model& m, const layer_work& work, const s
 
 std::vector<policy::expert_rows> rows_by_expert(const served_model& m, const layer_work& work) {
   const auto& config = m.config();
-  std::span<const int32_t> ids(work.buffers->chosen_experts(), size_t{work.rows} * config.top_k);
-  std::span<const float> weights(work.buffers->chosen_weights(), ids.size());
+  std::span<const int32_t> ids(work.buffers().chosen_experts(), size_t{work.rows} * config.top_k);
+  std::span<const float> weights(work.buffers().chosen_weights(), ids.size());
   auto groups = policy::group_by_expert(ids, weights, work.rows, config.experts);
   std::vector<uint32_t> all(work.rows);
   std::iota(all.begin(), all.end(), 0u);
@@ -60,7 +60,7 @@ compute::expert_task task_for(const served_model& m, const layer_work& work, pol
   if (!is_shared(m, group.expert))
     return task;
   if (m.config().shared_gated)
-    task.row_weights = work.buffers->shared_weight->f32();
+    task.row_weights = work.buffers().shared_weight->f32();
   else
     task.weights.assign(task.rows.size(), 1.f);
   return task;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "actors/messages.hpp"
+#include "actors/served_model.hpp"
 
 #include <caf/replies_to.hpp>
 #include <caf/typed_actor.hpp>
@@ -28,14 +29,14 @@ using tier_actor = component_actor::extend<
     caf::replies_to<atom::reserve, memory_kind, uint64_t>::with<bool>,
     // Gives bytes back.
     caf::reacts_to<atom::release, memory_kind, uint64_t>,
-    // Brings an expert of a model (by name) into this memory; concurrent up to the number of loaders.
-    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>,
+    // Brings an expert into this memory; concurrent up to the number of loaders.
+    caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>,
     // Budget and use.
     caf::replies_to<atom::details>::with<tier_status>>;
 
 /// LOADER: reads and repacks one expert at a time for a tier, on a thread of its own.
 using loader_actor = caf::typed_actor<
-    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>>;
+    caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>>;
 
 /// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency, version,
 /// statistics. The arithmetic runs on a device under the lease it grants.
@@ -61,6 +62,13 @@ using gate_actor = component_actor::extend<
     caf::reacts_to<atom::step, compute::completion_info>,
     // Experts of this layer hosted here.
     caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
+
+/// HELPER: one per model. Runs rows that neighbours send through experts hosted here. Refuses with
+/// unknown_model, bad_frame or busy.
+using helper_actor = component_actor::extend<
+    caf::replies_to<remote_dispatch>::with<partial_sum>,
+    // INTERNAL: the device ran that job.
+    caf::reacts_to<atom::step, uint64_t, compute::completion_info>>;
 
 /// SESSION: one per generate or score request. Owns its tokens, sampling, stream and deadline.
 using session_actor = component_actor::extend<

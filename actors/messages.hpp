@@ -45,6 +45,7 @@ using publish = caf::atom_constant<caf::atom("publish")>;
 using give_up = caf::atom_constant<caf::atom("give_up")>;
 } // namespace atom
 
+struct served_model;
 struct remote_dispatch;
 struct partial_sum;
 
@@ -89,12 +90,22 @@ struct lease {
 /// What memory is reserved for; tiers account for each.
 enum class memory_kind : uint8_t { weights, kv, buffers };
 
+/// What the lists of a model's steps read and write. Whoever uses it holds it: actors may be gone
+/// while a list still runs.
+struct step_memory {
+  std::shared_ptr<const served_model> model;
+  model::step_buffers buffers;
+  compute::kv_cache_ptr cache;
+};
+using step_memory_ptr = std::shared_ptr<const step_memory>;
+
 /// One layer of one step, after attention and routing: the gate sends the rows to their experts.
-/// The step's owner keeps buffers untouched until the gate answers.
+/// The step's owner leaves the memory untouched until the gate answers.
 struct layer_work {
   layer_id layer{};
   uint32_t rows = 0;
-  const model::step_buffers* buffers = nullptr;
+  step_memory_ptr memory;
+  const model::step_buffers& buffers() const { return memory->buffers; }
 };
 
 /// A neighbour's part of one layer, as the gate saw it.
@@ -159,6 +170,7 @@ struct session_logits {
   uint32_t rows = 0;
   uint32_t vocab = 0;
   const float* values = nullptr;            ///< [rows, vocab]
+  step_memory_ptr memory;                   ///< that they lie in
 };
 
 /// What a session wants next.
