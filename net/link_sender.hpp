@@ -16,7 +16,9 @@
 namespace coel::net {
 
 struct sender_options {
-  std::string endpoint;   ///< tcp://host:port
+  /// tcp://host:port. Give an address: libzmq resolves a name on the thread that serves all links,
+  /// and they would stand still meanwhile.
+  std::string endpoint;
   key_pair own;           ///< this node's identity
   std::string server_key; ///< the cluster's public key
   std::chrono::milliseconds heartbeat_interval{100};
