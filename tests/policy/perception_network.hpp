@@ -37,13 +37,18 @@ class network {
   }
 
   /// 10.0.0.1, 10.0.0.2, ...
-  static ipv4_address address(size_t i) { return 0x0a000001u + static_cast<ipv4_address>(i); }
+  static constexpr ipv4_address address(size_t i) { return 0x0a000001u + static_cast<ipv4_address>(i); }
 
   node& at(size_t i) { return nodes_[i]; }
   moment now() const { return now_; }
 
   /// Whether what `from` sends reaches `to` at all.
   std::function<bool(size_t from, size_t to)> reaches = [](size_t, size_t) { return true; };
+
+  void set_quality(double loss, moment longest_delay) {
+    options_.loss = loss;
+    options_.longest_delay = longest_delay;
+  }
 
   void run(moment duration) {
     auto end = now_ + duration;
