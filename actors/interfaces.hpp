@@ -7,6 +7,7 @@
 #pragma once
 
 #include "actors/messages.hpp"
+#include "actors/served_model.hpp"
 
 #include <caf/replies_to.hpp>
 #include <caf/typed_actor.hpp>
@@ -28,14 +29,14 @@ using tier_actor = component_actor::extend<
     caf::replies_to<atom::reserve, memory_kind, uint64_t>::with<bool>,
     // Gives bytes back.
     caf::reacts_to<atom::release, memory_kind, uint64_t>,
-    // Brings an expert of a model (by name) into this memory; concurrent up to the number of loaders.
-    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>,
+    // Brings an expert into this memory; concurrent up to the number of loaders.
+    caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>,
     // Budget and use.
     caf::replies_to<atom::details>::with<tier_status>>;
 
 /// LOADER: reads and repacks one expert at a time for a tier, on a thread of its own.
 using loader_actor = caf::typed_actor<
-    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>>;
+    caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>>;
 
 /// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency, version,
 /// statistics. The arithmetic runs on a device under the lease it grants.
@@ -48,18 +49,26 @@ using expert_actor = component_actor::extend<
     caf::replies_to<atom::evict>::with<uint64_t>,
     caf::replies_to<atom::details>::with<expert_status>>;
 
-/// LINK: one per neighbour node. Carries rows there and the weighted sum back, within a deadline.
-/// Its implementation comes with the cluster; the gate already dispatches to it.
-using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
-
 /// GATE: one per layer of a model. Sends a routed batch's rows to where the routing table says their
 /// experts are, and adds up what comes back. One batch at a time.
 using gate_actor = component_actor::extend<
     caf::replies_to<layer_work>::with<layer_done>,
+    // From now on experts are where this says; a batch under way keeps to its own unless it must
+    // send something again.
+    caf::reacts_to<atom::publish, route_view_ptr>,
+    // INTERNAL: rows of that batch have waited long enough for an expert that nobody holds.
+    caf::reacts_to<atom::give_up, uint64_t>,
     // INTERNAL: the device ran the local experts.
     caf::reacts_to<atom::step, compute::completion_info>,
     // Experts of this layer hosted here.
     caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
+
+/// HELPER: one per model. Runs rows that neighbours send through experts hosted here. Refuses with
+/// unknown_model, bad_frame or busy.
+using helper_actor = component_actor::extend<
+    caf::replies_to<remote_dispatch>::with<partial_sum>,
+    // INTERNAL: the device ran that job.
+    caf::reacts_to<atom::step, uint64_t, compute::completion_info>>;
 
 /// SESSION: one per generate or score request. Owns its tokens, sampling, stream and deadline.
 using session_actor = component_actor::extend<
