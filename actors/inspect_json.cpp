@@ -11,11 +11,14 @@ using nlohmann::json;
 
 namespace {
 
-std::string text_of(const json& document) { return document.dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string text_of(const json& document) {
+  return document.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 json tier_json(const tier_status& t, const char* name_key) {
-  return {{name_key, t.name}, {"budget_bytes", t.budget_bytes}, {"used_bytes", t.used_bytes},
-          {"weights_bytes", t.weights_bytes}, {"kv_bytes", t.kv_bytes}, {"buffer_bytes", t.buffer_bytes}};
+  return {{name_key, t.name},           {"budget_bytes", t.budget_bytes},
+          {"used_bytes", t.used_bytes}, {"weights_bytes", t.weights_bytes},
+          {"kv_bytes", t.kv_bytes},     {"buffer_bytes", t.buffer_bytes}};
 }
 
 json tiers_json(const std::vector<tier_status>& tiers, const char* name_key) {
@@ -28,19 +31,30 @@ json tiers_json(const std::vector<tier_status>& tiers, const char* name_key) {
 json model_json(const model_facts& m) {
   const auto& c = m.model->config();
   const auto& s = m.scheduler;
-  return {{"name", m.model->name}, {"family", c.family}, {"layers", c.layers}, {"experts", c.experts},
-          {"top_k", c.top_k}, {"context", c.context}, {"bytes", m.bytes},
-          {"kv", {{"pages", s.pages}, {"pages_used", s.pages_used}, {"page_tokens", s.page_tokens},
-                  {"bytes", s.page_bytes * s.pages}}},
-          {"sessions", s.sessions.size() - s.queued}, {"queued", s.queued}};
+  return {{"name", m.model->name},
+          {"family", c.family},
+          {"layers", c.layers},
+          {"experts", c.experts},
+          {"top_k", c.top_k},
+          {"context", c.context},
+          {"bytes", m.bytes},
+          {"kv",
+           {{"pages", s.pages},
+            {"pages_used", s.pages_used},
+            {"page_tokens", s.page_tokens},
+            {"bytes", s.page_bytes * s.pages}}},
+          {"sessions", s.sessions.size() - s.queued},
+          {"queued", s.queued}};
 }
 
 /// Several actors as one entry; the mailbox is the deepest of them.
 class sum_of {
  public:
-  sum_of(std::string name, std::string model) { sum_.name = std::move(name), sum_.model = std::move(model); }
+  sum_of(std::string name, std::string model) {
+    sum_.name = std::move(name), sum_.model = std::move(model);
+  }
 
-  template <class Status>   // component_status or expert_status
+  template <class Status> // component_status or expert_status
   sum_of& with(const Status& one) {
     ++count_;
     sum_.messages += one.messages;
@@ -49,8 +63,8 @@ class sum_of {
     return *this;
   }
   nlohmann::json json() const {
-    return {{"name", sum_.name}, {"model", sum_.model}, {"count", count_}, {"mailbox", sum_.mailbox},
-            {"messages", sum_.messages}, {"busy_us", sum_.busy_us}};
+    return {{"name", sum_.name},       {"model", sum_.model},       {"count", count_},
+            {"mailbox", sum_.mailbox}, {"messages", sum_.messages}, {"busy_us", sum_.busy_us}};
   }
   bool empty() const { return count_ == 0; }
 
@@ -109,12 +123,15 @@ placed_hop named(const hop& h) {
 /// A scheduler that did not answer has no popularity to tell.
 double popularity_of(const scheduler_status& s, expert_key key) {
   auto layer = index(key.layer), expert = index(key.expert);
-  return layer < s.popularity.size() && expert < s.popularity[layer].size() ? s.popularity[layer][expert] : 0;
+  return layer < s.popularity.size() && expert < s.popularity[layer].size()
+             ? s.popularity[layer][expert]
+             : 0;
 }
 
 } // namespace
 
-std::string status_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers) {
+std::string status_json(const node_facts& node, const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers) {
   json list = json::array();
   uint64_t in = 0, out = 0;
   for (const auto& m : models) {
@@ -122,11 +139,19 @@ std::string status_json(const node_facts& node, const std::vector<model_facts>& 
     in += m.scheduler.tokens_in;
     out += m.scheduler.tokens_out;
   }
-  return text_of({{"node", {{"version", node.version}, {"uptime_s", static_cast<uint64_t>(node.uptime_s)}, {"device", node.device},
-                           {"threads", node.threads}, {"draining", node.draining}}},
+  return text_of({{"node",
+                   {{"version", node.version},
+                    {"uptime_s", static_cast<uint64_t>(node.uptime_s)},
+                    {"device", node.device},
+                    {"threads", node.threads},
+                    {"draining", node.draining}}},
                   {"models", list},
                   {"memory", tiers_json(tiers, "tier")},
-                  {"totals", {{"requests", node.requests}, {"tokens_in", in}, {"tokens_out", out}, {"errors", node.errors}}}});
+                  {"totals",
+                   {{"requests", node.requests},
+                    {"tokens_in", in},
+                    {"tokens_out", out},
+                    {"errors", node.errors}}}});
 }
 
 std::string actors_json(const node_actors& actors, actor_depth depth) {
@@ -134,12 +159,16 @@ std::string actors_json(const node_actors& actors, actor_depth depth) {
   for (const auto& m : actors.models)
     add_model_actors(list, m, depth);
   for (const auto& a : actors.others)
-    if (!a.name.empty())   // else it did not answer
+    if (!a.name.empty()) // else it did not answer
       add(list, sum_of(a.name, a.model).with(a));
   json devices = json::array();
   for (const auto& d : actors.devices)
-    devices.push_back({{"name", d.name}, {"threads", d.threads}, {"queued", d.queue_depth},
-                       {"lists", d.lists_run}, {"busy_us", d.busy_us}, {"resident_bytes", d.resident_bytes}});
+    devices.push_back({{"name", d.name},
+                       {"threads", d.threads},
+                       {"queued", d.queue_depth},
+                       {"lists", d.lists_run},
+                       {"busy_us", d.busy_us},
+                       {"resident_bytes", d.resident_bytes}});
   return text_of({{"actors", list}, {"devices", devices}});
 }
 
@@ -149,31 +178,46 @@ std::string experts_json(const model_facts& m, const std::vector<expert_status>&
   for (const auto& e : experts) {
     bool shared = index(e.key.expert) >= c.experts;
     double popularity = shared ? 1.0 : popularity_of(m.scheduler, e.key);
-    layers[index(e.key.layer)].push_back({{"id", index(e.key.expert)}, {"shared", shared}, {"rows", e.rows},
-                                          {"popularity", popularity}, {"residency", e.residency},
-                                          {"type", to_string(e.type)}, {"bytes", e.bytes}});
+    layers[index(e.key.layer)].push_back({{"id", index(e.key.expert)},
+                                          {"shared", shared},
+                                          {"rows", e.rows},
+                                          {"popularity", popularity},
+                                          {"residency", e.residency},
+                                          {"type", to_string(e.type)},
+                                          {"bytes", e.bytes}});
   }
   json list = json::array();
   for (size_t l = 0; l < layers.size(); ++l)
     list.push_back({{"layer", l}, {"experts", layers[l]}});
-  return text_of({{"model", m.model->name}, {"tokens", m.scheduler.routed_tokens}, {"top_k", c.top_k}, {"layers", list}});
+  return text_of({{"model", m.model->name},
+                  {"tokens", m.scheduler.routed_tokens},
+                  {"top_k", c.top_k},
+                  {"layers", list}});
 }
 
 std::string sessions_json(const std::vector<model_facts>& models) {
   json list = json::array();
   for (const auto& m : models)
     for (const auto& s : m.scheduler.sessions)
-      list.push_back({{"request", index(s.id)}, {"model", m.model->name}, {"state", s.state},
-                      {"prompt_tokens", s.prompt_tokens}, {"answer_tokens", s.answer_tokens},
-                      {"tokens_per_s", s.tokens_per_s}, {"kv_pages", s.kv_pages}, {"age_ms", s.age_ms}});
+      list.push_back({{"request", index(s.id)},
+                      {"model", m.model->name},
+                      {"state", s.state},
+                      {"prompt_tokens", s.prompt_tokens},
+                      {"answer_tokens", s.answer_tokens},
+                      {"tokens_per_s", s.tokens_per_s},
+                      {"kv_pages", s.kv_pages},
+                      {"age_ms", s.age_ms}});
   return text_of({{"sessions", list}});
 }
 
-std::string memory_json(const std::vector<model_facts>& models, const std::vector<tier_status>& tiers) {
+std::string memory_json(const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers) {
   json list = json::array();
   for (const auto& m : models) {
     const auto& s = m.scheduler;
-    list.push_back({{"name", m.model->name}, {"weights_bytes", m.bytes}, {"kv_bytes", s.page_bytes * s.pages},
+    list.push_back({{"name", m.model->name},
+                    {"weights_bytes", m.bytes},
+                    {"kv_bytes", s.page_bytes * s.pages},
                     {"kv_used_bytes", s.page_bytes * s.pages_used}});
   }
   return text_of({{"tiers", tiers_json(tiers, "name")}, {"models", list}});
@@ -188,13 +232,14 @@ std::vector<placed_hop> place_hops(const token_trace& token) {
       h.at_us = token.hops[i + 1].at_us - std::min(token.hops[i + 1].at_us, h.took_us);
     if (h.at_us > now)
       placed.push_back({"scheduler", "plan", h.layer, now, h.at_us - now});
-    h.at_us = std::max(h.at_us, now);   // clocks of two threads, rounded
+    h.at_us = std::max(h.at_us, now); // clocks of two threads, rounded
     now = h.at_us + h.took_us;
     placed.push_back(std::move(h));
   }
   if (token.total_us > now) {
     bool drew = !placed.empty() && placed.back().work == "head";
-    placed.push_back({drew ? "session" : "scheduler", drew ? "draw" : "plan", {}, now, token.total_us - now});
+    placed.push_back(
+        {drew ? "session" : "scheduler", drew ? "draw" : "plan", {}, now, token.total_us - now});
   }
   return placed;
 }
@@ -204,17 +249,22 @@ std::string trace_json(const request_trace& trace) {
   for (const auto& t : trace.tokens) {
     json hops = json::array();
     for (const auto& h : place_hops(t)) {
-      hops.push_back({{"actor", h.actor}, {"work", h.work}, {"at_us", h.at_us}, {"took_us", h.took_us}});
+      hops.push_back(
+          {{"actor", h.actor}, {"work", h.work}, {"at_us", h.at_us}, {"took_us", h.took_us}});
       if (h.layer)
         hops.back()["layer"] = *h.layer;
     }
     list.push_back({{"index", t.index}, {"total_us", t.total_us}, {"hops", hops}});
   }
-  return text_of({{"request", index(trace.request)}, {"model", trace.model}, {"tokens", list},
-                  {"socket", {{"messages", trace.socket.messages}, {"busy_us", trace.socket.busy_us}}}});
+  return text_of(
+      {{"request", index(trace.request)},
+       {"model", trace.model},
+       {"tokens", list},
+       {"socket", {{"messages", trace.socket.messages}, {"busy_us", trace.socket.busy_us}}}});
 }
 
-std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers) {
+std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models,
+                         const std::vector<tier_status>& tiers) {
   std::ostringstream out;
   auto metric = [&](const char* name, const char* kind, const char* help) {
     out << "# HELP " << name << " " << help << "\n# TYPE " << name << " " << kind << "\n";
@@ -225,16 +275,20 @@ std::string metrics_json(const node_facts& node, const std::vector<model_facts>&
   out << "coel_errors_total " << node.errors << "\n";
   metric("coel_prompt_tokens_total", "counter", "Prompt tokens admitted.");
   for (const auto& m : models)
-    out << "coel_prompt_tokens_total{model=" << text_of(m.model->name) << "} " << m.scheduler.tokens_in << "\n";
+    out << "coel_prompt_tokens_total{model=" << text_of(m.model->name) << "} "
+        << m.scheduler.tokens_in << "\n";
   metric("coel_answer_tokens_total", "counter", "Tokens drawn.");
   for (const auto& m : models)
-    out << "coel_answer_tokens_total{model=" << text_of(m.model->name) << "} " << m.scheduler.tokens_out << "\n";
+    out << "coel_answer_tokens_total{model=" << text_of(m.model->name) << "} "
+        << m.scheduler.tokens_out << "\n";
   metric("coel_sessions", "gauge", "Sessions running or queued.");
   for (const auto& m : models)
-    out << "coel_sessions{model=" << text_of(m.model->name) << "} " << m.scheduler.sessions.size() << "\n";
+    out << "coel_sessions{model=" << text_of(m.model->name) << "} " << m.scheduler.sessions.size()
+        << "\n";
   metric("coel_kv_pages_used", "gauge", "KV pages that sessions hold.");
   for (const auto& m : models)
-    out << "coel_kv_pages_used{model=" << text_of(m.model->name) << "} " << m.scheduler.pages_used << "\n";
+    out << "coel_kv_pages_used{model=" << text_of(m.model->name) << "} " << m.scheduler.pages_used
+        << "\n";
   metric("coel_tier_used_bytes", "gauge", "Bytes of a memory tier in use.");
   for (const auto& t : tiers)
     out << "coel_tier_used_bytes{tier=" << text_of(t.name) << "} " << t.used_bytes << "\n";

@@ -22,7 +22,7 @@ struct node_facts {
 struct model_facts {
   served_model_ptr model;
   scheduler_status scheduler;
-  uint64_t bytes = 0;                        ///< weights in memory
+  uint64_t bytes = 0; ///< weights in memory
 };
 
 /// What answered of a model's actors.
@@ -38,7 +38,7 @@ struct model_actors {
 
 struct node_actors {
   std::vector<model_actors> models;
-  std::vector<component_status> others;      ///< that serve all models
+  std::vector<component_status> others; ///< that serve all models
   std::vector<compute::device_status> devices;
 };
 
@@ -49,24 +49,27 @@ struct request_trace {
   request_id request{};
   std::string model;
   std::vector<token_trace> tokens;
-  component_status socket;                   ///< sends what the steps make
+  component_status socket; ///< sends what the steps make
 };
 
-std::string status_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers);
+std::string status_json(const node_facts& node, const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers);
 std::string actors_json(const node_actors& actors, actor_depth depth);
 std::string experts_json(const model_facts& model, const std::vector<expert_status>& experts);
 std::string sessions_json(const std::vector<model_facts>& models);
-std::string memory_json(const std::vector<model_facts>& models, const std::vector<tier_status>& tiers);
+std::string memory_json(const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers);
 std::string trace_json(const request_trace& trace);
 /// Prometheus text format, as {"text": ...}.
-std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers);
+std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models,
+                         const std::vector<tier_status>& tiers);
 
 /// A hop where it was in its step. The scheduler notes a gate's dispatch and its experts' run when
 /// both are over, and nothing of its own time: the dispatch is put before the run, and what lies
 /// between two hops is the scheduler's. What follows the head is the sessions'.
 struct placed_hop {
-  std::string actor;                         ///< "scheduler", "device", "gate", "experts", "session"
-  std::string work;                          ///< "plan", "attention", "dispatch", "run", "head", "draw"
+  std::string actor; ///< "scheduler", "device", "gate", "experts", "session"
+  std::string work;  ///< "plan", "attention", "dispatch", "run", "head", "draw"
   std::optional<uint16_t> layer;
   uint32_t at_us = 0;
   uint32_t took_us = 0;

@@ -47,11 +47,17 @@ result<uint64_t> number(const std::string& name, const std::string& what, const 
   return value;
 }
 
+error too_much(const std::string& name, const std::string& word) {
+  return usage(name, "'" + word + "' is too much");
+}
+
 result<command> parse_actors(command made, const words& rest) {
   if (rest.empty())
     return made;
-  if (rest.size() > 1 || (rest[0] != "layers" && rest[0] != "all"))
+  if (rest[0] != "layers" && rest[0] != "all")
     return usage("actors", "'" + rest[0] + "' is not 'layers' or 'all'");
+  if (rest.size() > 1)
+    return too_much("actors", rest[1]);
   made.ask.depth = rest[0] == "layers" ? 1 : 2;
   return made;
 }
@@ -72,7 +78,7 @@ result<command> parse_experts(command made, words rest) {
 
 result<command> parse_trace(command made, const words& rest) {
   if (rest.size() > 2)
-    return usage("trace", "too many words");
+    return too_much("trace", rest[2]);
   if (!rest.empty()) {
     auto request = number("trace", "request", rest[0]);
     if (!request || *request == 0)
@@ -88,31 +94,42 @@ result<command> parse_trace(command made, const words& rest) {
   return made;
 }
 
+std::string list_of(const words& names) {
+  std::string list;
+  for (const auto& name : names)
+    list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 result<command> parse_words(words said);
+
+result<double> wait_s(const std::string& word) {
+  double seconds = 0;
+  auto [end, failure] = std::from_chars(word.data(), word.data() + word.size(), seconds);
+  if (failure != std::errc() || end != word.data() + word.size() ||
+      !(seconds >= shortest_wait_s && seconds <= longest_wait_s))
+    return usage("watch", "'" + word + "' is not a number of seconds from 0.1 to 3600");
+  return seconds;
+}
 
 result<command> parse_watch(words rest) {
   double seconds = 1;
   if (!rest.empty() && is_number(rest.front())) {
-    seconds = std::strtod(rest.front().c_str(), nullptr);
+    auto given = wait_s(rest.front());
+    if (!given)
+      return given.err();
+    seconds = *given;
     rest.erase(rest.begin());
-    if (!(seconds >= shortest_wait_s && seconds <= longest_wait_s))
-      return usage("watch", "the seconds must be from 0.1 to 3600");
   }
   const auto& possible = watchable_names();
   if (rest.empty() || std::find(possible.begin(), possible.end(), rest.front()) == possible.end())
     return usage("watch", rest.empty() ? "nothing to watch"
-                                       : "'" + rest.front() + "' cannot be watched");
+                                       : "'" + rest.front() + "' cannot be watched, which " +
+                                             list_of(possible) + " can");
   auto made = parse_words(std::move(rest));
   if (made.ok())
     made->every = std::chrono::milliseconds(std::llround(seconds * 1000));
   return made;
-}
-
-error unknown(const std::string& word) {
-  std::string names;
-  for (const auto& name : command_names())
-    names += (names.empty() ? "" : ", ") + name;
-  return {ec::bad_argument, "'" + word + "' is none of " + names};
 }
 
 result<command> parse_words(words said) {
@@ -125,10 +142,10 @@ result<command> parse_words(words said) {
     name = "quit";
   const auto& names = command_names();
   if (std::find(names.begin(), names.end(), name) == names.end())
-    return unknown(name);
+    return error{ec::bad_argument, "'" + name + "' is none of " + list_of(names)};
   if (name == "watch")
     return parse_watch(std::move(said));
-  made.what = name == "help" ? command::kind::help
+  made.what = name == "help"   ? command::kind::help
               : name == "quit" ? command::kind::quit
                                : command::kind::ask;
   made.ask.what = name;
@@ -139,7 +156,7 @@ result<command> parse_words(words said) {
   if (name == "trace")
     return parse_trace(made, said);
   if (!said.empty())
-    return usage(name, "'" + said.front() + "' is too much");
+    return too_much(name, said.front());
   return made;
 }
 

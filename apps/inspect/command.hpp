@@ -15,10 +15,10 @@ namespace coel::inspect {
 struct command {
   enum class kind : uint8_t { nothing, ask, help, quit };
   kind what = kind::nothing;
-  inspect_request ask;                              ///< kind::ask
-  std::optional<size_t> layer;                      ///< experts: of this layer only
-  std::optional<uint64_t> step;                     ///< trace: this step hop by hop
-  std::optional<std::chrono::milliseconds> every;   ///< watch: how long between two
+  inspect_request ask;                            ///< kind::ask
+  std::optional<size_t> layer;                    ///< experts: of this layer only
+  std::optional<uint64_t> step;                   ///< trace: this step hop by hop
+  std::optional<std::chrono::milliseconds> every; ///< watch: how long between two
 };
 
 /// Words of a line as a command. Errors: bad_argument, which says what is possible.
@@ -32,6 +32,6 @@ const std::vector<std::string>& command_names();
 const std::vector<std::string>& watchable_names();
 
 std::vector<std::string> words_of(std::string_view line);
-bool is_number(std::string_view word);
+bool is_number(std::string_view word); ///< by its characters; it may still be none
 
 } // namespace coel::inspect

@@ -43,7 +43,7 @@ words experts_arguments(const words& before, const vocabulary& node) {
   if (before.size() == 1) {
     for (const auto& [name, layers] : node.models)
       out.push_back(name);
-    if (!node.models.empty())   // without a name the first model is meant
+    if (!node.models.empty()) // without a name the first model is meant
       add_layers(out, node.models.front().second);
   }
   if (before.size() == 2)

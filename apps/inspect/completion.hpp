@@ -11,13 +11,13 @@ namespace coel::inspect {
 
 /// Names that only the node knows.
 struct vocabulary {
-  std::vector<std::pair<std::string, size_t>> models;   ///< with their layers
+  std::vector<std::pair<std::string, size_t>> models; ///< with their layers
   std::vector<uint64_t> requests;
 };
 
 struct completion {
-  std::string typed;                     ///< the word before the cursor
-  std::vector<std::string> candidates;   ///< that begin with it, in order
+  std::string typed;                   ///< the word before the cursor
+  std::vector<std::string> candidates; ///< that begin with it, in order
 };
 
 /// `line` is what stands before the cursor.

@@ -35,10 +35,9 @@ std::string history_path() {
 }
 
 void show(const std::vector<std::string>& candidates) {
-  std::vector<std::string> some(candidates.begin(),
-                                candidates.begin() +
-                                    static_cast<std::ptrdiff_t>(std::min(candidates.size(),
-                                                                         candidates_shown)));
+  std::vector<std::string> some(
+      candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(
+                                                   std::min(candidates.size(), candidates_shown)));
   for (auto& name : some)
     name = printable(name);
   if (some.size() < candidates.size())
@@ -94,7 +93,7 @@ editor::editor(completer complete) {
   ::el_set(s.line, EL_HIST, ::history, s.history);
   ::el_set(s.line, EL_ADDFN, "coel-complete", "complete the word", &state::on_tab);
   ::el_set(s.line, EL_BIND, "^I", "coel-complete", nullptr);
-  ::el_source(s.line, nullptr);   // the user's ~/.editrc
+  ::el_source(s.line, nullptr); // the user's ~/.editrc
 }
 
 editor::~editor() {

@@ -26,7 +26,7 @@ class editor {
 
  private:
   struct state;
-  std::unique_ptr<state> state_;   // none where input is not a terminal
+  std::unique_ptr<state> state_; // none where input is not a terminal
 };
 
 } // namespace coel::inspect

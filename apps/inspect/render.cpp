@@ -26,8 +26,8 @@ double share(uint64_t part, uint64_t all) {
 std::string model_line(const json& m, const look& how) {
   const auto& kv = m.at("kv");
   return wrapped({words(m, "name") + " (" + words(m, "family") + "):",
-                  counted(whole(m, "layers"), "layer") + " of " + count(m, "experts") + " experts, " +
-                      count(m, "top_k") + " used;",
+                  counted(whole(m, "layers"), "layer") + " of " + count(m, "experts") +
+                      " experts, " + count(m, "top_k") + " used;",
                   "weights " + size(m, "bytes") + ";",
                   "KV pages " + count(kv, "pages_used") + " of " + count(kv, "pages") + ";",
                   count(m, "sessions") + " running, " + count(m, "queued") + " queued"},
@@ -55,8 +55,13 @@ std::string render_status(const json& d, const look& how) {
 }
 
 std::string render_actors(const json& d, const look& how) {
-  table actors({{"ACTOR", align::left}, {"MODEL", align::left}, {"COUNT"}, {"MAILBOX"},
-                {"MESSAGES"}, {"BUSY ms"}, {"us EACH"}});
+  table actors({{"ACTOR", align::left},
+                {"MODEL", align::left},
+                {"COUNT"},
+                {"MAILBOX"},
+                {"MESSAGES"},
+                {"BUSY ms"},
+                {"us EACH"}});
   for (const auto& a : d.at("actors")) {
     auto messages = whole(a, "messages");
     auto busy = real(a, "busy_us");
@@ -64,8 +69,13 @@ std::string render_actors(const json& d, const look& how) {
                 number_text(messages), ms_text(busy),
                 messages ? fixed(busy / static_cast<double>(messages), 1) : "-"});
   }
-  table devices({{"DEVICE", align::left}, {"THREADS"}, {"QUEUED"}, {"LISTS"}, {"BUSY ms"},
-                 {"us EACH"}, {"HOLDS"}});
+  table devices({{"DEVICE", align::left},
+                 {"THREADS"},
+                 {"QUEUED"},
+                 {"LISTS"},
+                 {"BUSY ms"},
+                 {"us EACH"},
+                 {"HOLDS"}});
   for (const auto& v : d.at("devices")) {
     auto lists = whole(v, "lists");
     auto busy = real(v, "busy_us");
@@ -77,8 +87,14 @@ std::string render_actors(const json& d, const look& how) {
 }
 
 std::string render_sessions(const json& d, const look& how) {
-  table sessions({{"REQUEST"}, {"MODEL", align::left}, {"STATE", align::left}, {"PROMPT"},
-                  {"ANSWER"}, {"TOKENS/s"}, {"PAGES"}, {"AGE s"}});
+  table sessions({{"REQUEST"},
+                  {"MODEL", align::left},
+                  {"STATE", align::left},
+                  {"PROMPT"},
+                  {"ANSWER"},
+                  {"TOKENS/s"},
+                  {"PAGES"},
+                  {"AGE s"}});
   double together = 0;
   uint64_t running = 0, queued = 0;
   for (const auto& s : d.at("sessions")) {
@@ -91,14 +107,19 @@ std::string render_sessions(const json& d, const look& how) {
   }
   if (running + queued == 0)
     return line("no request runs or waits", how);
-  return sessions.text(how) + wrapped({number_text(running) + " running,",
-                                       number_text(queued) + " queued,",
-                                       fixed(together, 1) + " tokens/s together"},
-                                      " ", 2, how.width);
+  return sessions.text(how) +
+         wrapped({number_text(running) + " running,", number_text(queued) + " queued,",
+                  fixed(together, 1) + " tokens/s together"},
+                 " ", 2, how.width);
 }
 
 std::string render_memory(const json& d, const look& how) {
-  table tiers({{"TIER", align::left}, {"USED"}, {"BUDGET"}, {"", align::left}, {"WEIGHTS"}, {"KV"},
+  table tiers({{"TIER", align::left},
+               {"USED"},
+               {"BUDGET"},
+               {"", align::left},
+               {"WEIGHTS"},
+               {"KV"},
                {"BUFFERS"}});
   for (const auto& t : d.at("tiers")) {
     auto budget = whole(t, "budget_bytes");

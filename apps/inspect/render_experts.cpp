@@ -74,19 +74,21 @@ std::string most_used(const overview& all, const look& how) {
                    fixed(e.popularity * 100, 0) + " %" +
                    (i + 1 < std::min(named_experts, all.routed.size()) ? "," : ";"));
   }
-  text.push_back("never used: " + number_text(all.never) + " of " +
-                 number_text(all.routed.size()));
+  text.push_back("never used: " + number_text(all.never) + " of " + number_text(all.routed.size()));
   return wrapped(text, " ", 2, how.width);
 }
 
 std::string where_they_are(const overview& all, const look& how) {
   std::vector<std::string> text;
   for (const auto& [name, where] : all.places)
-    text.push_back((text.empty() ? "" : ", ") + std::string(name == "absent" ? "" : "in ") + name +
-                   ": " + counted(where.experts, "expert") + ", " + bytes_text(where.bytes));
+    text.push_back((name == "absent" ? "" : "in ") + name + ": " +
+                   counted(where.experts, "expert") + ", " + bytes_text(where.bytes) + ";");
   if (all.shared)
-    text.push_back("; with " + counted(all.shared, "slice") + " of the shared experts");
-  return wrapped(text, "", 2, how.width);
+    text.push_back(counted(all.shared, "slice") + " of shared experts among them;");
+  if (text.empty())
+    return {};
+  text.back().pop_back();
+  return wrapped(text, " ", 2, how.width);
 }
 
 const json& layer_of(const json& d, size_t layer) {
@@ -106,7 +108,7 @@ std::string render_experts(const json& d, const look& how) {
   auto out = wrapped({words(d, "model") + ":", "how often each expert is used,",
                       tokens ? "over " + counted(tokens, "token") : "nothing routed yet"},
                      " ", 2, how.width);
-  if (all.sum <= 0 && !all.routed.empty())   // what an even spread would be
+  if (all.sum <= 0 && !all.routed.empty()) // what an even spread would be
     even = real(d, "top_k") * static_cast<double>(all.rows.size()) /
            static_cast<double>(all.routed.size());
   out += heat_map(all.rows, even, how);
@@ -121,14 +123,18 @@ std::string render_layer(const json& d, size_t layer, const look& how) {
     return std::pair(a.at("shared").get<bool>(), -real(a, "popularity")) <
            std::pair(b.at("shared").get<bool>(), -real(b, "popularity"));
   });
-  table rows({{"EXPERT"}, {"USED BY"}, {"", align::left}, {"ROWS"}, {"WHERE", align::left},
-              {"TYPE", align::left}, {"SIZE"}});
+  table rows({{"EXPERT"},
+              {"USED BY"},
+              {"", align::left},
+              {"ROWS"},
+              {"WHERE", align::left},
+              {"TYPE", align::left},
+              {"SIZE"}});
   for (const auto& e : experts) {
     bool shared = e.at("shared").get<bool>();
     auto used = real(e, "popularity");
-    rows.add({count(e, "id"), shared ? "shared" : fixed(used * 100, 1) + " %",
-              bar(used, 10, how), count(e, "rows"), words(e, "residency"), words(e, "type"),
-              size(e, "bytes")});
+    rows.add({count(e, "id"), shared ? "shared" : fixed(used * 100, 1) + " %", bar(used, 10, how),
+              count(e, "rows"), words(e, "residency"), words(e, "type"), size(e, "bytes")});
   }
   return clipped(words(d, "model") + ", layer " + number_text(layer), how.width) + "\n" +
          rows.text(how);

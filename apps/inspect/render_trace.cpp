@@ -41,8 +41,14 @@ std::vector<std::string> cells_of(std::string name, uint64_t total, const spent&
 }
 
 table steps_table(const char* first) {
-  return table({{first}, {"TOTAL us"}, {"SCHEDULER"}, {"ATTENTION"}, {"GATE"}, {"EXPERTS"},
-                {"HEAD"}, {"SESSION"}});
+  return table({{first},
+                {"TOTAL us"},
+                {"SCHEDULER"},
+                {"ATTENTION"},
+                {"GATE"},
+                {"EXPERTS"},
+                {"HEAD"},
+                {"SESSION"}});
 }
 
 /// The last steps one by one, then the mean of all that are kept.
@@ -80,8 +86,15 @@ std::string hops(const json& step, const look& how) {
     at->second.took += whole(hop, "took_us");
     at->second.us[kind_of(hop)] += whole(hop, "took_us");
   }
-  table rows({{"LAYER"}, {"AT us"}, {"TOOK us"}, {"SCHEDULER"}, {"ATTENTION"}, {"GATE"},
-              {"EXPERTS"}, {"HEAD"}, {"SESSION"}});
+  table rows({{"LAYER"},
+              {"AT us"},
+              {"TOOK us"},
+              {"SCHEDULER"},
+              {"ATTENTION"},
+              {"GATE"},
+              {"EXPERTS"},
+              {"HEAD"},
+              {"SESSION"}});
   for (const auto& [layer, l] : lines) {
     auto cells = cells_of(number_text(l.at), l.took, l.us);
     cells.insert(cells.begin(), layer == after ? "output" : number_text(layer));
@@ -116,14 +129,14 @@ std::string notes(const json& d, const look& how) {
 
 std::string render_trace(const json& d, std::optional<uint64_t> step, const look& how) {
   const auto& tokens = d.at("tokens");
-  std::string name = "request ";   // appended to: g++ 12 warns about literal + string here
+  std::string name = "request "; // appended to: g++ 12 warns about literal + string here
   name.append(count(d, "request")).append(" of ").append(words(d, "model"));
   if (tokens.empty())
     return clipped(name + ": no step is over yet", how.width) + "\n";
   const auto& one = chosen(tokens, step);
-  auto out = wrapped({name + ":", "us of its last " + counted(tokens.size(), "step") + ",",
-                      "by where they went"},
-                     " ", 2, how.width);
+  auto out = wrapped(
+      {name + ":", "us of its last " + counted(tokens.size(), "step") + ",", "by where they went"},
+      " ", 2, how.width);
   out += steps(tokens, how) + "\n";
   name = "step ";
   name.append(count(one, "index")).append(", layer by layer");

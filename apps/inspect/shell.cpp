@@ -47,7 +47,7 @@ std::string rendered(const command& what, const nlohmann::json& document, const 
   if (name == "trace")
     return render_trace(document, what.step, how);
   if (name == "metrics")
-    return document.at("text").get<std::string>();
+    return printable_lines(document.at("text").get<std::string>());
   return render_status(document, how);
 }
 
@@ -125,10 +125,10 @@ int shell::watch(const command& what) {
       std::cout << (first || json_ ? "" : "\n") << *text << std::flush;
     first = false;
     if (!std::cout)
-      return app::exit_good;   // whoever read it has gone
+      return app::exit_good; // whoever read it has gone
     ::poll(nullptr, 0, static_cast<int>(what.every->count()));
     if (app::interrupt_guard::take()) {
-      std::cout << (lines ? "\n" : "") << std::flush;   // the prompt comes below what was drawn
+      std::cout << (lines ? "\n" : "") << std::flush; // the prompt comes below what was drawn
       return app::exit_interrupted;
     }
   }
@@ -180,7 +180,7 @@ vocabulary shell::known_to_node() {
       known.models.emplace_back(m.at("name").get<std::string>(), m.at("layers").get<uint16_t>());
     for (const auto& s : part_of("sessions", "sessions"))
       known.requests.push_back(s.at("request").get<uint64_t>());
-  } catch (const nlohmann::json::exception&) {   // what came until then is offered
+  } catch (const nlohmann::json::exception&) { // what came until then is offered
   }
   return known;
 }

@@ -23,12 +23,13 @@ std::string clipped(std::string_view line, size_t width);
 
 /// Text of a stranger: control characters, which could steer the terminal, become '?'.
 std::string printable(std::string_view text);
+std::string printable_lines(std::string_view text); ///< as above, but lines stay lines
 
-std::string bytes_text(uint64_t bytes);           ///< "5.6 MiB"
-std::string fixed(double value, int digits);      ///< "0.51"
+std::string bytes_text(uint64_t bytes);      ///< "5.6 MiB"
+std::string fixed(double value, int digits); ///< "0.51"
 std::string number_text(uint64_t value);
-std::string counted(uint64_t n, const std::string& thing);   ///< "1 token", "2 tokens"
-std::string duration_text(double seconds);        ///< "1:02:03"
+std::string counted(uint64_t n, const std::string& thing); ///< "1 token", "2 tokens"
+std::string duration_text(double seconds);                 ///< "1:02:03"
 
 /// `share` (0 to 1) of `cells` columns, filled from the left.
 std::string bar(double share, size_t cells, const look& how);
