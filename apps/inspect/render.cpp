@@ -26,11 +26,11 @@ double share(uint64_t part, uint64_t all) {
 std::string model_line(const json& m, const look& how) {
   const auto& kv = m.at("kv");
   return wrapped({words(m, "name") + " (" + words(m, "family") + "):",
-                  counted(whole(m, "layers"), "layer") + " of " + count(m, "experts") +
-                      " experts, " + count(m, "top_k") + " used;",
+                  counted(whole(m, "layers"), "layer"), "of " + count(m, "experts") + " experts,",
+                  count(m, "top_k") + " used;",
                   "weights " + size(m, "bytes") + ";",
                   "KV pages " + count(kv, "pages_used") + " of " + count(kv, "pages") + ";",
-                  count(m, "sessions") + " running, " + count(m, "queued") + " queued"},
+                  count(m, "sessions") + " running,", count(m, "queued") + " queued"},
                  " ", 2, how.width);
 }
 

@@ -36,12 +36,15 @@ glyph next(std::string_view text, size_t at) {
   return {bytes, is_wide(code) ? 2u : 1u};
 }
 
+/// At most `width` columns; a mark shows that something was cut.
+std::string shortened(const std::string& text, size_t width, const look& how) {
+  return columns(text) > width ? clipped(text, width - 1) + (how.unicode ? "…" : "~") : text;
+}
+
 std::string padded(const std::string& cell, size_t width, align side, const look& how) {
-  auto taken = columns(cell);
-  if (taken > width)
-    return clipped(cell, width - 1) + (how.unicode ? "…" : "~");
-  std::string space(width - taken, ' ');
-  return side == align::left ? cell + space : space + cell;
+  auto text = shortened(cell, width, how);
+  std::string space(width - columns(text), ' ');
+  return side == align::left ? text + space : space + text;
 }
 
 } // namespace
@@ -186,7 +189,7 @@ std::string table::text(const look& how) const {
     for (size_t c = 0; c < columns_.size(); ++c)
       line += std::string(c ? gap : 0, ' ') + padded(cell(c), wide[c], columns_[c].side, how);
     line.erase(line.find_last_not_of(' ') + 1);
-    out += clipped(line, how.width) + "\n";
+    out += shortened(line, how.width, how) + "\n";
   };
   put([&](size_t c) { return columns_[c].title; });
   for (const auto& row : rows_)
