@@ -379,5 +379,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::request_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::error)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::component_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::expert_status>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::link_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::token_trace>)
 #undef COEL_LOCAL_MESSAGE
