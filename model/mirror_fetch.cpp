@@ -6,7 +6,7 @@ namespace coel::model {
 
 namespace {
 
-constexpr double newest_weight = 0.25;      // of a measurement in the average: some chunks to settle
+constexpr double newest_weight = 0.25; // of a measurement in the average: some chunks to settle
 constexpr double least_bytes_per_us = 1e-4; // so that no time is endless
 constexpr double timeout_factor = 4;        // times what the peer's speed lets expect
 /// A peer slower than the fastest by this factor is not worth waiting for, and a plan need not look

@@ -60,7 +60,8 @@ bool same_matrices(const source& a, const source& b, const std::vector<tensor_ke
   return true;
 }
 
-void check_fetching_of_experts(const std::filesystem::path& models, const std::filesystem::path& original) {
+void check_fetching_of_experts(const std::filesystem::path& models,
+                               const std::filesystem::path& original) {
   holder all(original);
   auto truth = need(open_model(original));
   auto m = need(mirror::open(models, all.description));
@@ -194,7 +195,8 @@ BOOST_AUTO_TEST_CASE(a_damaged_header_is_judged_as_if_the_whole_file_were_here) 
       std::mt19937 random(seed);
       auto damaged = whole;
       for (uint32_t i = 0; i <= seed % 3; ++i) // the first bytes tell most
-        damaged[random() % (seed % 2 ? 64 : 24000)] = static_cast<char>(random() % 4 ? random() : 0);
+        damaged[random() % (seed % 2 ? 64 : 24000)] =
+            static_cast<char>(random() % 4 ? random() : 0);
       auto place = folder / std::to_string(seed);
       std::filesystem::create_directories(place);
       write(place / "model.gguf", damaged);
