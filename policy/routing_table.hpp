@@ -2,9 +2,12 @@
 // this table and by nothing else: a local expert is one whose host is this node.
 #pragma once
 
+#include "common/expert_rows.hpp"
 #include "common/ids.hpp"
+#include "common/node_record.hpp"
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <vector>
 
@@ -16,9 +19,14 @@ class routing_table {
   /// Every expert of every layer at `host`.
   routing_table(uint32_t layers, uint32_t experts_per_layer, node_id host);
 
-  /// A copy with the expert at `hosts` (never empty, the preferred one first) and epoch + 1.
+  /// Each expert at the nodes that hold it; `holds` are [layers * experts_per_layer].
+  routing_table(uint32_t layers, uint32_t experts_per_layer, const std::map<node_id, bitmap>& holds,
+                uint64_t epoch);
+
+  /// A copy with the expert at `hosts` and epoch + 1.
   routing_table with(expert_key key, std::vector<node_id> hosts) const;
 
+  /// Rising; empty while nobody holds it.
   const std::vector<node_id>& hosts(expert_key key) const;
   uint64_t epoch() const { return epoch_; }
   uint32_t layers() const { return layers_; }
@@ -33,24 +41,14 @@ class routing_table {
   std::vector<std::vector<node_id>> hosts_;   // [layers * experts]
 };
 
-/// Rows of one expert in a batch, rising, with the factor of each row's output.
-struct expert_rows {
-  expert_id expert{};
-  std::vector<uint32_t> rows;
-  std::vector<float> weights;
-};
-
 /// Groups a routed batch by expert: ids and weights are [rows, top_k]. Experts rise; none is empty.
 std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span<const float> weights,
                                          uint32_t rows, uint32_t experts);
 
+/// What goes to one host; experts rise.
 struct host_rows {
   node_id host{};
   std::vector<expert_rows> experts;
 };
-
-/// Groups by preferred host, hosts rising.
-std::vector<host_rows> group_by_host(const routing_table& table, layer_id layer,
-                                     std::vector<expert_rows> experts);
 
 } // namespace coel::policy
