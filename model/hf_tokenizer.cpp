@@ -3,6 +3,7 @@
 #include "model/hf_tokenizer_rules.hpp"
 #include "model/json.hpp"
 #include "model/mapped_file.hpp"
+#include "model/quoted.hpp"
 
 #include <algorithm>
 #include <map>
@@ -22,8 +23,8 @@ size_t id_limit(const json& model, const json* added) {
 result<void> put(tokenizer_data& d, size_t limit, const std::string& content, int64_t id,
                  token_type type) {
   if (id < 0 || static_cast<uint64_t>(id) >= limit)
-    return {ec::bad_file, "token id " + std::to_string(id) + " of '" + content.substr(0, 50) +
-                              "' does not fit a vocabulary of this size"};
+    return {ec::bad_file, "token id " + std::to_string(id) + " of " + in_quotes(content) +
+                              " does not fit a vocabulary of this size"};
   auto i = static_cast<size_t>(id);
   if (i >= d.tokens.size()) {
     d.tokens.resize(i + 1);
@@ -97,7 +98,7 @@ result<void> read_vocabulary(const json& model, const json* added, tokenizer_dat
 result<void> read_tokenizer(const json& j, tokenizer_data& d) {
   const auto& model = j.at("model");
   if (const auto type = text(model, "type", "BPE"); type != "BPE")
-    return {ec::unsupported, "tokenizer model '" + type + "' (BPE is supported)"};
+    return {ec::unsupported, "tokenizer model " + in_quotes(type) + " (BPE is supported)"};
   if (auto ok = read_vocabulary(model, member(j, "added_tokens"), d); !ok)
     return ok;
   if (const auto unknown = text(model, "unk_token"); !unknown.empty())
@@ -186,7 +187,7 @@ result<void> over(const std::filesystem::path& path, bool required, Read read) {
       return ok ? ok : result<void>{ok.err().code, path.string() + ": " + ok.err().message};
     }
   } catch (const std::exception& e) {
-    return {ec::bad_file, path.string() + ": " + e.what()};
+    return {ec::bad_file, path.string() + ": " + printable(e.what(), 300)};
   }
 }
 

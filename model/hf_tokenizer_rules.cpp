@@ -1,6 +1,7 @@
 #include "model/hf_tokenizer_rules.hpp"
 
 #include "model/pretokenizer.hpp"
+#include "model/quoted.hpp"
 
 #include <vector>
 
@@ -37,7 +38,7 @@ result<void> read_split(const json& step, tokenizer_data& data) {
   const auto regex = pattern ? text(*pattern, "Regex") : std::string{};
   const auto name = pretokenizer::name_of(regex);
   if (name.empty() || text(step, "behavior") != "Isolated" || flag(step, "invert", false))
-    return unknown_step("the pre_tokenizer Split by '" + regex.substr(0, 200) + "'");
+    return unknown_step("the pre_tokenizer Split by " + in_quotes(regex));
   if (!data.pre.empty())
     return unknown_step("a pre_tokenizer that cuts twice");
   data.pre = name;
@@ -75,15 +76,23 @@ std::string text(const json& object, const char* key, const std::string& otherwi
 }
 
 result<void> read_byte_level_rules(const json& tokenizer, tokenizer_data& data) {
+  for (const auto* step : steps(tokenizer, "normalizer", "normalizers"))
+    if (text(*step, "type") != "NFC")
+      return unknown_step("the normalizer " + in_quotes(text(*step, "type")));
   for (const auto* step : steps(tokenizer, "pre_tokenizer", "pretokenizers")) {
     const auto type = text(*step, "type");
     auto ok = type == "Split"       ? read_split(*step, data)
               : type == "ByteLevel" ? read_byte_level(*step, data)
-                                    : unknown_step("the pre_tokenizer " + type);
+                                    : unknown_step("the pre_tokenizer " + in_quotes(type));
     if (!ok)
       return ok;
   }
-  return data.pre.empty() ? unknown_step("a tokenizer without pre_tokenizer") : result<void>{};
+  if (data.pre.empty())
+    return unknown_step("a tokenizer without pre_tokenizer");
+  const auto* model = member(tokenizer, "model");
+  if (model && flag(*model, "ignore_merges", false) && !pretokenizer::whole_words_first(data.pre))
+    return unknown_step("ignore_merges with the pre-tokenizer " + data.pre);
+  return {};
 }
 
 result<void> read_sentencepiece_rules(const json& tokenizer, tokenizer_data& data) {
@@ -96,13 +105,13 @@ result<void> read_sentencepiece_rules(const json& tokenizer, tokenizer_data& dat
     else if (type == "Replace" && text(*step, "content") == space_mark)
       marks_spaces = true;
     else
-      return {ec::unsupported, "the normalizer " + type + " of a tokenizer with byte_fallback"};
+      return {ec::unsupported, "the normalizer " + in_quotes(type) + " of a tokenizer with byte_fallback"};
   }
   for (const auto* step : steps(tokenizer, "pre_tokenizer", "pretokenizers")) {
     if (text(*step, "type") != "Metaspace" || text(*step, "replacement") != space_mark ||
         flag(*step, "split", true))
       return {ec::unsupported,
-              "the pre_tokenizer " + text(*step, "type") + " of a tokenizer with byte_fallback"};
+              "the pre_tokenizer " + in_quotes(text(*step, "type")) + " of a tokenizer with byte_fallback"};
     marks_spaces = true;
     data.add_space_prefix =
         flag(*step, "add_prefix_space", true) && text(*step, "prepend_scheme", "always") != "never";

@@ -1,5 +1,6 @@
 // What tokenizer.json says besides the vocabulary: how text is cut and marked. Only what the two
-// algorithms of model/tokenizer.hpp do is accepted; docs/tokenizers.md lists the two exceptions.
+// algorithms of model/tokenizer.hpp do is accepted, with one exception: text is not brought to the
+// composed form that NFC asks for, as nearly all text has it already.
 #pragma once
 
 #include "common/result.hpp"

@@ -1,6 +1,7 @@
 #include "model/json.hpp"
 
 #include "model/mapped_file.hpp"
+#include "model/quoted.hpp"
 
 namespace coel::model {
 
@@ -20,7 +21,7 @@ result<nlohmann::json> parse_json(std::string_view text, const std::string& wher
       return {ec::bad_file, where + ": the JSON is nested too deeply"};
     return parsed;
   } catch (const std::exception& e) {
-    return {ec::bad_file, where + ": " + e.what()};
+    return {ec::bad_file, where + ": " + printable(e.what(), 300)};
   }
 }
 

@@ -12,6 +12,13 @@
 
 namespace coel::model {
 
+/// A piece of a prompt. Special tokens are recognised in what a template says, not in what people
+/// wrote.
+struct text_part {
+  std::string text;
+  bool special = false;
+};
+
 class tokenizer {
  public:
   virtual ~tokenizer() = default;
@@ -20,6 +27,10 @@ class tokenizer {
   /// `special`: texts of control tokens inside `text` become those tokens.
   /// Adds BOS and EOS as the vocabulary says when `add_marks`.
   virtual std::vector<int32_t> encode(std::string_view text, bool special, bool add_marks) const = 0;
+
+  /// Parts as one text, without marks: what stands at a seam is cut and merged as if it had been
+  /// written in one piece, but no special token lies across a seam.
+  virtual std::vector<int32_t> encode(std::span<const text_part> parts) const = 0;
 
   /// The bytes of one token; may be a part of a UTF-8 character. Empty for control tokens unless
   /// `show_control`, and for ids out of range.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh NAME BUILD_FOLDER [libFuzzer options]: a short, repeatable run over generated and committed seeds.
 set -euo pipefail
-name=$1 build=$2
+name=$1 build=$(cd "$2" && pwd)
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/coel-fuzz-$name.XXXXXX")
