@@ -25,12 +25,16 @@ loader_actor::behavior_type loader(loader_actor::pointer,
   };
 }
 
-error shortage(const tier_state& st, uint64_t bytes) {
-  return {ec::out_of_memory, "the " + st.config.name + " budget of " +
-                                 std::to_string(st.config.budget_bytes >> 20) + " MiB has " +
-                                 std::to_string((st.config.budget_bytes - st.total()) >> 20) +
-                                 " MiB left, " + std::to_string((bytes + (1 << 20) - 1) >> 20) +
-                                 " MiB are needed: raise --ram or choose a smaller model"};
+error shortage(const tier_state& st, memory_kind kind, uint64_t bytes) {
+  auto mib = [](uint64_t n) { return std::to_string((n + (1 << 20) - 1) >> 20) + " MiB"; };
+  static constexpr const char* what[] = {"weights", "KV", "buffers"};
+  static constexpr const char* advice[] = {"choose fewer bits or a smaller model", "lower --kv",
+                                           "lower --rows"};
+  auto i = static_cast<size_t>(kind);
+  return {ec::out_of_memory, mib(bytes) + " are needed for " + what[i] + ", but the " +
+                                 st.config.name + " budget of " + mib(st.config.budget_bytes) +
+                                 " has only " + mib(st.config.budget_bytes - st.total()) +
+                                 " left: raise --ram or " + advice[i]};
 }
 
 bool take(tier_state& st, memory_kind kind, uint64_t bytes) {
@@ -80,7 +84,7 @@ void start_fetches(self_ptr self) {
     auto job = std::move(st.queue.front());
     st.queue.pop_front();
     if (!take(st, memory_kind::weights, job.estimate)) {
-      job.promise.deliver(to_caf(shortage(st, job.estimate)));
+      job.promise.deliver(to_caf(shortage(st, memory_kind::weights, job.estimate)));
       continue;
     }
     auto by = st.idle.back();
@@ -120,7 +124,7 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
       [self](atom::reserve, memory_kind kind, uint64_t bytes) -> caf::result<bool> {
         auto measured = self->state.cost.measure();
         if (!take(self->state, kind, bytes))
-          return to_caf(shortage(self->state, bytes));
+          return to_caf(shortage(self->state, kind, bytes));
         return true;
       },
       [self](atom::release, memory_kind kind, uint64_t bytes) {
@@ -133,8 +137,12 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
       },
       [self](atom::details) {
         const auto& used = self->state.used;
-        return tier_status{self->state.config.name, self->state.config.budget_bytes,
-                           self->state.total(), used[0], used[1], used[2]};
+        return tier_status{self->state.config.name,
+                           self->state.config.budget_bytes,
+                           self->state.total(),
+                           used[0],
+                           used[1],
+                           used[2]};
       },
   };
 }

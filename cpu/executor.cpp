@@ -31,24 +31,48 @@ void pause() {
 #endif
 }
 
-struct alignas(64) tile_counters {
-  std::atomic<uint32_t> next{0};
-  alignas(64) std::atomic<uint32_t> finished{0};
+struct alignas(64) counter {
+  std::atomic<uint32_t> value{0};
 };
+
+/// First tile of a worker's share of a phase.
+uint32_t share_begin(uint32_t tiles, uint32_t worker, uint32_t workers) {
+  return static_cast<uint32_t>(uint64_t{tiles} * worker / workers);
+}
 
 struct job {
   program work;
   executor::done call;
   clock::time_point submitted;
   clock::time_point started;
-  std::vector<tile_counters> counters; // one per phase
-  std::atomic<uint32_t> current{0};    // the phase that runs
+  uint32_t workers;
+  std::vector<counter> taken;       // of each phase and worker's share
+  std::vector<counter> finished;    // of each phase
+  std::atomic<uint32_t> current{0}; // the phase that runs
 
-  job(program w, executor::done c)
-      : work(std::move(w)), call(std::move(c)), submitted(clock::now()),
-        counters(work.phases.size()) {}
+  job(program w, executor::done c, uint32_t n)
+      : work(std::move(w)), call(std::move(c)), submitted(clock::now()), workers(n),
+        taken(work.phases.size() * n), finished(work.phases.size()) {}
+
+  uint32_t run_tiles(uint32_t phase, const tile_context& context);
 };
 using job_ptr = std::shared_ptr<job>;
+
+/// Runs tiles of the worker's own share, then of the others': how many. Neighbouring tiles on one
+/// worker keep its stream through the weights whole, worth a tenth of the speed.
+uint32_t job::run_tiles(uint32_t p, const tile_context& context) {
+  const phase& now = work.phases[p];
+  uint32_t ran = 0;
+  for (uint32_t i = 0; i < workers; ++i) {
+    uint32_t owner = (context.worker + i) % workers;
+    uint32_t begin = share_begin(now.tiles, owner, workers);
+    uint32_t count = share_begin(now.tiles, owner + 1, workers) - begin;
+    auto& next = taken[size_t{p} * workers + owner].value;
+    for (uint32_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < count; ++ran)
+      now.run(context, begin + t);
+  }
+  return ran;
+}
 
 /// Cores of the process's affinity mask.
 std::vector<int> allowed_cores() {
@@ -142,13 +166,10 @@ void executor::state::run(const job_ptr& j, uint32_t worker) {
   tile_context context{worker, j->work.scratch};
   for (uint32_t p = j->current.load(std::memory_order_acquire); p < count;
        p = j->current.load(std::memory_order_acquire)) {
-    const phase& now = j->work.phases[p];
-    tile_counters& counters = j->counters[p];
-    uint32_t mine = 0;
-    for (uint32_t t; (t = counters.next.fetch_add(1, std::memory_order_relaxed)) < now.tiles;
-         ++mine)
-      now.run(context, t);
-    if (mine && counters.finished.fetch_add(mine, std::memory_order_acq_rel) + mine == now.tiles) {
+    uint32_t mine = j->run_tiles(p, context);
+    auto& finished = j->finished[p].value;
+    if (mine &&
+        finished.fetch_add(mine, std::memory_order_acq_rel) + mine == j->work.phases[p].tiles) {
       j->current.store(p + 1, std::memory_order_release);
       j->current.notify_all();
       if (p + 1 == count)
@@ -208,7 +229,8 @@ executor::~executor() {
 void executor::submit(program work, done call) {
   if (work.phases.empty())
     work.phases.push_back({1, [](const tile_context&, uint32_t) {}});
-  auto j = std::make_shared<job>(std::move(work), std::move(call));
+  auto j = std::make_shared<job>(std::move(work), std::move(call),
+                                 static_cast<uint32_t>(workers_.size()));
   {
     std::lock_guard lock(state_->mutex);
     state_->queue.push_back(std::move(j));

@@ -1,6 +1,7 @@
 // Worker threads that run one program at a time, together. A program is a list of phases, a phase a
-// number of tiles: workers take tiles from a counter, and a phase begins when all tiles of the one
-// before are done. So a worker that lost its core delays the others by at most the tile it holds.
+// number of tiles: each worker has a share of them and then takes from the others', and a phase
+// begins when all tiles of the one before are done. So a worker that lost its core delays the
+// others by at most the tile it holds.
 #pragma once
 
 #include <cstddef>

@@ -11,6 +11,8 @@ namespace {
 /// Columns of one step of gate and up: two panels, as many as one block of the quantised result.
 constexpr uint32_t step_cols = 2 * panel_rows;
 static_assert(step_cols == block_cols);
+inline constexpr uint32_t most_tile_steps = 4;
+inline constexpr uint32_t tile_cols = most_tile_steps * step_cols;
 
 /// Steps [first, first + count) of one slot.
 struct hidden_tile {
@@ -42,46 +44,55 @@ struct expert_run {
   }
 
   void fill_hidden(std::byte* scratch, const hidden_tile& tile) const;
-  void hidden_step(std::byte* scratch, const expert_slot& s, uint32_t step, uint32_t first,
-                   uint32_t rows) const;
+  void store_hidden(std::byte* scratch, const hidden_tile& tile, uint32_t first, uint32_t rows,
+                    const float (*values)[tile_cols]) const;
   void add_outputs(std::byte* scratch, const expert_slot& s, uint32_t begin, uint32_t end) const;
+  void add_all_outputs(std::byte* scratch, uint32_t begin, uint32_t end) const;
 };
 
-/// silu(gate x) * (up x) in the columns of a step, for up to most_tile_rows rows.
-void expert_run::hidden_step(std::byte* scratch, const expert_slot& s, uint32_t step,
-                             uint32_t first, uint32_t rows) const {
-  const auto& e = *s.task->expert;
-  input_row x[most_tile_rows];
-  input_row x_up[most_tile_rows];
-  for (uint32_t r = 0; r < rows; ++r) {
-    x[r] = in.row_for(e.gate->type(), scratch, s.task->rows[first + r]);
-    x_up[r] = in.row_for(e.up->type(), scratch, s.task->rows[first + r]);
-  }
-  float both[most_tile_rows][step_cols];
-  uint32_t count = std::min(step_cols, s.ff - step * step_cols);
-  for (uint32_t part = 0; part * panel_rows < count; ++part) {
-    float gate[most_tile_rows][panel_rows];
-    float up[most_tile_rows][panel_rows];
-    run_panel(k, *e.gate, 2 * step + part, x, rows, gate);
-    run_panel(k, *e.up, 2 * step + part, x_up, rows, up);
-    k.swiglu(gate[0], up[0], rows * panel_rows);
+/// silu(gate x) * (up x) in the tile's columns. All of gate, then all of up: a stream that breaks
+/// off every panel runs at 29 instead of 34 GB/s.
+void expert_run::fill_hidden(std::byte* scratch, const hidden_tile& tile) const {
+  const auto& task = *tile.slot->task;
+  const auto& gate = *task.expert->gate;
+  const auto& up = *task.expert->up;
+  uint32_t begin = tile.first * 2, end = std::min(begin + tile.count * 2, packed(gate).panels());
+  over_row_tiles(task.rows.size(), [&](uint32_t first, uint32_t rows) {
+    float values[most_tile_rows][tile_cols];
+    float gates[tile_cols / panel_rows][most_tile_rows][panel_rows];
+    float ups[most_tile_rows][panel_rows];
+    input_row x[most_tile_rows];
     for (uint32_t r = 0; r < rows; ++r)
-      std::copy_n(gate[r], panel_rows, both[r] + part * panel_rows);
-  }
+      x[r] = in.row_for(gate.type(), scratch, task.rows[first + r]);
+    prefetch_panel(packed(up).panel(begin));
+    for (uint32_t p = begin; p < end; ++p)
+      run_panel(k, gate, p, x, rows, gates[p - begin]);
+    for (uint32_t r = 0; r < rows; ++r)
+      x[r] = in.row_for(up.type(), scratch, task.rows[first + r]);
+    for (uint32_t p = begin; p < end; ++p) {
+      auto& g = gates[p - begin];
+      run_panel(k, up, p, x, rows, ups);
+      k.swiglu(g[0], ups[0], rows * panel_rows);
+      for (uint32_t r = 0; r < rows; ++r)
+        std::copy_n(g[r], panel_rows, values[r] + (p - begin) * panel_rows);
+    }
+    store_hidden(scratch, tile, first, rows, values);
+  });
+}
+
+/// Rows of a tile's columns to where `down` takes them from.
+void expert_run::store_hidden(std::byte* scratch, const hidden_tile& tile, uint32_t first,
+                              uint32_t rows, const float (*values)[tile_cols]) const {
+  const auto& s = *tile.slot;
+  uint32_t begin = tile.first * step_cols;
+  uint32_t count = std::min(tile.count * step_cols, s.ff - begin);
   for (uint32_t r = 0; r < rows; ++r) {
     input_row to = hidden(scratch, s, first + r);
     if (quantised(s))
-      k.quantise(both[r], 1, const_cast<input_block*>(to.blocks) + step);
+      k.quantise(values[r], tile.count, const_cast<input_block*>(to.blocks) + tile.first);
     else
-      std::copy_n(both[r], count, const_cast<float*>(to.values) + step * step_cols);
+      std::copy_n(values[r], count, const_cast<float*>(to.values) + begin);
   }
-}
-
-void expert_run::fill_hidden(std::byte* scratch, const hidden_tile& tile) const {
-  over_row_tiles(tile.slot->task->rows.size(), [&](uint32_t first, uint32_t rows) {
-    for (uint32_t step = tile.first; step < tile.first + tile.count; ++step)
-      hidden_step(scratch, *tile.slot, step, first, rows);
-  });
 }
 
 /// Adds the slot's weighted outputs to the columns of panels [begin, end).
@@ -106,19 +117,25 @@ void expert_run::add_outputs(std::byte* scratch, const expert_slot& s, uint32_t 
   });
 }
 
+/// In the tasks' order, whoever runs.
+void expert_run::add_all_outputs(std::byte* scratch, uint32_t begin, uint32_t end) const {
+  for (size_t i = 0; i < slots.size(); ++i) {
+    if (i + 1 < slots.size())
+      prefetch_panel(packed(*slots[i + 1].task->expert->down).panel(begin));
+    add_outputs(scratch, slots[i], begin, end);
+  }
+}
+
 std::vector<hidden_tile> hidden_tiles(const std::vector<expert_slot>& slots, uint32_t threads) {
   auto steps = [](const expert_slot& s) { return (s.ff + step_cols - 1) / step_cols; };
-  size_t total = 0;
+  uint32_t total = 0;
   for (const auto& s : slots)
     total += steps(s);
+  uint32_t count = std::clamp(total / (threads * 8), 1u, most_tile_steps); // some for every worker
   std::vector<hidden_tile> tiles;
-  for (const auto& s : slots) {
-    size_t bytes = 2 * (packed(*s.task->expert->gate).panel_bytes() +
-                        packed(*s.task->expert->up).panel_bytes());
-    auto count = static_cast<uint32_t>(panels_per_tile(total, bytes, threads));
+  for (const auto& s : slots)
     for (uint32_t first = 0; first < steps(s); first += count)
       tiles.push_back({&s, first, std::min(count, steps(s) - first)});
-  }
   return tiles;
 }
 
@@ -148,9 +165,8 @@ void packed_set::plan(planner& out, const compute::run_experts& op) const {
   bytes /= 4; // a tile takes a stretch of every expert: longer ones, or none would stream
   out.add_chunks(panels, panels_per_tile(panels, bytes, out.threads()),
                  [run](const tile_context& c, size_t begin, size_t end) {
-                   for (const auto& s : run->slots) // in the tasks' order, whoever runs
-                     run->add_outputs(c.scratch, s, static_cast<uint32_t>(begin),
-                                      static_cast<uint32_t>(end));
+                   run->add_all_outputs(c.scratch, static_cast<uint32_t>(begin),
+                                        static_cast<uint32_t>(end));
                  });
 }
 

@@ -83,7 +83,7 @@ void print_memory(const json& tiers) {
               "BUFFERS");
   for (const auto& tier : tiers)
     std::printf("%-8s %12s %12s %12s %12s %12s\n", text(tier, "tier").c_str(),
-                bytes_text(number(tier, "budget_bytes")).c_str(),
+                number(tier, "budget_bytes") ? bytes_text(number(tier, "budget_bytes")).c_str() : "none",
                 bytes_text(number(tier, "used_bytes")).c_str(),
                 bytes_text(number(tier, "weights_bytes")).c_str(),
                 bytes_text(number(tier, "kv_bytes")).c_str(),
@@ -91,7 +91,7 @@ void print_memory(const json& tiers) {
 }
 
 void print_totals(const json& totals) {
-  std::printf("\n%llu requests, %llu tokens in, %llu tokens out, %llu errors\n",
+  std::printf("\nrequests %llu, tokens in %llu, tokens out %llu, errors %llu\n",
               static_cast<unsigned long long>(number(totals, "requests")),
               static_cast<unsigned long long>(number(totals, "tokens_in")),
               static_cast<unsigned long long>(number(totals, "tokens_out")),

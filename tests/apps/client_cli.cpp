@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(status_for_people_and_for_programs) {
   BOOST_TEST(table.exit == 0);
   for (const char* part :
        {"node 0.1.0, up 0:01:01, device scalar, 2 threads", "demo", "2 of 8", "1.0 MiB", "3 of 64",
-        "1.0 GiB", "5 requests, 50 tokens in, 70 tokens out, 1 errors"})
+        "1.0 GiB", "requests 5, tokens in 50, tokens out 70, errors 1"})
     BOOST_TEST(table.out.find(part) != std::string::npos, part);
   BOOST_TEST(run("status --json").out.find("\"uptime_s\": 61") != std::string::npos);
 }
