@@ -1,6 +1,7 @@
 #include "model/chat.hpp"
 
 #include "model/chat_template.hpp"
+#include "model/quoted.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -14,7 +15,8 @@ bool has_token(const tokenizer_data& d, std::string_view text) {
 }
 
 std::string text_of(const tokenizer_data& d, const std::optional<int32_t>& id) {
-  return id && static_cast<size_t>(*id) < d.tokens.size() ? d.tokens[static_cast<size_t>(*id)] : std::string{};
+  return id && static_cast<size_t>(*id) < d.tokens.size() ? d.tokens[static_cast<size_t>(*id)]
+                                                          : std::string{};
 }
 
 /// Text of the template is special, what people wrote is not.
@@ -125,7 +127,7 @@ void plain(builder& b, const tokenizer_data& d, const std::vector<chat_message>&
 } // namespace
 
 std::string_view to_string(chat_style style) {
-  constexpr std::string_view names[] = {"chatml", "mistral", "olmoe", "llama3", "plain"};
+  constexpr std::string_view names[] = {"chatml", "mistral", "olmoe", "llama3", "plain", "unknown"};
   return names[static_cast<size_t>(style)];
 }
 
@@ -140,7 +142,7 @@ chat_style detect_chat_style(const tokenizer_data& d) {
   if (mentions("<|assistant|>"))
     return chat_style::olmoe;
   if (!d.chat_template.empty())
-    return chat_style::plain;
+    return chat_style::unknown;
   if (has_token(d, "<|im_start|>") && has_token(d, "<|im_end|>"))
     return chat_style::chatml;
   if (has_token(d, "<|start_header_id|>"))
@@ -154,14 +156,29 @@ result<std::vector<text_part>> chat_prompt(chat_style style, const tokenizer_dat
     return {ec::bad_argument, "messages is empty"};
   for (const auto& m : messages)
     if (m.role != "system" && m.role != "user" && m.role != "assistant")
-      return {ec::bad_argument, "role '" + m.role + "' is not one of system, user and assistant"};
+      return {ec::bad_argument,
+              "role " + in_quotes(m.role) + " is not one of system, user and assistant"};
   builder b;
   switch (style) {
-    case chat_style::chatml: chatml(b, d, messages); break;
-    case chat_style::mistral: mistral(b, d, messages); break;
-    case chat_style::olmoe: olmoe(b, d, messages); break;
-    case chat_style::llama3: llama3(b, d, messages); break;
-    case chat_style::plain: plain(b, d, messages); break;
+  case chat_style::chatml:
+    chatml(b, d, messages);
+    break;
+  case chat_style::mistral:
+    mistral(b, d, messages);
+    break;
+  case chat_style::olmoe:
+    olmoe(b, d, messages);
+    break;
+  case chat_style::llama3:
+    llama3(b, d, messages);
+    break;
+  case chat_style::plain:
+    plain(b, d, messages);
+    break;
+  case chat_style::unknown:
+    return {ec::unsupported,
+            "the model's chat template is none of chatml, mistral, olmoe and llama3: "
+            "give a prompt written for this model instead of messages"};
   }
   return std::move(b.parts);
 }

@@ -24,7 +24,8 @@ std::string literal_system(std::string_view text) {
     const auto end = text.find(tail, at);
     if (end == std::string_view::npos)
       break;
-    if (auto said = text.substr(at, end - at); said.find_first_of("'\"{}") == std::string_view::npos)
+    if (auto said = text.substr(at, end - at);
+        said.find_first_of("'\"{}") == std::string_view::npos)
       return std::string(said);
   }
   return {};

@@ -107,8 +107,8 @@ result<compute::rope_params> rope_of(reader& r, const family& f, uint32_t head_d
                             r.real("rope.freq_base", 10000.f), 1.f};
   auto scaling = r.text("rope.scaling.type");
   if (!scaling.empty() && scaling != "none" && scaling != "linear")
-    return {ec::unsupported,
-            "rotary scaling " + in_quotes(scaling) + " (rope.scaling.type); none and linear are supported"};
+    return {ec::unsupported, "rotary scaling " + in_quotes(scaling) +
+                                 " (rope.scaling.type); none and linear are supported"};
   auto factor = r.real("rope.scaling.factor", r.real("rope.scale_linear", 0.f));
   if (scaling != "none" && factor != 0.f)
     rope.scale = 1.f / factor;

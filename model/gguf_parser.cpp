@@ -95,7 +95,8 @@ void gguf_parser::copy(void* to, uint64_t n) {
 uint64_t gguf_parser::count(uint64_t most, uint64_t least_bytes, const char* what) {
   auto n = read<uint64_t>();
   if (n > most || n > left() / least_bytes)
-    fail("claims " + std::to_string(n) + " " + what + ", more than the file can hold or a model needs");
+    fail("claims " + std::to_string(n) + " " + what +
+         ", more than the file can hold or a model needs");
   return failed() ? 0 : n;
 }
 
@@ -263,7 +264,8 @@ gguf_parser::extent gguf_parser::locate(tensor_info& t, uint64_t base) {
   extent e;
   if (t.offset % alignment_ || __builtin_add_overflow(base, t.offset, &e.begin) ||
       __builtin_add_overflow(e.begin, size, &e.end) || e.end > bytes_.size())
-    fail("the data of tensor " + in_quotes(t.name) + " is misaligned or lies outside the file (truncated?)");
+    fail("the data of tensor " + in_quotes(t.name) +
+         " is misaligned or lies outside the file (truncated?)");
   else
     t.tensor.data = {type, rows, cols, bytes_.data() + e.begin, row_bytes(type, cols), file_};
   t.tensor.file = file_;
@@ -275,8 +277,8 @@ void gguf_parser::refuse_overlaps(std::vector<extent> extents) {
             [](const extent& a, const extent& b) { return a.begin < b.begin; });
   for (size_t i = 1; i < extents.size(); ++i)
     if (extents[i].begin < extents[i - 1].end)
-      return fail("the data of tensors " + in_quotes(*extents[i - 1].name) + " and " + in_quotes(*extents[i].name) +
-                  " overlap");
+      return fail("the data of tensors " + in_quotes(*extents[i - 1].name) + " and " +
+                  in_quotes(*extents[i].name) + " overlap");
 }
 
 } // namespace coel::model

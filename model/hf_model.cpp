@@ -48,7 +48,8 @@ result<std::vector<std::filesystem::path>> files_of(const std::filesystem::path&
 std::string name_of(const std::filesystem::path& directory) {
   std::error_code failed;
   const auto whole = std::filesystem::absolute(directory / ".", failed);
-  return failed ? std::string("model") : printable(whole.lexically_normal().parent_path().filename().string());
+  return failed ? std::string("model")
+                : printable(whole.lexically_normal().parent_path().filename().string());
 }
 
 /// Finds tensors by role and counts which of the files' have been found.
@@ -68,7 +69,8 @@ class finder {
   result<table_source::located> find(const tensor_key& key) {
     auto name = hf_tensor_name(family_, key);
     if (auto other = from_.of_other_types.find(name); other != from_.of_other_types.end())
-      return {ec::unsupported, path_ + ": tensor " + in_quotes(name) + " is of type " + in_quotes(other->second) +
+      return {ec::unsupported, path_ + ": tensor " + in_quotes(name) + " is of type " +
+                                   in_quotes(other->second) +
                                    "; this build reads F32, F16 and BF16"};
     auto found = from_.tensors.find(name);
     if (found == from_.tensors.end())

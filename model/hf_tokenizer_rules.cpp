@@ -105,13 +105,14 @@ result<void> read_sentencepiece_rules(const json& tokenizer, tokenizer_data& dat
     else if (type == "Replace" && text(*step, "content") == space_mark)
       marks_spaces = true;
     else
-      return {ec::unsupported, "the normalizer " + in_quotes(type) + " of a tokenizer with byte_fallback"};
+      return {ec::unsupported,
+              "the normalizer " + in_quotes(type) + " of a tokenizer with byte_fallback"};
   }
   for (const auto* step : steps(tokenizer, "pre_tokenizer", "pretokenizers")) {
     if (text(*step, "type") != "Metaspace" || text(*step, "replacement") != space_mark ||
         flag(*step, "split", true))
-      return {ec::unsupported,
-              "the pre_tokenizer " + in_quotes(text(*step, "type")) + " of a tokenizer with byte_fallback"};
+      return {ec::unsupported, "the pre_tokenizer " + in_quotes(text(*step, "type")) +
+                                   " of a tokenizer with byte_fallback"};
     marks_spaces = true;
     data.add_space_prefix =
         flag(*step, "add_prefix_space", true) && text(*step, "prepend_scheme", "always") != "never";

@@ -10,7 +10,8 @@
 
 namespace coel::model {
 
-/// Errors: bad_file, naming `where` and the byte at which the text is wrong. Depth is bounded.
+/// Errors: bad_file, naming `where` and the byte at which the text is wrong; also for a key that an
+/// object has twice, and for nesting deeper than any model file's.
 result<nlohmann::json> parse_json(std::string_view text, const std::string& where);
 
 /// Reads a whole file of at most `most_bytes`. Errors: io, bad_file.

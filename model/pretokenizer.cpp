@@ -62,7 +62,8 @@ result<std::shared_ptr<const pretokenizer>> pretokenizer::make(const std::string
                                PCRE2_UTF | PCRE2_UCP, &problem, &where, nullptr);
     made->context = pcre2_match_context_create(nullptr);
     if (!made->code || !made->context)
-      return {ec::internal, "the pattern of pre-tokenizer " + in_quotes(name) + " does not compile"};
+      return {ec::internal,
+              "the pattern of pre-tokenizer " + in_quotes(name) + " does not compile"};
     pcre2_set_match_limit(made->context, match_limit);
     pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE); // without it matching is slower, not wrong
     return std::shared_ptr<const pretokenizer>(new pretokenizer(std::move(made), k.whole_words));

@@ -12,7 +12,8 @@ namespace coel::fuzz {
 
 class byte_reader {
  public:
-  byte_reader(const uint8_t* data, size_t size) : left_(reinterpret_cast<const char*>(data), size) {}
+  byte_reader(const uint8_t* data, size_t size)
+      : left_(reinterpret_cast<const char*>(data), size) {}
 
   uint8_t byte() {
     auto one = take(1);

@@ -68,7 +68,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto messages = conversation(fields);
   const auto style = model::detect_chat_style(d);
   auto prompt = model::chat_prompt(style, d, messages);
-  fuzz::require(prompt.ok() != messages.empty());
+  const bool known = style != model::chat_style::unknown;
+  fuzz::require(prompt.ok() == (known && !messages.empty()));
   if (!prompt)
     return 0;
   auto harmless = messages;

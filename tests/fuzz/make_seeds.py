@@ -56,7 +56,8 @@ def gguf_model(arch, **more):
                 a + "expert_used_count": 1, a + "expert_feed_forward_length": WIDTH,
                 "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "qwen2",
                 "tokenizer.ggml.tokens": list("abcdefg") + ["ab"], "tokenizer.ggml.merges": ["a b"],
-                "tokenizer.ggml.token_type": [1] * VOCAB, "tokenizer.ggml.eos_token_id": 7}
+                "tokenizer.ggml.token_type": [1] * VOCAB, "tokenizer.ggml.eos_token_id": 7,
+                "tokenizer.ggml.unknown_token_id": 0}
     tensors = {"token_embd.weight": ("F16", [HIDDEN, VOCAB]), "output_norm.weight": ("F32", [HIDDEN]),
                "blk.0.attn_norm.weight": ("F32", [HIDDEN]), "blk.0.ffn_norm.weight": ("F32", [HIDDEN]),
                "blk.0.attn_q.weight": ("Q8_0", [HIDDEN, HEADS * DIM]),
@@ -82,6 +83,8 @@ def gguf_seeds():
             "qwen2moe": gguf_model("qwen2moe", tensors={**biases, **shared},
                                    metadata={"qwen2moe.expert_shared_feed_forward_length": WIDTH}),
             "qwen3moe": gguf_model("qwen3moe", tensors=norms, metadata={"tokenizer.ggml.scores": [0.5] * VOCAB}),
+            "spm": gguf_model("llama", metadata={"tokenizer.ggml.model": "llama",
+                                                 "tokenizer.ggml.scores": [-float(i) for i in range(VOCAB)]}),
             "empty": gguf({"general.alignment": 64, "flag": True}, {}, version=2)}
 
 
