@@ -3,6 +3,8 @@
 #include "model/pretokenizer.hpp"
 #include "model/quoted.hpp"
 
+#include <algorithm>
+#include <optional>
 #include <vector>
 
 namespace coel::model {
@@ -54,6 +56,17 @@ result<void> read_byte_level(const json& step, tokenizer_data& data) {
     return unknown_step("a pre_tokenizer that cuts twice");
   data.pre = "gpt-2";
   return {};
+}
+
+/// Whether the piece is a special token; `id` becomes its id.
+bool special_at(const json& piece, const tokenizer_data& data, std::optional<int32_t>& id) {
+  const auto* special = member(piece, "SpecialToken");
+  if (!special)
+    return false;
+  const auto found = std::find(data.tokens.begin(), data.tokens.end(), text(*special, "id"));
+  if (found != data.tokens.end())
+    id = static_cast<int32_t>(found - data.tokens.begin());
+  return true;
 }
 
 } // namespace
@@ -129,8 +142,8 @@ void read_marks(const json& tokenizer, tokenizer_data& data) {
     const auto* single = member(*step, "single");
     if (!single || !single->is_array() || single->empty())
       continue;
-    data.add_bos = single->front().contains("SpecialToken");
-    data.add_eos = single->back().contains("SpecialToken") && single->size() > 1;
+    data.add_bos = special_at(single->front(), data, data.bos);
+    data.add_eos = single->size() > 1 && special_at(single->back(), data, data.eos);
   }
 }
 

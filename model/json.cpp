@@ -50,7 +50,8 @@ result<nlohmann::json> parse_json(std::string_view text, const std::string& wher
       return {ec::bad_file, where + ": " + watch.why()};
     return parsed;
   } catch (const std::exception& e) {
-    return {ec::bad_file, where + ": " + printable(e.what(), 300)};
+    return {ec::bad_file,
+            where + ": " + (watch.why().empty() ? printable(e.what(), 300) : watch.why())};
   }
 }
 
