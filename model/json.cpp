@@ -15,6 +15,8 @@ using nlohmann::json;
 using event = json::parse_event_t;
 
 constexpr int max_depth = 64;
+// Three times what the largest public tokenizer.json has; a value takes up to 100 bytes of memory.
+constexpr size_t max_events = 1 << 23;
 
 /// Watches a parse: nlohmann itself takes any depth, and the last of equal keys.
 class watcher {
@@ -23,6 +25,8 @@ class watcher {
   bool operator()(int depth, event what, json& value) {
     if (why_.empty() && depth > max_depth)
       why_ = "the JSON is nested too deeply";
+    if (why_.empty() && ++events_ > max_events)
+      why_ = "the JSON holds more values than any model needs";
     if (!why_.empty())
       return false;
     if (what == event::object_start)
@@ -37,6 +41,7 @@ class watcher {
 
  private:
   std::vector<std::unordered_set<std::string>> open_; // the keys so far of each object around
+  size_t events_ = 0;
   std::string why_;
 };
 

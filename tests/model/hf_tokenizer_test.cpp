@@ -183,6 +183,13 @@ BOOST_AUTO_TEST_CASE(a_template_beyond_reason) {
   check_refused(model::read_hf_tokenizer(folder), ec::bad_file, path, "larger than");
 }
 
+BOOST_AUTO_TEST_CASE(more_values_than_any_model_has) {
+  std::string zeros = "[0";
+  for (int i = 0; i < 9'000'000; ++i)
+    zeros += ",0";
+  refused("tokenizer.json", zeros + "]", ec::bad_file, "more values than any model needs");
+}
+
 BOOST_AUTO_TEST_CASE(a_file_beyond_reason) {
   const auto path = put("tokenizer.json", "");
   std::filesystem::resize_file(path, uint64_t{1} << 40);
