@@ -1,45 +1,30 @@
 #include "actors/gate.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/gate_rows.hpp"
 #include "actors/lane.hpp"
 
 #include <caf/all.hpp>
 
-#include <numeric>
+#include <algorithm>
 
 namespace coel::actors {
 
 namespace {
 
 using self_ptr = gate_actor::stateful_pointer<gate_state>;
+using groups = std::vector<policy::expert_rows>;
+using std::chrono::microseconds;
 
-/// Routed rows by expert, then every row for each slice of the shared expert. A slice's factor is
-/// the shared gate, which stays on the device; a slice elsewhere needs its value.
-std::vector<policy::expert_rows> rows_by_expert(const gate_config& c, const layer_work& w) {
-  const auto& config = c.model->config();
-  std::span<const int32_t> ids(w.buffers->chosen_experts(), size_t{w.rows} * config.top_k);
-  std::span<const float> weights(w.buffers->chosen_weights(), ids.size());
-  auto groups = policy::group_by_expert(ids, weights, w.rows, config.experts);
-  std::vector<uint32_t> all(w.rows);
-  std::iota(all.begin(), all.end(), 0u);
-  for (uint32_t e = config.experts; e < c.model->experts_per_layer; ++e)
-    groups.push_back({static_cast<expert_id>(e), all, {}});
-  return groups;
-}
+/// A neighbour whose every expert is also elsewhere is given up this much later than predicted.
+constexpr double late_factor = 8;
+constexpr microseconds least_patience{50'000};
+/// Where nobody else could help, only the link's own death ends the wait.
+constexpr microseconds longest_patience{30'000'000};
+constexpr std::chrono::milliseconds homeless_retry{250};
 
-bool is_shared(const gate_config& c, expert_id e) { return index(e) >= c.model->config().experts; }
-
-compute::expert_task task_for(const gate_state& st, policy::expert_rows group) {
-  const auto& c = st.config;
-  compute::expert_task task{nullptr, std::move(group.rows), std::move(group.weights), nullptr};
-  if (!is_shared(c, group.expert))
-    return task;
-  if (c.model->config().shared_gated)
-    task.row_weights = st.current->work.buffers->shared_weight->f32();
-  else
-    task.weights.assign(task.rows.size(), 1.f);
-  return task;
-}
+void place(self_ptr self, groups experts);
+void advance(self_ptr self);
 
 void finish(self_ptr self) {
   auto done = std::move(*self->state.current);
@@ -49,8 +34,36 @@ void finish(self_ptr self) {
 
 void fail(self_ptr self, const error& why) {
   auto& b = *self->state.current;
+  b.homeless.clear();
   if (b.report.outcome.ok())
     b.report.outcome = why;
+}
+
+error nobody_holds(const gate_state& st, const groups& missing) {
+  std::string which = to_string(expert_key{st.config.layer, missing.front().expert});
+  if (missing.size() > 1)
+    which += " and " + std::to_string(missing.size() - 1) + " more of its layer";
+  if (st.config.view->links.empty())
+    return {ec::expert_not_here, "expert " + which + " is not on this node, and no neighbour is linked"};
+  return {ec::expert_not_here, "no node holds expert " + which +
+                                   ": start a node that can, or give the others more memory (--ram)"};
+}
+
+/// Sums of other nodes, in order of their dispatch and not of their arrival.
+std::vector<float> total_of(const gate_state& st, size_t hidden) {
+  const auto& b = *st.current;
+  std::vector<float> total(b.work.rows * hidden);
+  for (const auto& part : b.remote)
+    for (size_t i = 0; i < part.rows.size(); ++i)
+      for (size_t h = 0; h < hidden; ++h)
+        total[part.rows[i] * hidden + h] += part.sum[i * hidden + h];
+  return total;
+}
+
+void run_list(self_ptr self, compute::command_list list) {
+  self->state.current->running = true;
+  submit(*self->state.config.model->device, std::move(list), self->system(), self,
+         [](const compute::completion_info& info) { return caf::make_message(atom::step::value, info); });
 }
 
 /// Adds the sums of other nodes to the residual, once the device is through with the local part.
@@ -60,6 +73,7 @@ void add_sums(self_ptr self) {
   auto hidden = st.config.model->config().hidden;
   size_t bytes = size_t{b.work.rows} * hidden * sizeof(float);
   auto& dev = *st.config.model->device;
+  b.added = true;
   if (!st.arrived || st.arrived->size_bytes() < bytes) {
     auto memory = dev.allocate(bytes);
     if (!memory) {
@@ -68,24 +82,24 @@ void add_sums(self_ptr self) {
     }
     st.arrived = *memory;
   }
-  std::vector<float> total(b.sums.front());
-  for (size_t s = 1; s < b.sums.size(); ++s)
-    for (size_t i = 0; i < total.size(); ++i)
-      total[i] += b.sums[s][i];
-  b.sums.clear();
-  dev.write(st.arrived->data(), total.data(), bytes);
+  dev.write(st.arrived->data(), total_of(st, hidden).data(), bytes);
   compute::command_list list;
   list.push_back(compute::add{{st.arrived->f32(), b.work.rows, hidden},
                               {b.work.buffers->residual->f32(), b.work.rows, hidden}});
-  b.running = true;
-  submit(dev, std::move(list), self->system(), self, [](const compute::completion_info& info) {
-    return caf::make_message(atom::step::value, info);
-  });
+  run_list(self, std::move(list));
+}
+
+void run_local(self_ptr self) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  b.report.dispatch_us = us_between(b.began, steady::now());
+  auto list = st.config.model->graph().experts(*b.work.buffers, b.work.rows, std::move(b.tasks));
+  b.tasks.clear();
+  run_list(self, std::move(list));
 }
 
 void advance(self_ptr self) {
-  auto& st = self->state;
-  auto& b = *st.current;
+  auto& b = *self->state.current;
   if (b.leases_due || b.running)
     return;
   if (!b.report.outcome.ok()) {
@@ -93,37 +107,43 @@ void advance(self_ptr self) {
       finish(self);
     return;
   }
-  if (!b.tasks.empty()) {
-    b.report.dispatch_us = us_between(b.began, steady::now());
-    b.running = true;
-    auto list = st.config.model->graph().experts(*b.work.buffers, b.work.rows, std::move(b.tasks));
-    b.tasks.clear();
-    return submit(*st.config.model->device, std::move(list), self->system(), self,
-                  [](const compute::completion_info& info) {
-                    return caf::make_message(atom::step::value, info);
-                  });
-  }
-  if (b.sums_due)
+  std::erase_if(b.tasks, [](const auto& t) { return !t.expert; });   // their leases failed
+  if (!b.tasks.empty())
+    return run_local(self);
+  if (b.sums_due || !b.homeless.empty()) {
+    if (b.idle_since == steady::time_point{})
+      b.idle_since = steady::now();
     return;
-  if (!b.sums.empty())
+  }
+  if (b.idle_since != steady::time_point{})
+    b.report.network_us += us_between(std::exchange(b.idle_since, {}), steady::now());
+  if (!b.remote.empty() && !b.added)
     return add_sums(self);
   finish(self);
 }
 
+/// This node could not run it after all: another may.
+void lost_lease(self_ptr self, policy::expert_rows group, const error& why) {
+  auto& st = self->state;
+  if (st.config.missing_patience.count() == 0)
+    return fail(self, why);
+  st.current->avoid.insert(st.config.self);
+  groups again;
+  again.push_back(std::move(group));
+  place(self, std::move(again));
+}
+
 void ask_expert(self_ptr self, policy::expert_rows group) {
-  auto& b = *self->state.current;
-  const auto& experts = self->state.config.experts;
-  if (index(group.expert) >= experts.size() || !experts[index(group.expert)])
-    return fail(self, {ec::expert_not_here, "expert " + to_string(expert_key{self->state.config.layer,
-                                                                             group.expert}) +
-                                                " is not hosted on this node"});
+  auto& st = self->state;
+  auto& b = *st.current;
   size_t slot = b.tasks.size();
   auto rows = static_cast<uint32_t>(group.rows.size());
-  auto who = group.expert;
-  b.tasks.push_back(task_for(self->state, std::move(group)));
+  auto who = st.config.experts[index(group.expert)];
+  b.tasks.push_back(task_for(*st.config.model, b.work, group));
+  b.local.push_back(std::move(group));
   ++b.leases_due;
   ++b.report.local_experts;
-  self->request(experts[index(who)], caf::infinite, atom::acquire::value, rows)
+  self->request(who, caf::infinite, atom::acquire::value, rows)
       .then(
           [self, slot](const lease& got) {
             auto& now = *self->state.current;
@@ -131,50 +151,137 @@ void ask_expert(self_ptr self, policy::expert_rows group) {
             --now.leases_due;
             advance(self);
           },
-          [self](caf::error& failure) {
-            fail(self, from_caf(failure));
-            --self->state.current->leases_due;
+          [self, slot](caf::error& failure) {
+            auto& now = *self->state.current;
+            --now.leases_due;
+            lost_lease(self, now.local[slot], from_caf(failure));
             advance(self);
           });
 }
 
-void ask_node(self_ptr self, const policy::host_rows& host) {
+void sum_arrived(self_ptr self, size_t part, steady::time_point sent, const partial_sum& sum) {
   auto& st = self->state;
   auto& b = *st.current;
-  auto link = st.config.links.find(host.host);
-  if (link == st.config.links.end())
-    return fail(self, {ec::expert_not_here, "node " + to_string(host.host) + " holds experts of layer " +
-                                                to_string(st.config.layer) + " and there is no link to it"});
-  auto hidden = st.config.model->config().hidden;
-  remote_dispatch out{st.config.layer, b.work.rows, std::vector<float>(size_t{b.work.rows} * hidden), {}};
-  auto& dev = *st.config.model->device;
-  dev.read(out.activations.data(), b.work.buffers->normed->data(), out.activations.size() * sizeof(float));
-  std::vector<float> shared(b.work.rows, 1.f);
-  if (st.config.model->config().shared_gated)
-    dev.read(shared.data(), b.work.buffers->shared_weight->data(), shared.size() * sizeof(float));
-  for (const auto& group : host.experts)
-    out.experts.push_back({group.expert, group.rows,
-                           is_shared(st.config, group.expert) ? shared : group.weights});
-  size_t slot = b.sums.size();   // summed in order of nodes, not of arrival
-  b.sums.emplace_back();
+  auto& to = b.remote[part];
+  auto now = steady::now();
+  auto took = us_between(sent, now);
+  auto there = uint64_t{sum.wait_us} + sum.run_us;
+  auto& costs = *st.config.model->costs;
+  costs.ran(to.host, to.experts.size(), rows_of(to.experts), sum.run_us);
+  costs.travelled(to.host, to.rows.size(), took > there ? static_cast<double>(took - there) : 0.0);
+  to.sum = sum.values;
+  b.report.wire_bytes += sum.wire_bytes;
+  b.report.remote.push_back({to.host, static_cast<uint32_t>(us_between(b.began, sent)),
+                             static_cast<uint32_t>(took), sum.wait_us, sum.run_us});
+}
+
+/// Nothing of this part has been used: all of it is asked for again, elsewhere.
+void sum_failed(self_ptr self, size_t part, steady::time_point sent, const error& why) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  auto& lost = b.remote[part];
+  if (why.code == ec::deadline)
+    st.config.model->costs->travelled(lost.host, lost.rows.size(),
+                                      static_cast<double>(us_between(sent, steady::now())));
+  b.avoid.insert(lost.host);
+  ++b.report.repeats;
+  lost.rows.clear();
+  if (b.report.outcome.ok())
+    place(self, std::exchange(lost.experts, {}));
+}
+
+void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  auto out = share_for(*st.config.model, b.work, share.experts);
+  out.message.patience = patience;
+  size_t part = b.remote.size();
+  size_t values = size_t{out.message.rows} * out.message.hidden;
+  b.remote.push_back({share.host, std::move(out.rows), std::move(share.experts), {}});
   ++b.sums_due;
-  ++b.report.remote_nodes;
-  self->request(link->second, st.config.link_timeout, std::move(out))
+  auto sent = steady::now();
+  // No timer: the link answers every dispatch, at the latest with `deadline` (see link.hpp).
+  self->request(st.config.view->links.at(share.host), caf::infinite, std::move(out.message))
       .then(
-          [self, slot](const partial_sum& sum) {
-            auto& now = *self->state.current;
-            --now.sums_due;
-            if (sum.values.size() == size_t{now.work.rows} * self->state.config.model->config().hidden)
-              now.sums[slot] = sum.values;
+          [=](const partial_sum& sum) {
+            auto measured = self->state.cost.measure();
+            --self->state.current->sums_due;
+            if (sum.values.size() == values)
+              sum_arrived(self, part, sent, sum);
             else
-              fail(self, {ec::bad_frame, "a node answered a dispatch with a sum of the wrong size"});
+              sum_failed(self, part, sent, {ec::bad_frame, "a node answered with a sum of the wrong size"});
             advance(self);
           },
-          [self](caf::error& failure) {
+          [=](caf::error& failure) {
+            auto measured = self->state.cost.measure();
             --self->state.current->sums_due;
-            fail(self, from_caf(failure));
+            sum_failed(self, part, sent, from_caf(failure));
             advance(self);
           });
+}
+
+/// How long to wait for a share: long where no other host could take all of it.
+microseconds patience_for(const gate_state& st, const policy::host_rows& share, const policy::host_cost& cost) {
+  for (const auto& e : share.experts)
+    if (st.config.view->table.hosts({st.config.layer, e.expert}).size() < 2)
+      return longest_patience;
+  double us = cost.fixed_us + cost.wire_us_per_row * static_cast<double>(rows_of(share.experts)) +
+              cost.speed.expert_us * static_cast<double>(share.experts.size()) +
+              cost.speed.row_us * static_cast<double>(rows_of(share.experts));
+  return std::clamp(microseconds(static_cast<int64_t>(late_factor * us)), least_patience, longest_patience);
+}
+
+/// Rows of experts that nobody holds wait for a table that says otherwise, or for a host that
+/// failed to be itself again.
+void keep_waiting(self_ptr self, groups homeless) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  if (homeless.empty())
+    return;
+  if (steady::now() - b.began >= st.config.missing_patience)
+    return fail(self, nobody_holds(st, homeless));
+  std::move(homeless.begin(), homeless.end(), std::back_inserter(b.homeless));
+  if (!std::exchange(b.waiting, true))
+    self->delayed_send(self, homeless_retry, atom::give_up::value, b.number);
+}
+
+/// One node alone needs no plan.
+void place_here(self_ptr self, groups experts) {
+  const auto& st = self->state;
+  groups homeless;
+  for (auto& e : experts)
+    if (st.config.view->table.hosts({st.config.layer, e.expert}).empty() ||
+        index(e.expert) >= st.config.experts.size())
+      homeless.push_back(std::move(e));
+    else
+      ask_expert(self, std::move(e));
+  keep_waiting(self, std::move(homeless));
+}
+
+void place(self_ptr self, groups experts) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  const auto& view = *st.config.view;
+  if (view.links.empty() && !b.avoid.count(st.config.self))
+    return place_here(self, std::move(experts));
+  std::vector<node_id> hosts{st.config.self};
+  for (const auto& [host, link] : view.links)
+    hosts.push_back(host);
+  auto costs = st.config.model->costs->costs(st.config.self, hosts);
+  auto plan = policy::split_rows({&view.table, st.config.layer, st.config.self, &costs, &b.avoid},
+                                 std::move(experts));
+  if (!b.report.alone_us)
+    b.report.alone_us = static_cast<uint64_t>(plan.alone_us);
+  for (auto& share : plan.hosts)   // what leaves the node leaves first
+    if (share.host != st.config.self) {
+      auto patience = patience_for(st, share, costs.at(share.host));
+      ask_node(self, std::move(share), patience);
+    }
+  for (auto& share : plan.hosts)
+    if (share.host == st.config.self)
+      for (auto& group : share.experts)
+        ask_expert(self, std::move(group));
+  keep_waiting(self, std::move(plan.nowhere));
 }
 
 caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
@@ -182,20 +289,37 @@ caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
   if (st.current)
     return to_caf({ec::internal, "a gate takes one batch at a time"});
   auto& b = st.current.emplace();
+  b.number = ++st.batches;
   b.work = work;
   b.began = steady::now();
   b.promise = self->make_response_promise<layer_done>();
   auto promise = b.promise;
-  auto hosts = policy::group_by_host(*st.config.table, st.config.layer, rows_by_expert(st.config, work));
-  for (auto& host : hosts)   // what leaves the node leaves first
-    if (host.host != st.config.self)
-      ask_node(self, host);
-  for (auto& host : hosts)
-    if (host.host == st.config.self)
-      for (auto& group : host.experts)
-        ask_expert(self, std::move(group));
+  place(self, rows_by_expert(*st.config.model, work));
   advance(self);   // answers are messages, so nothing has arrived yet: this only acts on failures
   return promise;
+}
+
+void place_homeless(self_ptr self) {
+  auto& b = *self->state.current;
+  b.avoid.clear();
+  place(self, std::exchange(b.homeless, {}));
+  advance(self);
+}
+
+void device_done(self_ptr self, const compute::completion_info& info) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  b.running = false;
+  if (!info.outcome)
+    fail(self, info.outcome.err());
+  if (!b.added && !b.local.empty()) {
+    b.report.run_us += info.busy_us;
+    if (st.config.model->costs)
+      st.config.model->costs->ran(st.config.self, b.local.size(), rows_of(b.local),
+                                  static_cast<double>(info.busy_us));
+    b.local.clear();
+  }
+  advance(self);
 }
 
 caf::result<std::vector<expert_status>> ask_details(self_ptr self) {
@@ -230,14 +354,22 @@ gate_actor::behavior_type gate(self_ptr self, gate_config config) {
         auto measured = self->state.cost.measure();
         return dispatch(self, work);
       },
+      [self](atom::publish, const route_view_ptr& view) {
+        self->state.config.view = view;
+        if (self->state.current && !self->state.current->homeless.empty())
+          place_homeless(self);
+      },
+      [self](atom::give_up, uint64_t batch) {
+        auto& current = self->state.current;
+        if (!current || current->number != batch)
+          return;
+        current->waiting = false;
+        if (!current->homeless.empty())
+          place_homeless(self);
+      },
       [self](atom::step, const compute::completion_info& info) {
         auto measured = self->state.cost.measure();
-        auto& b = *self->state.current;
-        b.running = false;
-        b.report.run_us += info.busy_us;
-        if (!info.outcome)
-          fail(self, info.outcome.err());
-        advance(self);
+        device_done(self, info);
       },
       [self](atom::details) -> caf::result<std::vector<expert_status>> { return ask_details(self); },
   };

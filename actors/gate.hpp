@@ -1,12 +1,15 @@
 // GATE actor: one layer's dispatch (see interfaces.hpp).
+//
+// Experts are pure functions of their rows, so whatever fails at one node is asked of another; only
+// when nobody holds an expert do its rows wait, for a table that says who does.
 #pragma once
 
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
 #include "actors/served_model.hpp"
-#include "policy/routing_table.hpp"
 
 #include <optional>
+#include <set>
 
 namespace coel::actors {
 
@@ -14,31 +17,45 @@ struct gate_config {
   served_model_ptr model;
   layer_id layer{};
   node_id self{};                                        ///< whose experts are local
-  std::shared_ptr<const policy::routing_table> table;
-  std::vector<expert_actor> experts;                     ///< by expert_id; hosted here
-  std::map<node_id, link_actor> links;
-  std::chrono::milliseconds link_timeout{2000};
+  route_view_ptr view;
+  std::vector<expert_actor> experts;                     ///< by expert_id; may be run here
+  std::chrono::milliseconds missing_patience{0};         ///< rows wait so long for a missing expert
 };
 
 struct gate_state {
   static inline const char* name = "gate";
 
+  struct remote_part {
+    node_id host{};
+    std::vector<uint32_t> rows;                          ///< of the batch
+    std::vector<policy::expert_rows> experts;            ///< to be sent again if the host fails
+    std::vector<float> sum;                              ///< [rows, hidden] once arrived
+  };
+
   /// The batch being dispatched. Local tasks wait for their leases; the device runs them as one list
   /// while remote sums are on their way.
   struct batch {
+    uint64_t number = 0;
     layer_work work;
     caf::typed_response_promise<layer_done> promise;
     std::vector<compute::expert_task> tasks;             ///< in order of expert
-    std::vector<std::vector<float>> sums;                ///< of other nodes, [rows, hidden]
+    std::vector<policy::expert_rows> local;              ///< of those tasks
+    std::vector<policy::expert_rows> homeless;           ///< nobody holds them now
+    std::vector<remote_part> remote;
+    std::set<node_id> avoid;                             ///< failed in this batch
     uint32_t leases_due = 0;
     uint32_t sums_due = 0;
     bool running = false;                                ///< the device has the local tasks
+    bool added = false;                                  ///< remote sums are in the residual
+    bool waiting = false;                                ///< a timer runs for the homeless rows
     layer_done report;
     steady::time_point began;
+    steady::time_point idle_since;                       ///< nothing left to do here
   };
 
   gate_config config;
   std::optional<batch> current;
+  uint64_t batches = 0;
   compute::buffer_ptr arrived;                           ///< remote sums, [rows, hidden]
   meter cost;
 };

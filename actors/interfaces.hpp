@@ -48,14 +48,15 @@ using expert_actor = component_actor::extend<
     caf::replies_to<atom::evict>::with<uint64_t>,
     caf::replies_to<atom::details>::with<expert_status>>;
 
-/// LINK: one per neighbour node. Carries rows there and the weighted sum back, within a deadline.
-/// Its implementation comes with the cluster; the gate already dispatches to it.
-using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
-
 /// GATE: one per layer of a model. Sends a routed batch's rows to where the routing table says their
 /// experts are, and adds up what comes back. One batch at a time.
 using gate_actor = component_actor::extend<
     caf::replies_to<layer_work>::with<layer_done>,
+    // From now on experts are where this says; a batch under way keeps to its own unless it must
+    // send something again.
+    caf::reacts_to<atom::publish, route_view_ptr>,
+    // INTERNAL: rows of that batch have waited long enough for an expert that nobody holds.
+    caf::reacts_to<atom::give_up, uint64_t>,
     // INTERNAL: the device ran the local experts.
     caf::reacts_to<atom::step, compute::completion_info>,
     // Experts of this layer hosted here.

@@ -7,10 +7,15 @@
 #include "common/result.hpp"
 #include "compute/device.hpp"
 #include "model/graph.hpp"
+#include "policy/routing_table.hpp"
 
 #include <caf/allowed_unsafe_message_type.hpp>
 #include <caf/atom.hpp>
+#include <caf/replies_to.hpp>
+#include <caf/typed_actor.hpp>
 
+#include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,7 +41,15 @@ using drain = caf::atom_constant<caf::atom("drain")>;
 using drained = caf::atom_constant<caf::atom("drained")>;
 using begin = caf::atom_constant<caf::atom("begin")>;
 using append = caf::atom_constant<caf::atom("append")>;
+using publish = caf::atom_constant<caf::atom("publish")>;
+using give_up = caf::atom_constant<caf::atom("give_up")>;
 } // namespace atom
+
+struct remote_dispatch;
+struct partial_sum;
+
+/// LINK: one per neighbour node. Carries rows there and the weighted sum back, within a deadline.
+using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
 
 /// What every component answers to `status`.
 struct component_status {
@@ -84,32 +97,53 @@ struct layer_work {
   const model::step_buffers* buffers = nullptr;
 };
 
+/// A neighbour's part of one layer, as the gate saw it.
+struct remote_hop {
+  node_id node{};
+  uint32_t at_us = 0;             ///< since the gate began
+  uint32_t took_us = 0;           ///< until its sum arrived
+  uint32_t wait_us = 0;           ///< there: until the device began
+  uint32_t run_us = 0;            ///< there: on the device
+};
+
 /// Where a layer's microseconds went.
 struct layer_done {
   result<void> outcome;
   uint32_t local_experts = 0;
-  uint32_t remote_nodes = 0;
   uint64_t dispatch_us = 0;       ///< routing until the last lease
-  uint64_t run_us = 0;            ///< experts on the device
+  uint64_t run_us = 0;            ///< local experts on the device
+  uint64_t network_us = 0;        ///< waiting for neighbours with nothing left to do here
+  uint64_t alone_us = 0;          ///< predicted for this node without neighbours; 0: not known
+  uint64_t wire_bytes = 0;        ///< both ways
+  uint32_t repeats = 0;           ///< dispatches sent again after a failure
+  std::vector<remote_hop> remote;
 };
 
 /// Rows for experts of another node: one message per node and layer.
 struct remote_dispatch {
+  hash256 model{};
   layer_id layer{};
   uint32_t rows = 0;                        ///< rows of `activations`
+  uint32_t hidden = 0;
   std::vector<float> activations;           ///< [rows, hidden]
-  struct expert {
-    expert_id id{};
-    std::vector<uint32_t> rows;
-    std::vector<float> weights;
-  };
-  std::vector<expert> experts;
+  std::vector<policy::expert_rows> experts; ///< rows are of `activations`
+  std::chrono::microseconds patience{};     ///< then it fails with deadline
 };
 
-/// The weighted sum over that node's experts, [rows, hidden].
+/// The weighted sum over that node's experts.
 struct partial_sum {
-  std::vector<float> values;
+  std::vector<float> values;                ///< [rows, hidden]
+  uint32_t wait_us = 0;                     ///< there: until the device began
+  uint32_t run_us = 0;                      ///< there: on the device
+  uint64_t wire_bytes = 0;                  ///< both ways
 };
+
+/// Who holds what and how to get there. Published whole, never changed.
+struct route_view {
+  policy::routing_table table;
+  std::map<node_id, link_actor> links;
+};
+using route_view_ptr = std::shared_ptr<const route_view>;
 
 /// A session asks the scheduler for a place.
 struct admission {
@@ -204,6 +238,7 @@ COEL_LOCAL_MESSAGE(layer_work)
 COEL_LOCAL_MESSAGE(layer_done)
 COEL_LOCAL_MESSAGE(remote_dispatch)
 COEL_LOCAL_MESSAGE(partial_sum)
+COEL_LOCAL_MESSAGE(route_view_ptr)
 COEL_LOCAL_MESSAGE(admission)
 COEL_LOCAL_MESSAGE(session_logits)
 COEL_LOCAL_MESSAGE(session_move)

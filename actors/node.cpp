@@ -37,6 +37,7 @@ result<served_model_ptr> open(const model_choice& choice, const compute::device_
   m->dense = std::move(*dense);
   m->chat = model::detect_chat_style((*source)->vocabulary());
   m->experts_per_layer = model::experts_per_layer(**source);
+  m->costs = std::make_shared<cost_book>(m->config().hidden);
   return served_model_ptr(std::move(m));
 }
 
@@ -137,11 +138,11 @@ result<void> node::load(const node_config& config, compute::device_ptr device, c
   ram_ = keep(system_.spawn(tier, std::move(ram)));
   for (const auto& m : models) {
     const auto& c = m->config();
-    auto table = std::make_shared<policy::routing_table>(c.layers, m->experts_per_layer, this_node);
+    auto view = std::make_shared<route_view>(route_view{{c.layers, m->experts_per_layer, this_node}, {}});
     std::vector<expert_actor> all;
     inspected_model seen{m, {}, {}, m->dense.bytes};
     for (uint32_t l = 0; l < c.layers; ++l) {
-      gate_config gate_of{m, static_cast<layer_id>(l), this_node, table, {}, {}, std::chrono::milliseconds(2000)};
+      gate_config gate_of{m, static_cast<layer_id>(l), this_node, view, {}};
       for (uint32_t e = 0; e < m->experts_per_layer; ++e) {
         expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
         auto type = model::expert_type(*m->source, key);

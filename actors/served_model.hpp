@@ -1,6 +1,7 @@
 // What the actors of one model share: immutable after loading.
 #pragma once
 
+#include "actors/cost_book.hpp"
 #include "compute/device.hpp"
 #include "model/chat.hpp"
 #include "model/graph.hpp"
@@ -20,6 +21,8 @@ struct served_model {
   model::dense_weights dense;
   model::chat_style chat = model::chat_style::plain;
   uint32_t experts_per_layer = 0;         ///< routed, then slices of the shared expert
+  hash256 hash{};                         ///< of its files; zero where no neighbour is asked
+  std::shared_ptr<cost_book> costs;
 
   const model::model_config& config() const { return source->config(); }
   model::graph graph() const { return {config(), dense}; }

@@ -1,15 +1,21 @@
 #include "policy/routing_table.hpp"
 
-#include <cassert>
-#include <map>
-
 namespace coel::policy {
 
 routing_table::routing_table(uint32_t layers, uint32_t experts_per_layer, node_id host)
     : layers_(layers), experts_(experts_per_layer), hosts_(size_t{layers} * experts_per_layer, {host}) {}
 
+routing_table::routing_table(uint32_t layers, uint32_t experts_per_layer,
+                             const std::map<node_id, bitmap>& holds, uint64_t epoch)
+    : layers_(layers), experts_(experts_per_layer), epoch_(epoch),
+      hosts_(size_t{layers} * experts_per_layer) {
+  for (const auto& [host, held] : holds)
+    for (size_t i = 0; i < hosts_.size(); ++i)
+      if (held.test(i))
+        hosts_[i].push_back(host);
+}
+
 routing_table routing_table::with(expert_key key, std::vector<node_id> hosts) const {
-  assert(!hosts.empty());
   routing_table next = *this;
   next.hosts_[slot(key)] = std::move(hosts);
   ++next.epoch_;
@@ -35,17 +41,6 @@ std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span
       used.push_back(std::move(by_expert[e]));
     }
   return used;
-}
-
-std::vector<host_rows> group_by_host(const routing_table& table, layer_id layer,
-                                     std::vector<expert_rows> experts) {
-  std::map<node_id, std::vector<expert_rows>> by_host;
-  for (auto& rows : experts)
-    by_host[table.hosts({layer, rows.expert}).front()].push_back(std::move(rows));
-  std::vector<host_rows> grouped;
-  for (auto& [host, rows] : by_host)
-    grouped.push_back({host, std::move(rows)});
-  return grouped;
 }
 
 } // namespace coel::policy

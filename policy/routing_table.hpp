@@ -3,8 +3,10 @@
 #pragma once
 
 #include "common/ids.hpp"
+#include "common/node_record.hpp"
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <vector>
 
@@ -16,9 +18,14 @@ class routing_table {
   /// Every expert of every layer at `host`.
   routing_table(uint32_t layers, uint32_t experts_per_layer, node_id host);
 
-  /// A copy with the expert at `hosts` (never empty, the preferred one first) and epoch + 1.
+  /// Each expert at the nodes that hold it; `holds` are [layers * experts_per_layer].
+  routing_table(uint32_t layers, uint32_t experts_per_layer, const std::map<node_id, bitmap>& holds,
+                uint64_t epoch);
+
+  /// A copy with the expert at `hosts` and epoch + 1.
   routing_table with(expert_key key, std::vector<node_id> hosts) const;
 
+  /// Rising; empty while nobody holds it.
   const std::vector<node_id>& hosts(expert_key key) const;
   uint64_t epoch() const { return epoch_; }
   uint32_t layers() const { return layers_; }
@@ -44,13 +51,10 @@ struct expert_rows {
 std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span<const float> weights,
                                          uint32_t rows, uint32_t experts);
 
+/// What goes to one host; experts rise.
 struct host_rows {
   node_id host{};
   std::vector<expert_rows> experts;
 };
-
-/// Groups by preferred host, hosts rising.
-std::vector<host_rows> group_by_host(const routing_table& table, layer_id layer,
-                                     std::vector<expert_rows> experts);
 
 } // namespace coel::policy

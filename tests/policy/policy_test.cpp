@@ -131,25 +131,34 @@ BOOST_AUTO_TEST_CASE(grouping_covers_every_choice_once) {
       std::vector<float> weights(ids.size());
       for (auto& w : weights)
         w = static_cast<float>(random() % 1000);
-      routing_table table(2, experts, node_id{0});
-      for (uint32_t e = 0; e < experts; ++e)
-        table = table.with({layer_id{1}, static_cast<expert_id>(e)}, {node_id{static_cast<uint32_t>(random() % 3)}});
-      BOOST_TEST(table.epoch() == experts + 1);
-      auto hosts = group_by_host(table, layer_id{1}, group_by_expert(ids, weights, rows, experts));
       size_t choices = 0;
-      for (const auto& h : hosts)
-        for (const auto& g : h.experts) {
-          BOOST_TEST((table.hosts({layer_id{1}, g.expert}).front() == h.host));
-          BOOST_TEST(std::is_sorted(g.rows.begin(), g.rows.end()));
-          for (size_t i = 0; i < g.rows.size(); ++i, ++choices) {
-            bool chosen = false;
-            for (uint32_t k = 0; k < top_k; ++k)
-              chosen |= ids[g.rows[i] * top_k + k] == index(g.expert) && weights[g.rows[i] * top_k + k] == g.weights[i];
-            BOOST_TEST(chosen);
-          }
+      for (const auto& g : group_by_expert(ids, weights, rows, experts)) {
+        BOOST_TEST(std::is_sorted(g.rows.begin(), g.rows.end()));
+        for (size_t i = 0; i < g.rows.size(); ++i, ++choices) {
+          bool chosen = false;
+          for (uint32_t k = 0; k < top_k; ++k)
+            chosen |= ids[g.rows[i] * top_k + k] == index(g.expert) && weights[g.rows[i] * top_k + k] == g.weights[i];
+          BOOST_TEST(chosen);
         }
+      }
       BOOST_TEST(choices == ids.size());
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_routing_table_says_who_holds_what) {
+  bitmap even(6), third(6);
+  for (size_t i = 0; i < 6; ++i) {
+    even.set(i, i % 2 == 0);
+    third.set(i, i == 3);
+  }
+  routing_table table(2, 3, {{node_id{2}, even}, {node_id{1}, third}, {node_id{4}, even}}, 9);
+  BOOST_TEST(table.epoch() == 9u);
+  BOOST_TEST((table.hosts({layer_id{0}, expert_id{0}}) == std::vector{node_id{2}, node_id{4}}));
+  BOOST_TEST((table.hosts({layer_id{1}, expert_id{0}}) == std::vector{node_id{1}}));
+  BOOST_TEST((table.hosts({layer_id{0}, expert_id{1}}).empty()));
+  auto next = table.with({layer_id{0}, expert_id{1}}, {node_id{0}});
+  BOOST_TEST(next.epoch() == 10u);
+  BOOST_TEST((next.hosts({layer_id{0}, expert_id{1}}) == std::vector{node_id{0}}));
 }
 
 BOOST_AUTO_TEST_CASE(routing_statistics) {

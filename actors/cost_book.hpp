@@ -1,0 +1,49 @@
+// What running experts at each node costs, learnt from every dispatch: the measurements behind
+// policy::split_rows. One per model, shared by its gates and its helper; thread-safe.
+#pragma once
+
+#include "policy/dispatch_split.hpp"
+#include "policy/linear_fit.hpp"
+
+#include <mutex>
+
+namespace coel::actors {
+
+class cost_book {
+ public:
+  explicit cost_book(uint32_t hidden) : hidden_(hidden) {}
+
+  /// Experts ran at `host` over that many rows in all.
+  void ran(node_id host, size_t experts, size_t rows, double us);
+  /// Rows went to `host` and their sum came back, without what it waited and ran there.
+  void travelled(node_id host, size_t rows, double us);
+  /// The node's own word, until it is measured from here.
+  void announced(node_id host, expert_speed speed);
+  /// Round trip of an empty frame.
+  void pinged(node_id host, double us);
+  void forget(node_id host);
+
+  /// Of the hosts asked for. A node never measured is taken to be as fast as `self`.
+  std::map<node_id, policy::host_cost> costs(node_id self, const std::vector<node_id>& hosts) const;
+  expert_speed speed(node_id host) const;
+
+ private:
+  /// Before the first measurement: an ordinary LAN of 1 Gbit/s, f16 rows both ways.
+  static constexpr double lan_bytes_per_us = 100;
+  /// Handling on both sides beside the round trip of a ping.
+  static constexpr double handling_us = 60;
+
+  struct entry {
+    policy::linear_fit run;           // experts, rows
+    policy::linear_fit travel;        // 1, rows
+    expert_speed said;
+    double ping_us = 0;
+  };
+  entry& of(node_id host);
+
+  mutable std::mutex mutex_;
+  uint32_t hidden_;
+  std::map<node_id, entry> entries_;
+};
+
+} // namespace coel::actors

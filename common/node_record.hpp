@@ -1,0 +1,90 @@
+// What a node tells its neighbours about itself over a link (POLICY P1.5): the facts that placement
+// and dispatch are computed from. The record with the higher version replaces the lower one.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace coel {
+
+/// SHA-256 of a model's manifest: the same bytes have the same hash wherever they lie.
+using hash256 = std::array<std::byte, 32>;
+
+/// One bit per item, packed low bit first.
+class bitmap {
+ public:
+  bitmap() = default;
+  explicit bitmap(size_t bits) : bits_(bits), bytes_((bits + 7) / 8) {}
+
+  size_t size() const { return bits_; }
+  bool test(size_t i) const { return i < bits_ && (bytes_[i / 8] >> (i % 8) & 1); }
+  void set(size_t i, bool on = true) {
+    auto mask = static_cast<uint8_t>(1u << (i % 8));
+    bytes_[i / 8] = static_cast<uint8_t>(on ? bytes_[i / 8] | mask : bytes_[i / 8] & ~mask);
+  }
+  size_t count() const {
+    size_t n = 0;
+    for (auto b : bytes_)
+      n += static_cast<size_t>(__builtin_popcount(b));
+    return n;
+  }
+  const std::vector<uint8_t>& bytes() const { return bytes_; }
+  /// Takes bytes as they came; the rest of the last byte must be zero.
+  static bool fits(size_t bits, const std::vector<uint8_t>& bytes) {
+    return bytes.size() == (bits + 7) / 8 && (bits % 8 == 0 || bytes.back() >> (bits % 8) == 0);
+  }
+  bitmap(size_t bits, std::vector<uint8_t> bytes) : bits_(bits), bytes_(std::move(bytes)) {}
+  bool operator==(const bitmap&) const = default;
+
+ private:
+  size_t bits_ = 0;
+  std::vector<uint8_t> bytes_;
+};
+
+/// Measured time of running k experts over r rows in all: k * expert_us + r * row_us.
+struct expert_speed {
+  double expert_us = 0;               ///< 0: not measured yet
+  double row_us = 0;
+  bool operator==(const expert_speed&) const = default;
+};
+
+struct model_record {
+  std::string name;
+  hash256 hash{};
+  uint32_t layers = 0;
+  uint32_t experts_per_layer = 0;     ///< routed, then slices of the shared expert
+  uint64_t expert_bytes = 0;          ///< of one expert in memory, the largest
+  uint64_t capacity_bytes = 0;        ///< for experts of this model
+  bool complete = false;              ///< has every byte of the model's files
+  bool home = false;                  ///< can answer applications
+  expert_speed speed;
+  bitmap holds;                       ///< experts in memory, [layers * experts_per_layer]
+  /// How often each is used here, [layers * experts_per_layer] or empty: round(16 * log2) above 1/4096
+  /// activations per token, so that small changes do not change plans.
+  std::vector<uint8_t> popularity;
+  bool operator==(const model_record&) const = default;
+};
+
+struct neighbour_record {
+  std::string key;
+  uint32_t round_trip_us = 0;
+  uint64_t goodput_bytes_s = 0;       ///< 0: not measured
+  bool operator==(const neighbour_record&) const = default;
+};
+
+struct node_record {
+  uint64_t version = 0;               ///< rises with every change
+  std::string name;                   ///< host name
+  std::vector<std::string> app_endpoints;
+  bool draining = false;              ///< takes no new work and gives its experts away
+  uint64_t ram_bytes = 0;             ///< budget; 0: no limit
+  uint64_t ram_used_bytes = 0;
+  std::vector<model_record> models;
+  std::vector<neighbour_record> neighbours;
+  bool operator==(const node_record&) const = default;
+};
+
+} // namespace coel

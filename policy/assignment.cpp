@@ -1,0 +1,131 @@
+#include "policy/assignment.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace coel::policy {
+
+namespace {
+
+/// The same on every machine: FNV-1a, then the finaliser of splitmix64.
+uint64_t hash_of(const std::string& key, uint64_t item) {
+  uint64_t h = 14695981039346656037ull;
+  for (char c : key)
+    h = (h ^ static_cast<uint8_t>(c)) * 1099511628211ull;
+  h ^= item + 0x9e3779b97f4a7c15ull + (h << 6);
+  h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ull;
+  h = (h ^ (h >> 27)) * 0x94d049bb133111ebull;
+  return h ^ (h >> 31);
+}
+
+/// Weighted score: the chance of being first is in proportion to the weight.
+double score(const holder& h, uint64_t item, double weight) {
+  double unit = (static_cast<double>(hash_of(h.key, item) >> 11) + 0.5) * 0x1p-53;
+  return -weight / std::log(unit);
+}
+
+class planner {
+ public:
+  explicit planner(const assignment_problem& p) : p_(p), items_(size_t{p.layers} * p.experts) {
+    order_.resize(p.holders.size());
+    std::iota(order_.begin(), order_.end(), size_t{0});
+    std::sort(order_.begin(), order_.end(),
+              [&](size_t a, size_t b) { return p.holders[a].key < p.holders[b].key; });
+    for (const auto& h : p.holders)
+      left_.push_back(std::min<uint64_t>(h.room, items_));
+    out_.plan.assign(p.holders.size(), bitmap(items_));
+  }
+
+  assignment solve() {
+    auto by_popularity = ranked();
+    auto copies = copies_of(by_popularity);
+    // What needs most distinct nodes is placed while most nodes have room.
+    auto order = by_popularity;
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return copies[a] > copies[b]; });
+    for (size_t item : order)
+      place(item, copies[item]);
+    while (fill(by_popularity)) {}   // room that was left because its node held the item already
+    std::sort(out_.uncovered.begin(), out_.uncovered.end());
+    return std::move(out_);
+  }
+
+ private:
+  double popularity(size_t item) const { return p_.popularity.empty() ? 0 : p_.popularity[item]; }
+
+  std::vector<size_t> ranked() const {
+    std::vector<size_t> all(items_);
+    std::iota(all.begin(), all.end(), size_t{0});
+    std::stable_sort(all.begin(), all.end(),
+                     [&](size_t a, size_t b) { return popularity(a) > popularity(b); });
+    return all;
+  }
+
+  /// The best node with room that does not hold it yet; none: holders.size().
+  size_t best_for(size_t item) const {
+    size_t best = p_.holders.size();
+    double top = -1;
+    for (size_t h : order_) {
+      if (!left_[h] || out_.plan[h].test(item))
+        continue;
+      double s = score(p_.holders[h], item, static_cast<double>(p_.holders[h].room));
+      if (s > top) {
+        top = s;
+        best = h;
+      }
+    }
+    return best;
+  }
+
+  void give(size_t h, size_t item) {
+    out_.plan[h].set(item);
+    --left_[h];
+  }
+
+  /// One each, then one more each in order of popularity for as long as there is room.
+  std::vector<size_t> copies_of(const std::vector<size_t>& items) const {
+    std::vector<size_t> copies(items_, 1);
+    uint64_t room = std::accumulate(left_.begin(), left_.end(), uint64_t{0});
+    uint64_t spare = room > items_ ? room - items_ : 0;
+    for (size_t round = 1; round < p_.holders.size() && spare; ++round)
+      for (size_t i = 0; i < items.size() && spare; ++i, --spare)
+        ++copies[items[i]];
+    return copies;
+  }
+
+  void place(size_t item, size_t copies) {
+    for (size_t c = 0; c < copies; ++c) {
+      auto h = best_for(item);
+      if (h == p_.holders.size()) {
+        if (c == 0)
+          out_.uncovered.push_back({static_cast<layer_id>(item / p_.experts),
+                                    static_cast<expert_id>(item % p_.experts)});
+        return;
+      }
+      give(h, item);
+    }
+  }
+
+  /// One more copy of each where it fits; false: nothing was added.
+  bool fill(const std::vector<size_t>& items) {
+    bool added = false;
+    for (size_t item : items)
+      if (auto h = best_for(item); h < p_.holders.size()) {
+        give(h, item);
+        added = true;
+      }
+    return added;
+  }
+
+  const assignment_problem& p_;
+  size_t items_;
+  std::vector<size_t> order_;         // holders by key
+  std::vector<uint64_t> left_;
+  assignment out_;
+};
+
+} // namespace
+
+assignment assign(const assignment_problem& problem) { return planner(problem).solve(); }
+
+} // namespace coel::policy
