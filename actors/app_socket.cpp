@@ -18,12 +18,11 @@ void send_answer(app_socket_state& st, uint64_t client, uint64_t id, app_reply r
   st.config.server->send(net::client_ref{client}, id, std::move(reply));
 }
 
-result<served> find_model(const app_socket_state& st, const std::string& name) {
-  for (const auto& m : st.config.models)
-    if (name.empty() || m.model->name == name)
-      return m;
+result<std::shared_ptr<const hosted_model>> find_model(const app_socket_state& st, const std::string& name) {
+  if (auto m = st.config.models->named(name))
+    return m;
   std::string known;
-  for (const auto& m : st.config.models)
+  for (const auto& m : *st.config.models->all())
     known += (known.empty() ? "" : ", ") + m.model->name;
   return {ec::unknown_model, "no model '" + name + "' is served here; there is: " + known};
 }
@@ -33,7 +32,7 @@ void open_session(self_ptr self, const app_call& call, const std::string& model)
   auto found = find_model(st, model);
   if (!found)
     return send_answer(st, call.client, call.id, found.err());
-  session_config config{request_id{st.next_request++}, call, found->model, found->scheduler,
+  session_config config{request_id{st.next_request++}, call, (*found)->model, (*found)->scheduler,
                         caf::actor_cast<answer_sink>(self), st.config.default_deadline_ms};
   st.sessions[{call.client, call.id}] = self->spawn<caf::monitored>(session, std::move(config));
 }
@@ -46,7 +45,7 @@ void answer_later(self_ptr self, const app_call& call, const std::string& model,
   if (!found)
     return send_answer(st, call.client, call.id, found.err());
   auto sink = caf::actor_cast<answer_sink>(self);
-  self->spawn([=, m = found->model](caf::event_based_actor* worker) {
+  self->spawn([=, m = (*found)->model](caf::event_based_actor* worker) {
     worker->send(sink, app_answer{call.client, call.id, std::make_shared<const app_reply>(work(*m))});
   });
 }

@@ -3,21 +3,16 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
-#include "actors/served_model.hpp"
+#include "actors/hosted_models.hpp"
 #include "net/app_server.hpp"
 
 #include <optional>
 
 namespace coel::actors {
 
-struct served {
-  served_model_ptr model;
-  scheduler_actor scheduler;
-};
-
 struct app_socket_config {
   std::shared_ptr<net::app_server> server;
-  std::vector<served> models;               ///< the first is meant where a request names none
+  hosted_models_ptr models;                 ///< the first is meant where a request names none
   inspector_actor inspector;
   uint32_t default_deadline_ms = 600'000;
 };

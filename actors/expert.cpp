@@ -59,7 +59,7 @@ expert_actor::behavior_type expert(self_ptr self, expert_config config) {
   return {
       [self](atom::status) {
         const auto& st = self->state;
-        return st.cost.status(self, "expert " + to_string(st.config.key), st.config.model);
+        return st.cost.status(self, "expert " + to_string(st.config.key), st.config.model->name);
       },
       [self](atom::acquire, uint32_t rows) -> caf::result<lease> {
         auto measured = self->state.cost.measure();

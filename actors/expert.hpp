@@ -3,11 +3,12 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
+#include "actors/served_model.hpp"
 
 namespace coel::actors {
 
 struct expert_config {
-  std::string model;
+  served_model_ptr model;
   expert_key key;
   dtype type = dtype::f32;
   tier_actor home;                        ///< the tier that brings it and whose budget it uses

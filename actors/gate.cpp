@@ -13,7 +13,7 @@ namespace coel::actors {
 namespace {
 
 using self_ptr = gate_actor::stateful_pointer<gate_state>;
-using groups = std::vector<policy::expert_rows>;
+using groups = std::vector<expert_rows>;
 using std::chrono::microseconds;
 
 /// A neighbour whose every expert is also elsewhere is given up this much later than predicted.
@@ -61,8 +61,9 @@ std::vector<float> total_of(const gate_state& st, size_t hidden) {
 }
 
 void run_list(self_ptr self, compute::command_list list) {
-  self->state.current->running = true;
-  submit(*self->state.config.model->device, std::move(list), self->system(), self,
+  auto& st = self->state;
+  st.current->running = true;
+  submit(*st.config.model->device, std::move(list), self->system(), self, std::pair(st.current->work.memory, st.arrived),
          [](const compute::completion_info& info) { return caf::make_message(atom::step::value, info); });
 }
 
@@ -85,7 +86,7 @@ void add_sums(self_ptr self) {
   dev.write(st.arrived->data(), total_of(st, hidden).data(), bytes);
   compute::command_list list;
   list.push_back(compute::add{{st.arrived->f32(), b.work.rows, hidden},
-                              {b.work.buffers->residual->f32(), b.work.rows, hidden}});
+                              {b.work.buffers().residual->f32(), b.work.rows, hidden}});
   run_list(self, std::move(list));
 }
 
@@ -93,7 +94,7 @@ void run_local(self_ptr self) {
   auto& st = self->state;
   auto& b = *st.current;
   b.report.dispatch_us = us_between(b.began, steady::now());
-  auto list = st.config.model->graph().experts(*b.work.buffers, b.work.rows, std::move(b.tasks));
+  auto list = st.config.model->graph().experts(b.work.buffers(), b.work.rows, std::move(b.tasks));
   b.tasks.clear();
   run_list(self, std::move(list));
 }
@@ -123,7 +124,7 @@ void advance(self_ptr self) {
 }
 
 /// This node could not run it after all: another may.
-void lost_lease(self_ptr self, policy::expert_rows group, const error& why) {
+void lost_lease(self_ptr self, expert_rows group, const error& why) {
   auto& st = self->state;
   if (st.config.missing_patience.count() == 0)
     return fail(self, why);
@@ -133,7 +134,7 @@ void lost_lease(self_ptr self, policy::expert_rows group, const error& why) {
   place(self, std::move(again));
 }
 
-void ask_expert(self_ptr self, policy::expert_rows group) {
+void ask_expert(self_ptr self, expert_rows group) {
   auto& st = self->state;
   auto& b = *st.current;
   size_t slot = b.tasks.size();

@@ -13,11 +13,11 @@ bool is_shared(const served_model& m, expert_id e) { return index(e) >= m.config
 std::vector<float> shared_factors(const served_model& m, const layer_work& work) {
   std::vector<float> factors(work.rows, 1.f);
   if (m.config().shared_gated)
-    m.device->read(factors.data(), work.buffers->shared_weight->data(), factors.size() * sizeof(float));
+    m.device->read(factors.data(), work.buffers().shared_weight->data(), factors.size() * sizeof(float));
   return factors;
 }
 
-std::vector<uint32_t> union_of_rows(const std::vector<policy::expert_rows>& experts, uint32_t rows) {
+std::vector<uint32_t> union_of_rows(const std::vector<expert_rows>& experts, uint32_t rows) {
   std::vector<bool> used(rows);
   for (const auto& e : experts)
     for (auto r : e.rows)
@@ -32,7 +32,7 @@ std::vector<uint32_t> union_of_rows(const std::vector<policy::expert_rows>& expe
 std::vector<float> gather(const served_model& m, const layer_work& work, const std::vector<uint32_t>& rows) {
   size_t hidden = m.config().hidden;
   std::vector<float> packed(rows.size() * hidden);
-  const float* from = work.buffers->normed->f32();
+  const float* from = work.buffers().normed->f32();
   if (rows.size() == work.rows)
     m.device->read(packed.data(), from, packed.size() * sizeof(float));
   else
@@ -43,10 +43,10 @@ std::vector<float> gather(const served_model& m, const layer_work& work, const s
 
 } // namespace
 
-std::vector<policy::expert_rows> rows_by_expert(const served_model& m, const layer_work& work) {
+std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work) {
   const auto& config = m.config();
-  std::span<const int32_t> ids(work.buffers->chosen_experts(), size_t{work.rows} * config.top_k);
-  std::span<const float> weights(work.buffers->chosen_weights(), ids.size());
+  std::span<const int32_t> ids(work.buffers().chosen_experts(), size_t{work.rows} * config.top_k);
+  std::span<const float> weights(work.buffers().chosen_weights(), ids.size());
   auto groups = policy::group_by_expert(ids, weights, work.rows, config.experts);
   std::vector<uint32_t> all(work.rows);
   std::iota(all.begin(), all.end(), 0u);
@@ -55,19 +55,19 @@ std::vector<policy::expert_rows> rows_by_expert(const served_model& m, const lay
   return groups;
 }
 
-compute::expert_task task_for(const served_model& m, const layer_work& work, policy::expert_rows group) {
+compute::expert_task task_for(const served_model& m, const layer_work& work, expert_rows group) {
   compute::expert_task task{nullptr, std::move(group.rows), std::move(group.weights), nullptr};
   if (!is_shared(m, group.expert))
     return task;
   if (m.config().shared_gated)
-    task.row_weights = work.buffers->shared_weight->f32();
+    task.row_weights = work.buffers().shared_weight->f32();
   else
     task.weights.assign(task.rows.size(), 1.f);
   return task;
 }
 
 remote_share share_for(const served_model& m, const layer_work& work,
-                       const std::vector<policy::expert_rows>& experts) {
+                       const std::vector<expert_rows>& experts) {
   remote_share share;
   share.rows = union_of_rows(experts, work.rows);
   auto& out = share.message;
@@ -91,7 +91,7 @@ remote_share share_for(const served_model& m, const layer_work& work,
   return share;
 }
 
-size_t rows_of(const std::vector<policy::expert_rows>& experts) {
+size_t rows_of(const std::vector<expert_rows>& experts) {
   size_t rows = 0;
   for (const auto& e : experts)
     rows += e.rows.size();

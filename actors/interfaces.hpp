@@ -7,6 +7,7 @@
 #pragma once
 
 #include "actors/messages.hpp"
+#include "actors/served_model.hpp"
 
 #include <caf/replies_to.hpp>
 #include <caf/typed_actor.hpp>
@@ -17,25 +18,20 @@
 
 namespace coel::actors {
 
-/// Answered by every component.
-using component_actor = caf::typed_actor<
-    // Counters and mailbox depth.
-    caf::replies_to<atom::status>::with<component_status>>;
-
 /// TIER: one per kind of memory. Owns a byte budget and the transfers into it.
 using tier_actor = component_actor::extend<
     // Takes bytes from the budget, or fails with out_of_memory and what is missing.
     caf::replies_to<atom::reserve, memory_kind, uint64_t>::with<bool>,
     // Gives bytes back.
     caf::reacts_to<atom::release, memory_kind, uint64_t>,
-    // Brings an expert of a model (by name) into this memory; concurrent up to the number of loaders.
-    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>,
+    // Brings an expert into this memory; concurrent up to the number of loaders.
+    caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>,
     // Budget and use.
     caf::replies_to<atom::details>::with<tier_status>>;
 
 /// LOADER: reads and repacks one expert at a time for a tier, on a thread of its own.
 using loader_actor = caf::typed_actor<
-    caf::replies_to<atom::fetch, std::string, expert_key>::with<lease>>;
+    caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>>;
 
 /// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency, version,
 /// statistics. The arithmetic runs on a device under the lease it grants.
@@ -62,6 +58,13 @@ using gate_actor = component_actor::extend<
     // Experts of this layer hosted here.
     caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
 
+/// HELPER: one per model. Runs rows that neighbours send through experts hosted here. Refuses with
+/// unknown_model, bad_frame or busy.
+using helper_actor = component_actor::extend<
+    caf::replies_to<remote_dispatch>::with<partial_sum>,
+    // INTERNAL: the device ran that job.
+    caf::reacts_to<atom::step, uint64_t, compute::completion_info>>;
+
 /// SESSION: one per generate or score request. Owns its tokens, sampling, stream and deadline.
 using session_actor = component_actor::extend<
     // The scheduler admitted it: the steps begin.
@@ -84,6 +87,35 @@ using scheduler_actor = component_actor::extend<
     caf::replies_to<atom::details>::with<scheduler_status>,
     // The last steps of a request.
     caf::replies_to<atom::details, request_id>::with<std::vector<token_trace>>>;
+
+/// LIBRARY: reads the files of models for neighbours, on a thread of its own.
+using library_actor = component_actor::extend<
+    // Fails with unknown_model, bad_argument or io.
+    caf::replies_to<file_want>::with<file_block>>;
+
+/// UPDATER: one per node. Decides from the members' records what this node should hold, brings it
+/// there, and publishes who holds what.
+using updater_actor = component_actor::extend<
+    caf::reacts_to<members_ptr>,
+    // INTERNAL: the clock.
+    caf::reacts_to<atom::tick>>;
+
+/// PERCEPTION: one per node. Knows the neighbours; makes a link to each that proves to be a member.
+using perception_actor = component_actor::extend<
+    // A node may be at this endpoint (a HELLO, or the configuration).
+    caf::reacts_to<atom::heard, std::string>,
+    // INTERNAL: a frame of somebody without a link; news of a link; the clock.
+    caf::reacts_to<stranger>, caf::reacts_to<link_event>, caf::reacts_to<atom::tick>,
+    // Whom to tell of every change.
+    caf::reacts_to<atom::begin, updater_actor>,
+    // This node's record, to be told to all.
+    caf::reacts_to<atom::tell, std::shared_ptr<const node_record>>,
+    caf::replies_to<atom::members>::with<members_ptr>,
+    // Nothing of that node (name or key) is heard any more; answers with its key.
+    caf::replies_to<atom::expel, std::string>::with<std::string>,
+    // Says goodbye to all.
+    caf::reacts_to<atom::leave, std::string>,
+    caf::replies_to<atom::details>::with<std::vector<link_status>>>;
 
 /// RECORDER: appends routing to a file, on a thread of its own.
 using recorder_actor = caf::typed_actor<

@@ -36,12 +36,12 @@ class lane : public caf::execution_unit {
 };
 
 /// Submits a list; when it has run, `to` receives make_reply(info) as an asynchronous message.
-/// The caller keeps the list's buffers alive until then.
-template <class Handle, class MakeReply>
+/// `keep` owns what the list points to: the receiver may be gone before the list has run.
+template <class Handle, class Keep, class MakeReply>
 void submit(compute::device& dev, compute::command_list list, caf::actor_system& sys, const Handle& to,
-            MakeReply make_reply) {
+            Keep keep, MakeReply make_reply) {
   auto receiver = caf::actor_cast<caf::strong_actor_ptr>(to);
-  dev.submit(std::move(list), [&sys, receiver, make_reply](const compute::completion_info& info) {
+  dev.submit(std::move(list), [&sys, receiver, keep, make_reply](const compute::completion_info& info) {
     lane(sys).deliver(receiver, make_reply(info));
   });
 }

@@ -112,7 +112,8 @@ void note(state& st, std::string_view actor, uint64_t took_us) {
 }
 
 void submit_list(self_ptr self, compute::command_list list) {
-  submit(*self->state.config.model->device, std::move(list), self->system(), self,
+  const auto& c = self->state.config;
+  submit(*c.model->device, std::move(list), self->system(), self, c.memory,
          [](const compute::completion_info& info) { return caf::make_message(atom::step::value, info); });
 }
 
@@ -120,8 +121,8 @@ void submit_attention(self_ptr self, compute::command_list before = {}) {
   auto& st = self->state;
   auto& s = *st.current;
   s.at = state::stage::attention;
-  auto list = st.config.model->graph().attention(st.config.buffers, static_cast<layer_id>(s.layer), s.rows,
-                                                 st.config.cache.get(), s.segments);
+  auto list = st.config.model->graph().attention(st.config.memory->buffers, static_cast<layer_id>(s.layer), s.rows,
+                                                 st.config.memory->cache.get(), s.segments);
   std::move(list.begin(), list.end(), std::back_inserter(before));
   submit_list(self, std::move(before));
 }
@@ -131,7 +132,7 @@ void submit_head(self_ptr self) {
   if (s.logit_rows.empty())
     return end_step(self);
   s.at = state::stage::head;
-  submit_list(self, self->state.config.model->graph().head(self->state.config.buffers, s.rows, s.logit_rows));
+  submit_list(self, self->state.config.model->graph().head(self->state.config.memory->buffers, s.rows, s.logit_rows));
 }
 
 /// Adds a share's rows to the step: its tokens, where they stand, and whose logits are wanted.
@@ -166,7 +167,7 @@ void plan_step(self_ptr self) {
     add_share(st, s, share, tokens);
   s.shares = std::move(shares);
   st.stats->begin_step(s.rows);
-  submit_attention(self, st.config.model->graph().embed(st.config.buffers, std::move(tokens)));
+  submit_attention(self, st.config.model->graph().embed(st.config.memory->buffers, std::move(tokens)));
 }
 
 /// All layers have run: the rows are in the KV cache, and their routing is known.
@@ -193,9 +194,9 @@ void dispatch_layer(self_ptr self) {
   auto& st = self->state;
   auto& s = *st.current;
   auto layer = static_cast<layer_id>(s.layer);
-  st.stats->add_layer(layer, {st.config.buffers.chosen_experts(),
+  st.stats->add_layer(layer, {st.config.memory->buffers.chosen_experts(),
                               size_t{s.rows} * st.config.model->config().top_k});
-  self->request(st.config.gates[s.layer], caf::infinite, layer_work{layer, s.rows, &st.config.buffers})
+  self->request(st.config.gates[s.layer], caf::infinite, layer_work{layer, s.rows, st.config.memory})
       .then(
           [self](const layer_done& done) {
             auto measured = self->state.cost.measure();
@@ -238,7 +239,7 @@ void give_logits(self_ptr self) {
       continue;
     const auto& session = *find(st, share.id);
     uint32_t rows = session.every_row ? share.rows : 1;
-    session_logits logits{session.position - rows, rows, vocab, st.config.buffers.logits_row(row, vocab)};
+    session_logits logits{session.position - rows, rows, vocab, st.config.memory->buffers.logits_row(row, vocab), st.config.memory};
     row += rows;
     self->request(session.actor, caf::infinite, logits)
         .then([self, id = share.id](const session_move& move) { answered(self, id, move); },
@@ -323,7 +324,7 @@ scheduler_status details(const state& st) {
   out.pages = st.pages->total();
   out.pages_used = st.pages->used();
   out.page_tokens = st.config.admission.page_tokens;
-  out.page_bytes = st.config.cache->shape().page_bytes();
+  out.page_bytes = st.config.memory->cache->shape().page_bytes();
   out.steps = st.steps;
   out.tokens_in = st.tokens_in;
   out.tokens_out = st.tokens_out;

@@ -17,8 +17,7 @@ namespace coel::actors {
 struct scheduler_config {
   served_model_ptr model;
   std::vector<gate_actor> gates;              ///< by layer
-  compute::kv_cache_ptr cache;
-  model::step_buffers buffers;
+  step_memory_ptr memory;
   policy::batching_limits batching;
   policy::admission_limits admission;
   recorder_actor recorder;                    ///< null: routing is not recorded

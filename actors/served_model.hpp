@@ -1,4 +1,4 @@
-// What the actors of one model share: immutable after loading.
+// What the actors of one model share: what it is does not change.
 #pragma once
 
 #include "actors/cost_book.hpp"
@@ -8,6 +8,9 @@
 #include "model/source.hpp"
 #include "model/tokenizer.hpp"
 
+#include <caf/allowed_unsafe_message_type.hpp>
+
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -23,6 +26,8 @@ struct served_model {
   uint32_t experts_per_layer = 0;         ///< routed, then slices of the shared expert
   hash256 hash{};                         ///< of its files; zero where no neighbour is asked
   std::shared_ptr<cost_book> costs;
+  /// Weights in memory: the part that every token needs, and the experts that a tier has brought.
+  std::shared_ptr<std::atomic<uint64_t>> resident_bytes = std::make_shared<std::atomic<uint64_t>>(0);
 
   const model::model_config& config() const { return source->config(); }
   model::graph graph() const { return {config(), dense}; }
@@ -30,3 +35,5 @@ struct served_model {
 using served_model_ptr = std::shared_ptr<const served_model>;
 
 } // namespace coel::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::served_model_ptr)

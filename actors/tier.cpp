@@ -11,13 +11,10 @@ namespace {
 
 using self_ptr = tier_actor::stateful_pointer<tier_state>;
 
-loader_actor::behavior_type loader(loader_actor::pointer,
-                                   std::map<std::string, served_model_ptr> models) {
+loader_actor::behavior_type loader(loader_actor::pointer) {
   return {
-      [models = std::move(models)](atom::fetch, const std::string& name,
-                                   expert_key key) -> caf::result<lease> {
-        const auto& m = *models.at(name);
-        auto loaded = model::load_expert(*m.source, *m.device, key);
+      [](atom::fetch, const served_model_ptr& m, expert_key key) -> caf::result<lease> {
+        auto loaded = model::load_expert(*m->source, *m->device, key);
         if (!loaded)
           return to_caf(loaded.err());
         return lease{std::move(*loaded)};
@@ -50,12 +47,14 @@ void give_back(tier_state& st, memory_kind kind, uint64_t bytes) {
 }
 
 /// The same weights under an owner that returns their bytes to the tier when the last lease ends.
-lease returned_to(const tier_actor& tier, const lease& loaded) {
+lease returned_to(const tier_actor& tier, const served_model& m, const lease& loaded) {
   auto weights = loaded.weights;
   auto address = caf::actor_cast<caf::weak_actor_ptr>(tier);
-  return {{weights.get(), [weights, address](const compute::expert_weights* w) mutable {
+  *m.resident_bytes += weights->bytes;
+  return {{weights.get(), [weights, address, resident = m.resident_bytes](const compute::expert_weights* w) mutable {
              uint64_t bytes = w->bytes;
              weights.reset();
+             *resident -= bytes;
              if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
                caf::anon_send(caf::actor_cast<tier_actor>(to), atom::release::value,
                               memory_kind::weights, bytes);
@@ -70,7 +69,7 @@ void finish_fetch(self_ptr self, const loader_actor& by, tier_state::pending_fet
   give_back(st, memory_kind::weights, job.estimate);
   if (outcome) {
     st.used[static_cast<size_t>(memory_kind::weights)] += outcome->weights->bytes;
-    job.promise.deliver(returned_to(self, *outcome));
+    job.promise.deliver(returned_to(self, *job.model, *outcome));
   } else {
     job.promise.deliver(outcome.error());
   }
@@ -95,16 +94,13 @@ void start_fetches(self_ptr self) {
   }
 }
 
-caf::result<lease> queue_fetch(self_ptr self, const std::string& name, expert_key key) {
+caf::result<lease> queue_fetch(self_ptr self, const served_model_ptr& m, expert_key key) {
   auto& st = self->state;
-  auto found = st.config.models.find(name);
-  if (found == st.config.models.end())
-    return to_caf({ec::unknown_model, "no model '" + name + "' is served here"});
-  auto bytes = model::expert_file_bytes(*found->second->source, key);
+  auto bytes = model::expert_file_bytes(*m->source, key);
   if (!bytes)
     return to_caf(bytes.err());
   auto promise = self->make_response_promise<lease>();
-  st.queue.push_back({name, key, *bytes, promise});
+  st.queue.push_back({m, key, *bytes, promise});
   start_fetches(self);
   return promise;
 }
@@ -116,7 +112,7 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
   st.config = std::move(config);
   st.used = st.config.used_before;
   for (uint32_t i = 0; i < st.config.loaders; ++i)
-    st.idle.push_back(self->spawn<caf::detached + caf::linked>(loader, st.config.models));
+    st.idle.push_back(self->spawn<caf::detached + caf::linked>(loader));
   return {
       [self](atom::status) {
         return self->state.cost.status(self, "tier " + self->state.config.name);
@@ -131,7 +127,7 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
         auto measured = self->state.cost.measure();
         give_back(self->state, kind, bytes);
       },
-      [self](atom::fetch, const std::string& model, expert_key key) -> caf::result<lease> {
+      [self](atom::fetch, const served_model_ptr& model, expert_key key) -> caf::result<lease> {
         auto measured = self->state.cost.measure();
         return queue_fetch(self, model, key);
       },

@@ -4,7 +4,6 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
-#include "actors/served_model.hpp"
 
 #include <array>
 #include <deque>
@@ -15,7 +14,6 @@ struct tier_config {
   std::string name = "ram";
   uint64_t budget_bytes = 0;              ///< 0: no limit
   uint32_t loaders = 2;
-  std::map<std::string, served_model_ptr> models;
   std::array<uint64_t, 3> used_before{};  ///< by memory_kind: what was loaded before the actors
 };
 
@@ -23,7 +21,7 @@ struct tier_state {
   static inline const char* name = "tier";
 
   struct pending_fetch {
-    std::string model;
+    served_model_ptr model;
     expert_key key;
     uint64_t estimate = 0;
     caf::typed_response_promise<lease> promise;

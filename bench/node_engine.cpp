@@ -90,8 +90,8 @@ class node_engine : public engine {
     auto pages_each = (needs.context + pages.page_tokens - 1) / pages.page_tokens;
     actors::node_config config;
     config.models = {{needs.model, ""}};
-    config.kv_bytes = pages.page_bytes() * pages_each * needs.sessions;
-    config.max_sessions = needs.sessions;
+    config.hosting.kv_bytes = pages.page_bytes() * pages_each * needs.sessions;
+    config.hosting.max_sessions = needs.sessions;
     auto socket =
         std::filesystem::temp_directory_path() / ("coel-bench-" + std::to_string(::getpid()));
     config.server.endpoints = {"ipc://" + socket.string()};
@@ -113,7 +113,7 @@ class node_engine : public engine {
     actors::answer_sink sink = system_.spawn([answers]() -> actors::answer_sink::behavior_type {
       return {[answers](const actors::app_answer& a) { answers->take(a); }};
     });
-    const auto& served = node_->models().front();
+    const auto served = node_->models()->front();
     for (size_t i = 0; i < prompts.size(); ++i) {
       auto request = std::make_shared<const app_request>(greedy_request(prompts[i], tokens));
       actors::app_call call{0, i, std::move(request)};
@@ -129,12 +129,13 @@ class node_engine : public engine {
 
   /// The plain loop over this node's weights. A lease of each expert holds them in place.
   result<engine_ptr> plain(const engine_needs& needs) {
-    const auto& m = *node_->models().front().model;
+    const auto hosted = node_->models()->front();
+    const auto& m = *hosted.model;
     caf::scoped_actor self{system_};
     std::vector<std::vector<model::expert_ptr>> experts(m.config().layers);
     result<void> outcome;
     size_t i = 0;
-    for (const auto& e : node_->experts(0))
+    for (const auto& e : hosted.experts)
       self->request(e, caf::infinite, actors::atom::acquire::value, 0u)
           .receive(
               [&](actors::lease& held) {

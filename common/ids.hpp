@@ -10,8 +10,10 @@ namespace coel {
 
 enum class layer_id : uint16_t {};
 enum class expert_id : uint16_t {};   ///< index inside one layer; slices of a shared expert follow the routed ones
-enum class node_id : uint32_t {};     ///< index inside the cluster's member list; 0 is this node until links exist
+enum class node_id : uint32_t {};     ///< given by this node to those it meets; 0 is itself
 enum class request_id : uint64_t {};  ///< unique within a node's life
+
+inline constexpr node_id this_node{0};
 
 template <class Id>
 constexpr auto index(Id id) { return static_cast<std::underlying_type_t<Id>>(id); }

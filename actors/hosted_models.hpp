@@ -1,0 +1,58 @@
+// The models that this node runs, each with its actors. Grows while the node runs (a node joins a
+// model that its neighbours bring); readers take a list that does not change under them.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "actors/served_model.hpp"
+
+#include <mutex>
+
+namespace coel::actors {
+
+struct hosted_model {
+  served_model_ptr model;
+  std::vector<gate_actor> gates;          ///< by layer
+  std::vector<expert_actor> experts;      ///< by layer, then expert_id
+  helper_actor helper;
+  scheduler_actor scheduler;              ///< none: this node is no home of the model
+  recorder_actor recorder;                ///< none: routing is not recorded
+};
+
+class hosted_models {
+ public:
+  using list = std::vector<hosted_model>;
+
+  std::shared_ptr<const list> all() const {
+    std::lock_guard lock(mutex_);
+    return list_;
+  }
+  /// The first where `name` is empty; null if there is none.
+  std::shared_ptr<const hosted_model> named(const std::string& name) const {
+    return find([&](const hosted_model& m) { return name.empty() || m.model->name == name; });
+  }
+  std::shared_ptr<const hosted_model> with(const hash256& hash) const {
+    return find([&](const hosted_model& m) { return m.model->hash == hash; });
+  }
+  void add(hosted_model fresh) {
+    std::lock_guard lock(mutex_);
+    auto next = std::make_shared<list>(*list_);
+    next->push_back(std::move(fresh));
+    list_ = std::move(next);
+  }
+
+ private:
+  template <class Match>
+  std::shared_ptr<const hosted_model> find(Match match) const {
+    auto now = all();
+    for (const auto& m : *now)
+      if (match(m))
+        return {now, &m};
+    return nullptr;
+  }
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<const list> list_ = std::make_shared<list>();
+};
+using hosted_models_ptr = std::shared_ptr<hosted_models>;
+
+} // namespace coel::actors

@@ -1,0 +1,180 @@
+#include "actors/hosting.hpp"
+
+#include "actors/errors.hpp"
+#include "actors/expert.hpp"
+#include "actors/gate.hpp"
+#include "actors/helper.hpp"
+#include "actors/recorder.hpp"
+#include "actors/scheduler.hpp"
+
+#include <caf/all.hpp>
+
+#include <algorithm>
+#include <deque>
+
+namespace coel::actors {
+
+namespace {
+
+constexpr uint32_t page_tokens = 32;
+constexpr uint32_t max_logits = 64;
+
+compute::kv_shape kv_shape_for(const model::model_config& c, uint64_t bytes) {
+  compute::kv_shape shape{c.layers, c.kv_heads, c.head_dim, page_tokens, 0};
+  uint32_t whole = policy::pages_for(c.context, page_tokens);
+  // By default room for one full context, and for more of them while that is cheap.
+  constexpr uint64_t cheap = uint64_t{1} << 30;
+  uint64_t pages = bytes ? bytes / shape.page_bytes()
+                         : std::max<uint64_t>(whole, std::min<uint64_t>(cheap / shape.page_bytes(), 16ull * whole));
+  shape.pages = static_cast<uint32_t>(std::min<uint64_t>(pages, UINT32_MAX));
+  return shape;
+}
+
+result<void> reserve(caf::actor_system& system, const tier_actor& ram, memory_kind kind, uint64_t bytes) {
+  caf::scoped_actor self{system};
+  result<void> outcome;
+  self->request(ram, caf::infinite, atom::reserve::value, kind, bytes)
+      .receive([](bool) {}, [&](caf::error& why) { outcome = from_caf(why); });
+  return outcome;
+}
+
+result<step_memory_ptr> make_memory(const served_model_ptr& m, const compute::kv_shape& shape, uint32_t rows) {
+  auto cache = m->device->make_kv_cache(shape);
+  if (!cache)
+    return cache.err();
+  auto buffers = model::make_step_buffers(m->config(), *m->device, rows, max_logits);
+  if (!buffers)
+    return buffers.err();
+  return std::make_shared<const step_memory>(step_memory{m, *buffers, *cache});
+}
+
+void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor& ram,
+                  const hosting_config& config, const route_view_ptr& view) {
+  const auto& m = to.model;
+  for (uint32_t l = 0; l < m->config().layers; ++l) {
+    gate_config gate_of{m, static_cast<layer_id>(l), this_node, view, {}, config.missing_patience};
+    for (uint32_t e = 0; e < m->experts_per_layer; ++e) {
+      expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
+      auto type = model::expert_type(*m->source, key);
+      gate_of.experts.push_back(system.spawn(expert, expert_config{m, key, type ? *type : dtype::f32, ram}));
+    }
+    to.experts.insert(to.experts.end(), gate_of.experts.begin(), gate_of.experts.end());
+    to.gates.push_back(system.spawn(gate, std::move(gate_of)));
+  }
+  to.helper = system.spawn(helper, helper_config{m, this_node, to.experts});
+}
+
+result<recorder_actor> start_recorder(caf::actor_system& system, const model::model_config& c,
+                                      const std::filesystem::path& path) {
+  if (path.empty())
+    return recorder_actor{};
+  auto file = open_routing_file(path, {c.layers, c.experts, c.top_k});
+  if (!file)
+    return file.err();
+  return system.spawn<caf::detached>(recorder, *file);
+}
+
+} // namespace
+
+result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path, std::string name,
+                                                        const compute::device_ptr& device) {
+  auto source = model::open_model(path);
+  if (!source)
+    return source.err();
+  auto tokenizer = model::make_tokenizer((*source)->vocabulary());
+  if (!tokenizer)
+    return {tokenizer.err().code, path.string() + ": " + tokenizer.err().message};
+  auto dense = model::load_dense(**source, *device);
+  if (!dense)
+    return dense.err();
+  auto m = std::make_shared<served_model>();
+  m->name = name.empty() ? (*source)->config().name : std::move(name);
+  m->source = *source;
+  m->device = device;
+  m->tokenizer = *tokenizer;
+  m->dense = std::move(*dense);
+  m->chat = model::detect_chat_style((*source)->vocabulary());
+  m->experts_per_layer = model::experts_per_layer(**source);
+  m->costs = std::make_shared<cost_book>(m->config().hidden);
+  *m->resident_bytes = m->dense.bytes;
+  return m;
+}
+
+result<hosted_model> host_model(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
+                           const hosting_config& config, route_view_ptr view) {
+  const auto& c = model->config();
+  auto shape = kv_shape_for(c, config.kv_bytes);
+  auto rows = std::min(config.max_rows, c.context);
+  if (auto ok = reserve(system, ram, memory_kind::kv, shape.page_bytes() * shape.pages); !ok)
+    return ok.err();
+  if (auto ok = reserve(system, ram, memory_kind::buffers, model::step_buffer_bytes(c, rows, max_logits)); !ok)
+    return ok.err();
+  auto memory = make_memory(model, shape, rows);
+  if (!memory)
+    return memory.err();
+  auto record = start_recorder(system, c, config.record_routing);
+  if (!record)
+    return record.err();
+  hosted_model made{model, {}, {}, {}, {}, *record};
+  spawn_layers(system, made, ram, config, view);
+  policy::batching_limits batching{rows, std::min(config.slice_rows, rows), max_logits};
+  policy::admission_limits admission{c.context, page_tokens, shape.pages,
+                                     std::min(config.max_sessions, max_logits), config.max_queue};
+  made.scheduler = system.spawn(scheduler, scheduler_config{model, made.gates, *memory, batching, admission, *record});
+  return made;
+}
+
+result<void> load_experts(caf::actor_system& system, const hosted_model& hosted, const load_progress& progress) {
+  const auto& m = *hosted.model;
+  const auto& experts = hosted.experts;
+  caf::scoped_actor self{system};
+  uint64_t bytes = 0, total = 0;
+  for (size_t i = 0; i < experts.size(); ++i)
+    total += *model::expert_file_bytes(*m.source, {static_cast<layer_id>(i / m.experts_per_layer),
+                                                   static_cast<expert_id>(i % m.experts_per_layer)});
+  std::optional<error> problem;
+  // A window keeps the queue of the tier short.
+  constexpr size_t window = 16;
+  size_t asked = 0;
+  std::deque<std::function<void()>> waiting;
+  auto ask = [&] {
+    auto handle = std::make_shared<decltype(self->request(experts[0], caf::infinite, atom::load::value))>(
+        self->request(experts[asked++], caf::infinite, atom::load::value));
+    waiting.push_back([&, handle] {
+      handle->receive([&](uint64_t got) { bytes += got; },
+                      [&](caf::error& why) {
+                        if (!problem)
+                          problem = from_caf(why);
+                      });
+    });
+  };
+  while (asked < std::min(window, experts.size()))
+    ask();
+  while (!waiting.empty()) {
+    waiting.front()();
+    waiting.pop_front();
+    if (asked < experts.size() && !problem)
+      ask();
+    if (progress)
+      progress(m.name, bytes, total);
+  }
+  if (problem)
+    return {problem->code, m.name + ": " + problem->message};
+  return {};
+}
+
+void stop(const hosted_model& hosted) {
+  auto end = [](const auto& actor) {
+    if (actor)
+      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+  };
+  end(hosted.scheduler);
+  end(hosted.recorder);
+  end(hosted.helper);
+  for (const auto& g : hosted.gates)
+    end(g);
+  for (const auto& e : hosted.experts)
+    end(e);
+}
+
+} // namespace coel::actors

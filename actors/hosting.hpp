@@ -1,0 +1,40 @@
+// Brings a model onto this node: opens it, and spawns the actors that run it.
+#pragma once
+
+#include "actors/hosted_models.hpp"
+
+#include <filesystem>
+#include <functional>
+
+namespace coel::actors {
+
+struct hosting_config {
+  uint64_t kv_bytes = 0;                  ///< KV of a model; 0: one full context, more while that is cheap
+  uint32_t max_sessions = 64;
+  uint32_t max_queue = 256;
+  uint32_t max_rows = 512;                ///< rows of a step
+  uint32_t slice_rows = 128;              ///< prompt rows of a step in which others decode
+  std::chrono::milliseconds missing_patience{0};
+  std::filesystem::path record_routing;   ///< empty: not recorded
+};
+
+/// The part of a model that every token needs, loaded; no actors yet. Blocks.
+/// Errors: those of open_model and device::load.
+result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path, std::string name,
+                                                        const compute::device_ptr& device);
+
+/// Takes KV and buffers from the tier's budget and spawns the model's actors; its experts are still
+/// absent. Blocks on the tier. Errors: out_of_memory, io (routing file).
+result<hosted_model> host_model(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
+                           const hosting_config& config, route_view_ptr view);
+
+/// Called while experts load, with bytes done and in total.
+using load_progress = std::function<void(const std::string& model, uint64_t done, uint64_t total)>;
+
+/// Makes every expert resident and waits. Errors: the first failure.
+result<void> load_experts(caf::actor_system& system, const hosted_model& hosted, const load_progress& progress);
+
+/// Ends the actors; requests still running are lost.
+void stop(const hosted_model& hosted);
+
+} // namespace coel::actors

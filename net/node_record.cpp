@@ -1,0 +1,171 @@
+#include "net/node_record.hpp"
+
+#include "net/msgpack_reader.hpp"
+
+#include <cstring>
+
+namespace coel::net {
+
+namespace {
+
+constexpr size_t max_models = 64;
+constexpr size_t max_neighbours = 256;
+constexpr size_t max_endpoints = 16;
+constexpr size_t max_text = 256;
+constexpr uint32_t max_layers = 1024;
+constexpr uint32_t max_experts = 65535;
+constexpr size_t max_items = 1u << 22;      // experts of a model, in all its layers
+
+using packer = msgpack::packer<msgpack::sbuffer>;
+
+void put(packer& to, std::string_view name) { to.pack(name); }
+
+template <class Bytes>
+void put_bytes(packer& to, const Bytes& bytes) {
+  to.pack_bin(static_cast<uint32_t>(bytes.size()));
+  to.pack_bin_body(reinterpret_cast<const char*>(bytes.data()), static_cast<uint32_t>(bytes.size()));
+}
+
+void put_model(packer& to, const model_record& m) {
+  to.pack_map(12);
+  put(to, "name"), to.pack(m.name);
+  put(to, "hash"), put_bytes(to, m.hash);
+  put(to, "layers"), to.pack(m.layers);
+  put(to, "experts"), to.pack(m.experts_per_layer);
+  put(to, "expert_bytes"), to.pack(m.expert_bytes);
+  put(to, "capacity"), to.pack(m.capacity_bytes);
+  put(to, "complete"), to.pack(m.complete);
+  put(to, "home"), to.pack(m.home);
+  put(to, "expert_us"), to.pack(m.speed.expert_us);
+  put(to, "row_us"), to.pack(m.speed.row_us);
+  put(to, "holds"), put_bytes(to, m.holds.bytes());
+  put(to, "popularity"), put_bytes(to, m.popularity);
+}
+
+void put_neighbour(packer& to, const neighbour_record& n) {
+  to.pack_map(3);
+  put(to, "key"), to.pack(n.key);
+  put(to, "rtt_us"), to.pack(n.round_trip_us);
+  put(to, "goodput"), to.pack(n.goodput_bytes_s);
+}
+
+/// Bytes of a field; a problem if it is something else or longer than `limit`.
+std::vector<uint8_t> bytes_of(field_reader& from, std::string_view name, size_t limit) {
+  const auto* value = from.need(name);
+  if (!value)
+    return {};
+  if (value->type != msgpack::type::BIN || value->via.bin.size > limit) {
+    from.fail(ec::bad_frame, "a record's '" + std::string(name) + "' is not at most " +
+                                 std::to_string(limit) + " bytes");
+    return {};
+  }
+  const auto* first = reinterpret_cast<const uint8_t*>(value->via.bin.ptr);
+  return {first, first + value->via.bin.size};
+}
+
+void real(field_reader& from, std::string_view name, double& out) {
+  float value = 0;
+  from.number(name, value);
+  if (!(value >= 0 && value < 1e12f))
+    from.fail(ec::bad_frame, "a record's '" + std::string(name) + "' is not a time");
+  out = value;
+}
+
+void check_shape(field_reader& from, const model_record& m) {
+  if (m.layers == 0 || m.layers > max_layers || m.experts_per_layer == 0 ||
+      m.experts_per_layer > max_experts || size_t{m.layers} * m.experts_per_layer > max_items)
+    from.fail(ec::bad_frame, "a record's model has " + std::to_string(m.layers) + " layers of " +
+                                 std::to_string(m.experts_per_layer) + " experts");
+}
+
+void read_model(field_reader from, model_record& m, std::optional<error>& problem) {
+  from.text("name", m.name, max_text);
+  from.count("layers", m.layers);
+  from.count("experts", m.experts_per_layer);
+  from.count("expert_bytes", m.expert_bytes);
+  from.count("capacity", m.capacity_bytes);
+  from.boolean("complete", m.complete);
+  from.boolean("home", m.home);
+  real(from, "expert_us", m.speed.expert_us);
+  real(from, "row_us", m.speed.row_us);
+  check_shape(from, m);
+  auto hash = bytes_of(from, "hash", m.hash.size());
+  auto holds = bytes_of(from, "holds", max_items / 8);
+  m.popularity = bytes_of(from, "popularity", max_items);
+  size_t items = size_t{m.layers} * m.experts_per_layer;
+  if (!from.problem() && (hash.size() != m.hash.size() || !bitmap::fits(items, holds) ||
+                          (!m.popularity.empty() && m.popularity.size() != items)))
+    from.fail(ec::bad_frame, "a record's 'hash', 'holds' or 'popularity' has the wrong size");
+  problem = from.problem();
+  if (problem)
+    return;
+  std::memcpy(m.hash.data(), hash.data(), hash.size());
+  m.holds = bitmap(items, std::move(holds));
+}
+
+void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>& problem) {
+  from.text("key", n.key, max_text);
+  from.count("rtt_us", n.round_trip_us);
+  from.count("goodput", n.goodput_bytes_s);
+  problem = from.problem();
+}
+
+/// Each element of an array of maps.
+template <class Record, class Read>
+void read_list(field_reader& from, std::string_view name, size_t limit, std::vector<Record>& out, Read read) {
+  const auto* list = from.array(name, limit);
+  if (!list)
+    return;
+  for (uint32_t i = 0; i < list->size && !from.problem(); ++i) {
+    if (list->ptr[i].type != msgpack::type::MAP)
+      return from.fail(ec::bad_frame, "a record's '" + std::string(name) + "' is not a list of maps");
+    std::optional<error> problem;
+    read(field_reader(list->ptr[i]), out.emplace_back(), problem);
+    if (problem)
+      from.fail(problem->code, problem->message);
+  }
+}
+
+} // namespace
+
+std::vector<std::byte> pack_node_record(const node_record& r) {
+  msgpack::sbuffer buffer;
+  packer to(buffer);
+  to.pack_map(8);
+  put(to, "version"), to.pack(r.version);
+  put(to, "name"), to.pack(r.name);
+  put(to, "apps"), to.pack(r.app_endpoints);
+  put(to, "draining"), to.pack(r.draining);
+  put(to, "ram"), to.pack(r.ram_bytes);
+  put(to, "ram_used"), to.pack(r.ram_used_bytes);
+  put(to, "models"), to.pack_array(static_cast<uint32_t>(r.models.size()));
+  for (const auto& m : r.models)
+    put_model(to, m);
+  put(to, "neighbours"), to.pack_array(static_cast<uint32_t>(r.neighbours.size()));
+  for (const auto& n : r.neighbours)
+    put_neighbour(to, n);
+  const auto* first = reinterpret_cast<const std::byte*>(buffer.data());
+  return {first, first + buffer.size()};
+}
+
+result<node_record> unpack_node_record(std::span<const std::byte> bytes) {
+  std::string_view frame(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  auto map = unpack_map(frame, {64u << 20, 6, 64, 1u << 16});
+  if (!map)
+    return map.err();
+  field_reader from(map->get());
+  node_record r;
+  from.count("version", r.version);
+  from.text("name", r.name, max_text);
+  from.texts("apps", r.app_endpoints, max_endpoints, max_text);
+  from.boolean("draining", r.draining);
+  from.count("ram", r.ram_bytes);
+  from.count("ram_used", r.ram_used_bytes);
+  read_list(from, "models", max_models, r.models, read_model);
+  read_list(from, "neighbours", max_neighbours, r.neighbours, read_neighbour);
+  if (from.problem())
+    return *from.problem();
+  return r;
+}
+
+} // namespace coel::net

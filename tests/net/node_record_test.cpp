@@ -1,0 +1,71 @@
+// Records survive the wire, and no bytes from it hurt.
+#include "net/node_record.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <random>
+
+using namespace coel;
+
+namespace {
+
+node_record example() {
+  node_record r;
+  r.version = 7;
+  r.name = "attic";
+  r.app_endpoints = {"tcp://10.0.0.7:7411"};
+  r.draining = true;
+  r.ram_bytes = 8ull << 30;
+  r.ram_used_bytes = 3ull << 30;
+  model_record m;
+  m.name = "tiny";
+  m.hash[31] = std::byte{9};
+  m.layers = 3;
+  m.experts_per_layer = 5;
+  m.expert_bytes = 1000;
+  m.capacity_bytes = 5000;
+  m.home = true;
+  m.speed = {12.5, 0.25};
+  m.holds = bitmap(15);
+  m.holds.set(3);
+  m.holds.set(14);
+  m.popularity.assign(15, 200);
+  r.models = {m};
+  r.neighbours = {{"key", 200, 118'000'000}};
+  return r;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(node_records)
+
+BOOST_AUTO_TEST_CASE(come_back_as_they_went) {
+  auto back = net::unpack_node_record(net::pack_node_record(example()));
+  BOOST_REQUIRE_MESSAGE(back.ok(), (back.ok() ? "" : back.err().message));
+  BOOST_TEST((*back == example()));
+}
+
+BOOST_AUTO_TEST_CASE(damaged_ones_are_refused_or_harmless) {
+  auto good = net::pack_node_record(example());
+  for (size_t n = 0; n < good.size(); ++n)
+    BOOST_TEST(!net::unpack_node_record(std::span(good).first(n)).ok());
+  std::mt19937 random(5);
+  for (int i = 0; i < 20'000; ++i) {
+    auto bad = good;
+    bad[random() % bad.size()] = static_cast<std::byte>(random());
+    if (auto r = net::unpack_node_record(bad); r.ok())
+      for (const auto& m : r->models)
+        BOOST_TEST(m.holds.size() == size_t{m.layers} * m.experts_per_layer);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_model_of_absurd_size_is_refused) {
+  auto r = example();
+  r.models[0].layers = 60'000;
+  r.models[0].experts_per_layer = 60'000;
+  auto back = net::unpack_node_record(net::pack_node_record(r));
+  BOOST_REQUIRE(!back.ok());
+  BOOST_TEST(back.err().message.find("60000 layers") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
