@@ -82,6 +82,7 @@ void claim(self_ptr self, entry& who, const std::string& key) {
   who.second.key = key;
   who.second.id = id_of(st, key);
   st.config.directory->set(key, who.second.link);
+  self->send(who.second.link, atom::begin::value, who.second.id);
 }
 
 void heard(self_ptr self, const std::string& endpoint) {
