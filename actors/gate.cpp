@@ -13,7 +13,7 @@ namespace coel::actors {
 namespace {
 
 using self_ptr = gate_actor::stateful_pointer<gate_state>;
-using groups = std::vector<policy::expert_rows>;
+using groups = std::vector<expert_rows>;
 using std::chrono::microseconds;
 
 /// A neighbour whose every expert is also elsewhere is given up this much later than predicted.
@@ -124,7 +124,7 @@ void advance(self_ptr self) {
 }
 
 /// This node could not run it after all: another may.
-void lost_lease(self_ptr self, policy::expert_rows group, const error& why) {
+void lost_lease(self_ptr self, expert_rows group, const error& why) {
   auto& st = self->state;
   if (st.config.missing_patience.count() == 0)
     return fail(self, why);
@@ -134,7 +134,7 @@ void lost_lease(self_ptr self, policy::expert_rows group, const error& why) {
   place(self, std::move(again));
 }
 
-void ask_expert(self_ptr self, policy::expert_rows group) {
+void ask_expert(self_ptr self, expert_rows group) {
   auto& st = self->state;
   auto& b = *st.current;
   size_t slot = b.tasks.size();

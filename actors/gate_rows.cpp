@@ -17,7 +17,7 @@ std::vector<float> shared_factors(const served_model& m, const layer_work& work)
   return factors;
 }
 
-std::vector<uint32_t> union_of_rows(const std::vector<policy::expert_rows>& experts, uint32_t rows) {
+std::vector<uint32_t> union_of_rows(const std::vector<expert_rows>& experts, uint32_t rows) {
   std::vector<bool> used(rows);
   for (const auto& e : experts)
     for (auto r : e.rows)
@@ -43,7 +43,7 @@ std::vector<float> gather(const served_model& m, const layer_work& work, const s
 
 } // namespace
 
-std::vector<policy::expert_rows> rows_by_expert(const served_model& m, const layer_work& work) {
+std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work) {
   const auto& config = m.config();
   std::span<const int32_t> ids(work.buffers().chosen_experts(), size_t{work.rows} * config.top_k);
   std::span<const float> weights(work.buffers().chosen_weights(), ids.size());
@@ -55,7 +55,7 @@ std::vector<policy::expert_rows> rows_by_expert(const served_model& m, const lay
   return groups;
 }
 
-compute::expert_task task_for(const served_model& m, const layer_work& work, policy::expert_rows group) {
+compute::expert_task task_for(const served_model& m, const layer_work& work, expert_rows group) {
   compute::expert_task task{nullptr, std::move(group.rows), std::move(group.weights), nullptr};
   if (!is_shared(m, group.expert))
     return task;
@@ -67,7 +67,7 @@ compute::expert_task task_for(const served_model& m, const layer_work& work, pol
 }
 
 remote_share share_for(const served_model& m, const layer_work& work,
-                       const std::vector<policy::expert_rows>& experts) {
+                       const std::vector<expert_rows>& experts) {
   remote_share share;
   share.rows = union_of_rows(experts, work.rows);
   auto& out = share.message;
@@ -91,7 +91,7 @@ remote_share share_for(const served_model& m, const layer_work& work,
   return share;
 }
 
-size_t rows_of(const std::vector<policy::expert_rows>& experts) {
+size_t rows_of(const std::vector<expert_rows>& experts) {
   size_t rows = 0;
   for (const auto& e : experts)
     rows += e.rows.size();

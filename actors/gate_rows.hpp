@@ -10,10 +10,10 @@ namespace coel::actors {
 
 /// Routed rows by expert, then every row for each slice of the shared expert, whose factors (the
 /// shared gate) stay on the device and are left empty here.
-std::vector<policy::expert_rows> rows_by_expert(const served_model& m, const layer_work& work);
+std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work);
 
 /// The device's task for one expert, without its weights.
-compute::expert_task task_for(const served_model& m, const layer_work& work, policy::expert_rows group);
+compute::expert_task task_for(const served_model& m, const layer_work& work, expert_rows group);
 
 /// A neighbour's share of a batch: the rows that its experts need, counted anew from 0.
 struct remote_share {
@@ -21,9 +21,9 @@ struct remote_share {
   remote_dispatch message;
 };
 remote_share share_for(const served_model& m, const layer_work& work,
-                       const std::vector<policy::expert_rows>& experts);
+                       const std::vector<expert_rows>& experts);
 
 /// Rows over all experts: what their run time grows with.
-size_t rows_of(const std::vector<policy::expert_rows>& experts);
+size_t rows_of(const std::vector<expert_rows>& experts);
 
 } // namespace coel::actors

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <sstream>
 
 namespace coel::actors {
@@ -10,9 +11,14 @@ using nlohmann::json;
 
 namespace {
 
+std::string text_of(const json& document) {
+  return document.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 json tier_json(const tier_status& t, const char* name_key) {
-  return {{name_key, t.name}, {"budget_bytes", t.budget_bytes}, {"used_bytes", t.used_bytes},
-          {"weights_bytes", t.weights_bytes}, {"kv_bytes", t.kv_bytes}, {"buffer_bytes", t.buffer_bytes}};
+  return {{name_key, t.name},           {"budget_bytes", t.budget_bytes},
+          {"used_bytes", t.used_bytes}, {"weights_bytes", t.weights_bytes},
+          {"kv_bytes", t.kv_bytes},     {"buffer_bytes", t.buffer_bytes}};
 }
 
 json tiers_json(const std::vector<tier_status>& tiers, const char* name_key) {
@@ -25,16 +31,107 @@ json tiers_json(const std::vector<tier_status>& tiers, const char* name_key) {
 json model_json(const model_facts& m) {
   const auto& c = m.model->config();
   const auto& s = m.scheduler;
-  return {{"name", m.model->name}, {"family", c.family}, {"layers", c.layers}, {"experts", c.experts},
-          {"top_k", c.top_k}, {"context", c.context}, {"bytes", m.bytes},
-          {"kv", {{"pages", s.pages}, {"pages_used", s.pages_used}, {"page_tokens", s.page_tokens},
-                  {"bytes", s.page_bytes * s.pages}}},
-          {"sessions", s.sessions.size() - s.queued}, {"queued", s.queued}};
+  return {{"name", m.model->name},
+          {"family", c.family},
+          {"layers", c.layers},
+          {"experts", c.experts},
+          {"top_k", c.top_k},
+          {"context", c.context},
+          {"bytes", m.bytes},
+          {"kv",
+           {{"pages", s.pages},
+            {"pages_used", s.pages_used},
+            {"page_tokens", s.page_tokens},
+            {"bytes", s.page_bytes * s.pages}}},
+          {"sessions", s.sessions.size() - s.queued},
+          {"queued", s.queued}};
+}
+
+/// Several actors as one entry; the mailbox is the deepest of them.
+class sum_of {
+ public:
+  sum_of(std::string name, std::string model) {
+    sum_.name = std::move(name), sum_.model = std::move(model);
+  }
+
+  template <class Status> // component_status or expert_status
+  sum_of& with(const Status& one) {
+    ++count_;
+    sum_.messages += one.messages;
+    sum_.busy_us += one.busy_us;
+    sum_.mailbox = std::max(sum_.mailbox, one.mailbox);
+    return *this;
+  }
+  nlohmann::json json() const {
+    return {{"name", sum_.name},       {"model", sum_.model},       {"count", count_},
+            {"mailbox", sum_.mailbox}, {"messages", sum_.messages}, {"busy_us", sum_.busy_us}};
+  }
+  bool empty() const { return count_ == 0; }
+
+ private:
+  component_status sum_;
+  uint32_t count_ = 0;
+};
+
+void add(json& list, const sum_of& sum) {
+  if (!sum.empty())
+    list.push_back(sum.json());
+}
+
+void add_layer(json& list, const model_actors& m, size_t l, bool each_expert) {
+  const auto& layer = m.layers[l];
+  if (layer.gate)
+    add(list, sum_of("gate " + std::to_string(l), m.model).with(*layer.gate));
+  sum_of all("experts " + std::to_string(l), m.model);
+  for (const auto& e : layer.experts) {
+    all.with(e);
+    if (each_expert)
+      add(list, sum_of("expert " + to_string(e.key), m.model).with(e));
+  }
+  if (!each_expert)
+    add(list, all);
+}
+
+void add_model_actors(json& list, const model_actors& m, actor_depth depth) {
+  if (m.scheduler)
+    add(list, sum_of("scheduler", m.model).with(*m.scheduler));
+  if (depth != actor_depth::kinds) {
+    for (size_t l = 0; l < m.layers.size(); ++l)
+      add_layer(list, m, l, depth == actor_depth::experts);
+    return;
+  }
+  sum_of gates("gates", m.model), experts("experts", m.model);
+  for (const auto& layer : m.layers) {
+    if (layer.gate)
+      gates.with(*layer.gate);
+    for (const auto& e : layer.experts)
+      experts.with(e);
+  }
+  add(list, gates);
+  add(list, experts);
+}
+
+placed_hop named(const hop& h) {
+  std::string what(h.actor);
+  if (what == "head")
+    return {"device", what, {}, h.at_us, h.took_us};
+  if (what == "attention")
+    return {"device", what, h.layer, h.at_us, h.took_us};
+  return {what, what == "gate" ? "dispatch" : "run", h.layer, h.at_us, h.took_us};
+}
+
+/// A scheduler that did not answer has no popularity to tell.
+double popularity_of(const scheduler_status& s, expert_key key) {
+  auto layer = index(key.layer), expert = index(key.expert);
+  return layer < s.popularity.size() && expert < s.popularity[layer].size()
+             ? s.popularity[layer][expert]
+             : 0;
 }
 
 } // namespace
 
-std::string status_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers) {
+std::string status_json(const node_facts& node, const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers) {
   json list = json::array();
   uint64_t in = 0, out = 0;
   for (const auto& m : models) {
@@ -42,20 +139,37 @@ std::string status_json(const node_facts& node, const std::vector<model_facts>& 
     in += m.scheduler.tokens_in;
     out += m.scheduler.tokens_out;
   }
-  return json{{"node", {{"version", node.version}, {"uptime_s", node.uptime_s}, {"device", node.device},
-                        {"threads", node.threads}, {"draining", node.draining}}},
-              {"models", list},
-              {"memory", tiers_json(tiers, "tier")},
-              {"totals", {{"requests", node.requests}, {"tokens_in", in}, {"tokens_out", out}, {"errors", node.errors}}}}
-      .dump();
+  return text_of({{"node",
+                   {{"version", node.version},
+                    {"uptime_s", static_cast<uint64_t>(node.uptime_s)},
+                    {"device", node.device},
+                    {"threads", node.threads},
+                    {"draining", node.draining}}},
+                  {"models", list},
+                  {"memory", tiers_json(tiers, "tier")},
+                  {"totals",
+                   {{"requests", node.requests},
+                    {"tokens_in", in},
+                    {"tokens_out", out},
+                    {"errors", node.errors}}}});
 }
 
-std::string actors_json(const std::vector<component_status>& actors) {
+std::string actors_json(const node_actors& actors, actor_depth depth) {
   json list = json::array();
-  for (const auto& a : actors)
-    list.push_back({{"name", a.name}, {"model", a.model}, {"count", 1}, {"mailbox", a.mailbox},
-                    {"messages", a.messages}, {"busy_us", a.busy_us}});
-  return json{{"actors", list}}.dump();
+  for (const auto& m : actors.models)
+    add_model_actors(list, m, depth);
+  for (const auto& a : actors.others)
+    if (!a.name.empty()) // else it did not answer
+      add(list, sum_of(a.name, a.model).with(a));
+  json devices = json::array();
+  for (const auto& d : actors.devices)
+    devices.push_back({{"name", d.name},
+                       {"threads", d.threads},
+                       {"queued", d.queue_depth},
+                       {"lists", d.lists_run},
+                       {"busy_us", d.busy_us},
+                       {"resident_bytes", d.resident_bytes}});
+  return text_of({{"actors", list}, {"devices", devices}});
 }
 
 std::string experts_json(const model_facts& m, const std::vector<expert_status>& experts) {
@@ -63,43 +177,94 @@ std::string experts_json(const model_facts& m, const std::vector<expert_status>&
   std::vector<json> layers(c.layers, json::array());
   for (const auto& e : experts) {
     bool shared = index(e.key.expert) >= c.experts;
-    double popularity = shared ? 1.0 : m.scheduler.popularity[index(e.key.layer)][index(e.key.expert)];
-    layers[index(e.key.layer)].push_back({{"id", index(e.key.expert)}, {"shared", shared}, {"rows", e.rows},
-                                          {"popularity", popularity}, {"residency", e.residency},
-                                          {"type", to_string(e.type)}, {"bytes", e.bytes}});
+    double popularity = shared ? 1.0 : popularity_of(m.scheduler, e.key);
+    layers[index(e.key.layer)].push_back({{"id", index(e.key.expert)},
+                                          {"shared", shared},
+                                          {"rows", e.rows},
+                                          {"popularity", popularity},
+                                          {"residency", e.residency},
+                                          {"type", to_string(e.type)},
+                                          {"bytes", e.bytes}});
   }
   json list = json::array();
   for (size_t l = 0; l < layers.size(); ++l)
     list.push_back({{"layer", l}, {"experts", layers[l]}});
-  return json{{"model", m.model->name}, {"tokens", m.scheduler.routed_tokens}, {"layers", list}}.dump();
+  return text_of({{"model", m.model->name},
+                  {"tokens", m.scheduler.routed_tokens},
+                  {"top_k", c.top_k},
+                  {"layers", list}});
 }
 
 std::string sessions_json(const std::vector<model_facts>& models) {
   json list = json::array();
   for (const auto& m : models)
     for (const auto& s : m.scheduler.sessions)
-      list.push_back({{"request", index(s.id)}, {"model", m.model->name}, {"state", s.state},
-                      {"prompt_tokens", s.prompt_tokens}, {"answer_tokens", s.answer_tokens},
-                      {"tokens_per_s", s.tokens_per_s}, {"kv_pages", s.kv_pages}, {"age_ms", s.age_ms}});
-  return json{{"sessions", list}}.dump();
+      list.push_back({{"request", index(s.id)},
+                      {"model", m.model->name},
+                      {"state", s.state},
+                      {"prompt_tokens", s.prompt_tokens},
+                      {"answer_tokens", s.answer_tokens},
+                      {"tokens_per_s", s.tokens_per_s},
+                      {"kv_pages", s.kv_pages},
+                      {"age_ms", s.age_ms}});
+  return text_of({{"sessions", list}});
 }
 
-std::string memory_json(const std::vector<tier_status>& tiers) {
-  return json{{"tiers", tiers_json(tiers, "name")}}.dump();
-}
-
-std::string trace_json(request_id request, const std::vector<token_trace>& tokens) {
+std::string memory_json(const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers) {
   json list = json::array();
-  for (const auto& t : tokens) {
+  for (const auto& m : models) {
+    const auto& s = m.scheduler;
+    list.push_back({{"name", m.model->name},
+                    {"weights_bytes", m.bytes},
+                    {"kv_bytes", s.page_bytes * s.pages},
+                    {"kv_used_bytes", s.page_bytes * s.pages_used}});
+  }
+  return text_of({{"tiers", tiers_json(tiers, "name")}, {"models", list}});
+}
+
+std::vector<placed_hop> place_hops(const token_trace& token) {
+  std::vector<placed_hop> placed;
+  uint32_t now = 0;
+  for (size_t i = 0; i < token.hops.size(); ++i) {
+    auto h = named(token.hops[i]);
+    if (h.actor == "gate" && i + 1 < token.hops.size())
+      h.at_us = token.hops[i + 1].at_us - std::min(token.hops[i + 1].at_us, h.took_us);
+    if (h.at_us > now)
+      placed.push_back({"scheduler", "plan", h.layer, now, h.at_us - now});
+    h.at_us = std::max(h.at_us, now); // clocks of two threads, rounded
+    now = h.at_us + h.took_us;
+    placed.push_back(std::move(h));
+  }
+  if (token.total_us > now) {
+    bool drew = !placed.empty() && placed.back().work == "head";
+    placed.push_back(
+        {drew ? "session" : "scheduler", drew ? "draw" : "plan", {}, now, token.total_us - now});
+  }
+  return placed;
+}
+
+std::string trace_json(const request_trace& trace) {
+  json list = json::array();
+  for (const auto& t : trace.tokens) {
     json hops = json::array();
-    for (const auto& h : t.hops)
-      hops.push_back({{"actor", h.actor}, {"layer", h.layer}, {"at_us", h.at_us}, {"took_us", h.took_us}});
+    for (const auto& h : place_hops(t)) {
+      hops.push_back(
+          {{"actor", h.actor}, {"work", h.work}, {"at_us", h.at_us}, {"took_us", h.took_us}});
+      if (h.layer)
+        hops.back()["layer"] = *h.layer;
+    }
     list.push_back({{"index", t.index}, {"total_us", t.total_us}, {"hops", hops}});
   }
-  return json{{"request", index(request)}, {"tokens", list}}.dump();
+  return text_of(
+      {{"request", index(trace.request)},
+       {"model", trace.model},
+       {"tokens", list},
+       {"socket", {{"messages", trace.socket.messages}, {"busy_us", trace.socket.busy_us}}}});
 }
 
-std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers) {
+std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models,
+                         const std::vector<tier_status>& tiers) {
   std::ostringstream out;
   auto metric = [&](const char* name, const char* kind, const char* help) {
     out << "# HELP " << name << " " << help << "\n# TYPE " << name << " " << kind << "\n";
@@ -110,20 +275,24 @@ std::string metrics_json(const node_facts& node, const std::vector<model_facts>&
   out << "coel_errors_total " << node.errors << "\n";
   metric("coel_prompt_tokens_total", "counter", "Prompt tokens admitted.");
   for (const auto& m : models)
-    out << "coel_prompt_tokens_total{model=" << json(m.model->name) << "} " << m.scheduler.tokens_in << "\n";
+    out << "coel_prompt_tokens_total{model=" << text_of(m.model->name) << "} "
+        << m.scheduler.tokens_in << "\n";
   metric("coel_answer_tokens_total", "counter", "Tokens drawn.");
   for (const auto& m : models)
-    out << "coel_answer_tokens_total{model=" << json(m.model->name) << "} " << m.scheduler.tokens_out << "\n";
+    out << "coel_answer_tokens_total{model=" << text_of(m.model->name) << "} "
+        << m.scheduler.tokens_out << "\n";
   metric("coel_sessions", "gauge", "Sessions running or queued.");
   for (const auto& m : models)
-    out << "coel_sessions{model=" << json(m.model->name) << "} " << m.scheduler.sessions.size() << "\n";
+    out << "coel_sessions{model=" << text_of(m.model->name) << "} " << m.scheduler.sessions.size()
+        << "\n";
   metric("coel_kv_pages_used", "gauge", "KV pages that sessions hold.");
   for (const auto& m : models)
-    out << "coel_kv_pages_used{model=" << json(m.model->name) << "} " << m.scheduler.pages_used << "\n";
+    out << "coel_kv_pages_used{model=" << text_of(m.model->name) << "} " << m.scheduler.pages_used
+        << "\n";
   metric("coel_tier_used_bytes", "gauge", "Bytes of a memory tier in use.");
   for (const auto& t : tiers)
-    out << "coel_tier_used_bytes{tier=" << json(t.name) << "} " << t.used_bytes << "\n";
-  return json{{"text", out.str()}}.dump();
+    out << "coel_tier_used_bytes{tier=" << text_of(t.name) << "} " << t.used_bytes << "\n";
+  return text_of({{"text", out.str()}});
 }
 
 } // namespace coel::actors

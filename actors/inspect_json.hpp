@@ -1,8 +1,11 @@
-// The inspector's documents (docs/inspect.md). Pure: values in, JSON text out.
+// The inspector's documents (docs/inspector.md). Pure: values in, JSON text out. Text from outside,
+// such as a model's name, may hold any bytes: what is not UTF-8 is replaced.
 #pragma once
 
 #include "actors/messages.hpp"
 #include "actors/served_model.hpp"
+
+#include <optional>
 
 namespace coel::actors {
 
@@ -19,16 +22,59 @@ struct node_facts {
 struct model_facts {
   served_model_ptr model;
   scheduler_status scheduler;
-  uint64_t bytes = 0;                        ///< weights in memory
+  uint64_t bytes = 0; ///< weights in memory
 };
 
-std::string status_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers);
-std::string actors_json(const std::vector<component_status>& actors);
+/// What answered of a model's actors.
+struct model_actors {
+  struct layer {
+    std::optional<component_status> gate;
+    std::vector<expert_status> experts;
+  };
+  std::string model;
+  std::optional<component_status> scheduler;
+  std::vector<layer> layers;
+};
+
+struct node_actors {
+  std::vector<model_actors> models;
+  std::vector<component_status> others; ///< that serve all models
+  std::vector<compute::device_status> devices;
+};
+
+/// How closely actors are told apart: inspect_request::depth.
+enum class actor_depth : uint32_t { kinds, layers, experts };
+
+struct request_trace {
+  request_id request{};
+  std::string model;
+  std::vector<token_trace> tokens;
+  component_status socket; ///< sends what the steps make
+};
+
+std::string status_json(const node_facts& node, const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers);
+std::string actors_json(const node_actors& actors, actor_depth depth);
 std::string experts_json(const model_facts& model, const std::vector<expert_status>& experts);
 std::string sessions_json(const std::vector<model_facts>& models);
-std::string memory_json(const std::vector<tier_status>& tiers);
-std::string trace_json(request_id request, const std::vector<token_trace>& tokens);
+std::string memory_json(const std::vector<model_facts>& models,
+                        const std::vector<tier_status>& tiers);
+std::string trace_json(const request_trace& trace);
 /// Prometheus text format, as {"text": ...}.
-std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models, const std::vector<tier_status>& tiers);
+std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models,
+                         const std::vector<tier_status>& tiers);
+
+/// A hop where it was in its step. The scheduler notes a gate's dispatch and its experts' run when
+/// both are over, and nothing of its own time: the dispatch is put before the run, and what lies
+/// between two hops is the scheduler's. What follows the head is the sessions'.
+struct placed_hop {
+  std::string actor; ///< "scheduler", "device", "gate", "experts", "session"
+  std::string work;  ///< "plan", "attention", "dispatch", "run", "head", "draw"
+  std::optional<uint16_t> layer;
+  uint32_t at_us = 0;
+  uint32_t took_us = 0;
+};
+/// Hops rise and do not overlap.
+std::vector<placed_hop> place_hops(const token_trace& token);
 
 } // namespace coel::actors

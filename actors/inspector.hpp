@@ -15,7 +15,7 @@ struct inspected_model {
 };
 
 struct inspector_config {
-  node_facts facts;                          ///< what does not change
+  node_facts facts; ///< what does not change
   std::vector<inspected_model> models;
   std::vector<tier_actor> tiers;
   steady::time_point started;
@@ -24,7 +24,7 @@ struct inspector_config {
 struct inspector_state {
   static inline const char* name = "inspector";
   inspector_config config;
-  caf::weak_actor_ptr socket;                ///< weak: it holds the inspector
+  caf::weak_actor_ptr socket; ///< weak: it holds the inspector
   meter cost;
 };
 

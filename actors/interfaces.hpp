@@ -18,11 +18,6 @@
 
 namespace coel::actors {
 
-/// Answered by every component.
-using component_actor = caf::typed_actor<
-    // Counters and mailbox depth.
-    caf::replies_to<atom::status>::with<component_status>>;
-
 /// TIER: one per kind of memory. Owns a byte budget and the transfers into it.
 using tier_actor = component_actor::extend<
     // Takes bytes from the budget, or fails with out_of_memory and what is missing.
@@ -92,6 +87,35 @@ using scheduler_actor = component_actor::extend<
     caf::replies_to<atom::details>::with<scheduler_status>,
     // The last steps of a request.
     caf::replies_to<atom::details, request_id>::with<std::vector<token_trace>>>;
+
+/// LIBRARY: reads the files of models for neighbours, on a thread of its own.
+using library_actor = component_actor::extend<
+    // Fails with unknown_model, bad_argument or io.
+    caf::replies_to<file_want>::with<file_block>>;
+
+/// UPDATER: one per node. Decides from the members' records what this node should hold, brings it
+/// there, and publishes who holds what.
+using updater_actor = component_actor::extend<
+    caf::reacts_to<members_ptr>,
+    // INTERNAL: the clock.
+    caf::reacts_to<atom::tick>>;
+
+/// PERCEPTION: one per node. Knows the neighbours; makes a link to each that proves to be a member.
+using perception_actor = component_actor::extend<
+    // A node may be at this endpoint (a HELLO, or the configuration).
+    caf::reacts_to<atom::heard, std::string>,
+    // INTERNAL: a frame of somebody without a link; news of a link; the clock.
+    caf::reacts_to<stranger>, caf::reacts_to<link_event>, caf::reacts_to<atom::tick>,
+    // Whom to tell of every change.
+    caf::reacts_to<atom::begin, updater_actor>,
+    // This node's record, to be told to all.
+    caf::reacts_to<atom::tell, std::shared_ptr<const node_record>>,
+    caf::replies_to<atom::members>::with<members_ptr>,
+    // Nothing of that node (name or key) is heard any more; answers with its key.
+    caf::replies_to<atom::expel, std::string>::with<std::string>,
+    // Says goodbye to all.
+    caf::reacts_to<atom::leave, std::string>,
+    caf::replies_to<atom::details>::with<std::vector<link_status>>>;
 
 /// RECORDER: appends routing to a file, on a thread of its own.
 using recorder_actor = caf::typed_actor<

@@ -6,6 +6,7 @@
 #include "common/request.hpp"
 #include "common/result.hpp"
 #include "compute/device.hpp"
+#include "common/node_record.hpp"
 #include "model/graph.hpp"
 #include "policy/routing_table.hpp"
 
@@ -17,8 +18,10 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
+#include <zmq.hpp>
 
 namespace coel::actors {
 
@@ -43,14 +46,15 @@ using begin = caf::atom_constant<caf::atom("begin")>;
 using append = caf::atom_constant<caf::atom("append")>;
 using publish = caf::atom_constant<caf::atom("publish")>;
 using give_up = caf::atom_constant<caf::atom("give_up")>;
+using frame = caf::atom_constant<caf::atom("frame")>;
+using tick = caf::atom_constant<caf::atom("tick")>;
+using tell = caf::atom_constant<caf::atom("tell")>;
+using heard = caf::atom_constant<caf::atom("heard")>;
+using members = caf::atom_constant<caf::atom("members")>;
+using expel = caf::atom_constant<caf::atom("expel")>;
 } // namespace atom
 
 struct served_model;
-struct remote_dispatch;
-struct partial_sum;
-
-/// LINK: one per neighbour node. Carries rows there and the weighted sum back, within a deadline.
-using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
 
 /// What every component answers to `status`.
 struct component_status {
@@ -137,7 +141,7 @@ struct remote_dispatch {
   uint32_t rows = 0;                        ///< rows of `activations`
   uint32_t hidden = 0;
   std::vector<float> activations;           ///< [rows, hidden]
-  std::vector<policy::expert_rows> experts; ///< rows are of `activations`
+  std::vector<expert_rows> experts; ///< rows are of `activations`
   std::chrono::microseconds patience{};     ///< then it fails with deadline
 };
 
@@ -148,6 +152,107 @@ struct partial_sum {
   uint32_t run_us = 0;                      ///< there: on the device
   uint64_t wire_bytes = 0;                  ///< both ways
 };
+
+/// Asks a neighbour for part of a model's file, or with file = net::want_frame::manifest_file for
+/// its manifest.
+struct file_want {
+  hash256 model{};
+  uint32_t file = 0;
+  uint64_t offset = 0;
+  uint32_t length = 0;
+};
+
+struct file_block {
+  uint64_t total = 0;                       ///< bytes of the file or manifest
+  std::vector<std::byte> bytes;
+};
+
+/// A frame that a neighbour sent.
+using frame_ptr = std::shared_ptr<const zmq::message_t>;
+inline std::span<const std::byte> bytes_of(const frame_ptr& f) {
+  return {static_cast<const std::byte*>(f->data()), f->size()};
+}
+
+/// A frame of somebody to whom no link is known.
+struct stranger {
+  std::string key;                          ///< as the handshake proved it
+  std::string address;                      ///< "10.0.0.7"
+  frame_ptr frame;
+};
+
+/// What a link tells perception.
+struct link_event {
+  enum class kind : uint8_t {
+    greeting,   ///< it greets with `nonce`
+    up,         ///< `name` is the neighbour's
+    down,       ///< `why`
+    record,     ///< the neighbour's record
+  };
+  uint64_t serial = 0;
+  kind what{};
+  uint64_t nonce = 0;
+  uint64_t boot = 0;                        ///< up: of the neighbour
+  std::string name;
+  error why;
+  std::shared_ptr<const node_record> record;
+};
+
+struct link_counts {
+  uint64_t frames_out = 0, frames_in = 0;
+  uint64_t bytes_out = 0, bytes_in = 0;
+  uint64_t dispatches = 0;                  ///< asked of the neighbour
+  uint64_t late = 0;                        ///< given up
+  uint64_t failed = 0;                      ///< answered by an error, or lost with the link
+  uint64_t bad_frames = 0;
+  uint64_t times_down = 0;
+};
+
+struct link_status {
+  node_id id{};
+  std::string endpoint;
+  std::string name;                         ///< of the neighbour; empty before it was up
+  std::string state;                        ///< "up", "connecting", ...
+  std::string why;                          ///< that it is not up
+  uint32_t round_trip_us = 0;
+  uint32_t variation_us = 0;
+  uint64_t goodput_bytes_s = 0;             ///< 0: not measured
+  uint32_t waiting = 0;                     ///< dispatches without an answer yet
+  link_counts counts;
+};
+
+/// The part of a link that gates use: carries rows to the neighbour and the weighted sum back.
+/// Answers every dispatch, at the latest when its patience ends (deadline) or the link is lost (io).
+using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
+
+/// Answered by every component.
+using component_actor = caf::typed_actor<
+    // Counters and mailbox depth.
+    caf::replies_to<atom::status>::with<component_status>>;
+
+/// LINK: one per neighbour. Owns the connection to it.
+using neighbour_actor = component_actor::extend<
+    caf::replies_to<remote_dispatch>::with<partial_sum>,
+    // Part of a model's file; fails with io, deadline or the neighbour's reason.
+    caf::replies_to<file_want>::with<file_block>,
+    // This node's record, to be told now and whenever the link comes up.
+    caf::reacts_to<atom::tell, std::shared_ptr<const std::vector<std::byte>>>,
+    // Says goodbye with a reason and stays silent.
+    caf::reacts_to<atom::leave, std::string>,
+    // INTERNAL: the neighbour sent this; its last connection is gone; the clock.
+    caf::reacts_to<atom::frame, frame_ptr>, caf::reacts_to<atom::gone>, caf::reacts_to<atom::tick>,
+    caf::replies_to<atom::details>::with<link_status>>;
+
+/// A node of the cluster as this one knows it.
+struct member {
+  node_id id{};
+  std::string key;
+  std::string name;
+  std::string endpoint;
+  neighbour_actor link;
+  bool up = false;
+  std::shared_ptr<const node_record> record;   ///< null: none has come yet
+};
+using members_ptr = std::shared_ptr<const std::vector<member>>;
 
 /// Who holds what and how to get there. Published whole, never changed.
 struct route_view {
@@ -251,6 +356,15 @@ COEL_LOCAL_MESSAGE(layer_done)
 COEL_LOCAL_MESSAGE(remote_dispatch)
 COEL_LOCAL_MESSAGE(partial_sum)
 COEL_LOCAL_MESSAGE(route_view_ptr)
+COEL_LOCAL_MESSAGE(file_want)
+COEL_LOCAL_MESSAGE(file_block)
+COEL_LOCAL_MESSAGE(frame_ptr)
+COEL_LOCAL_MESSAGE(stranger)
+COEL_LOCAL_MESSAGE(link_event)
+COEL_LOCAL_MESSAGE(link_status)
+COEL_LOCAL_MESSAGE(members_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const std::vector<std::byte>>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const coel::node_record>)
 COEL_LOCAL_MESSAGE(admission)
 COEL_LOCAL_MESSAGE(session_logits)
 COEL_LOCAL_MESSAGE(session_move)
@@ -265,5 +379,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::request_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::error)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::component_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::expert_status>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::link_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::token_trace>)
 #undef COEL_LOCAL_MESSAGE

@@ -2,6 +2,7 @@
 // memory. Numbers from the wire are checked against the frame's size before anything is allocated.
 #pragma once
 
+#include "common/expert_rows.hpp"
 #include "common/ids.hpp"
 #include "common/result.hpp"
 
@@ -38,12 +39,8 @@ enum class link_frame_kind : uint8_t {
   goodbye,
 };
 
-/// One expert's rows: indices into the frame's rows, rising, with the factor of each output.
-struct expert_part {
-  expert_id expert{};
-  std::vector<uint32_t> rows;
-  std::vector<float> weights;
-};
+/// One expert's rows: indices into the frame's rows.
+using expert_part = expert_rows;
 
 /// Rows for the experts of one layer at one node.
 struct dispatch_head {

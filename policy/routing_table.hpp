@@ -2,6 +2,7 @@
 // this table and by nothing else: a local expert is one whose host is this node.
 #pragma once
 
+#include "common/expert_rows.hpp"
 #include "common/ids.hpp"
 #include "common/node_record.hpp"
 
@@ -38,13 +39,6 @@ class routing_table {
   uint32_t experts_;
   uint64_t epoch_ = 1;
   std::vector<std::vector<node_id>> hosts_;   // [layers * experts]
-};
-
-/// Rows of one expert in a batch, rising, with the factor of each row's output.
-struct expert_rows {
-  expert_id expert{};
-  std::vector<uint32_t> rows;
-  std::vector<float> weights;
 };
 
 /// Groups a routed batch by expert: ids and weights are [rows, top_k]. Experts rise; none is empty.

@@ -1,122 +1,64 @@
 // coel-inspect: looks into a running node.
-#include "apps/coel/connection.hpp"
-#include "apps/coel/line_editor.hpp"
-#include "apps/inspect/render.hpp"
+#include "apps/coel/commands.hpp"
+#include "apps/coel/interrupt.hpp"
+#include "apps/inspect/shell.hpp"
 
-#include <cstdio>
-#include <cstdlib>
+#include <clocale>
 #include <iostream>
-#include <sstream>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 namespace {
 
 using namespace coel;
 
-constexpr const char* help_text = "status              the node in a few lines\n"
-                                  "actors              mailbox depth and time spent, experts of a layer as one\n"
-                                  "experts [MODEL]     heat map of popularity and residency\n"
-                                  "sessions            running and waiting requests\n"
-                                  "memory              memory by tier\n"
-                                  "trace REQUEST       where the microseconds of its last tokens went\n"
-                                  "metrics             Prometheus text\n"
-                                  "help, quit\n";
-
-inspect::look terminal_look() {
-  inspect::look how;
-  winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
-    how.width = size.ws_col;
-  how.colour = isatty(STDOUT_FILENO) && !std::getenv("NO_COLOR");
-  return how;
-}
-
-std::string rendered(const std::string& what, const nlohmann::json& document, const inspect::look& how) {
-  if (what == "actors")
-    return inspect::render_actors(document, how);
-  if (what == "experts")
-    return inspect::render_experts(document, how);
-  if (what == "sessions")
-    return inspect::render_sessions(document, how);
-  if (what == "memory")
-    return inspect::render_memory(document, how);
-  if (what == "trace")
-    return inspect::render_trace(document, how);
-  if (what == "metrics")
-    return document.at("text").get<std::string>();
-  return inspect::render_status(document, how);
-}
-
-/// One command; the exit code if the program were to end here.
-int run_command(net::app_client& node, const std::string& line, bool json) {
-  std::istringstream words(line);
-  std::string what, argument;
-  words >> what >> argument;
-  if (what == "help") {
-    std::cout << help_text;
-    return 0;
-  }
-  inspect_request ask;
-  ask.what = what;
-  if (what == "trace")
-    ask.target = std::strtoull(argument.c_str(), nullptr, 10);
-  else
-    ask.model = argument;
-  auto reply = node.ask(ask, std::chrono::seconds(20));
-  if (!reply) {
-    std::cerr << "coel-inspect: " << to_string(reply.err()) << "\n";
-    return 1;
-  }
-  const auto* document = std::get_if<document_reply>(&*reply);
-  try {
-    if (document)
-      std::cout << (json ? document->json + "\n" : rendered(what, nlohmann::json::parse(document->json), terminal_look()));
-  } catch (const std::exception& e) {
-    std::cerr << "coel-inspect: the node's document is not as expected: " << e.what() << "\n";
-    return 1;
-  }
-  return document ? 0 : 1;
-}
-
-int shell(net::app_client& node, bool json) {
-  app::line_editor editor("inspect_history");
-  if (editor.interactive())
-    std::cout << "Attached. 'help' lists the commands.\n";
-  while (auto line = editor.read("coel> ")) {
-    if (*line == "quit" || *line == "exit")
+int run_all(inspect::shell& shell, const std::vector<std::string>& commands) {
+  app::interrupt_guard guard;
+  int worst = app::exit_good;
+  for (const auto& command : commands) {
+    worst = std::max(worst, shell.run(command));
+    if (shell.ended() || worst == app::exit_interrupted)
       break;
-    if (!line->empty())
-      run_command(node, *line, json);
   }
-  return 0;
+  return worst;
+}
+
+/// A command that cannot be understood is a usage error before the node is asked anything.
+result<void> check(const std::vector<std::string>& commands) {
+  for (const auto& command : commands)
+    if (auto parsed = inspect::parse_command(command); !parsed)
+      return parsed.err();
+  return {};
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Looks into a running CoEL node. Without -e it is a shell.", "coel-inspect");
-  app.footer(std::string("Commands:\n") + help_text);
+  std::setlocale(LC_CTYPE, "");
+  CLI::App cli("Looks into a running CoEL node. Without -e it is a shell.", "coel-inspect");
+  cli.set_version_flag("--version", std::string("coel-inspect ") + COEL_VERSION);
+  cli.footer("Commands:\n" + inspect::help_text() +
+             "\nExit codes: 0 done, 1 the node refused, 2 usage, 3 no node can be reached, 130 "
+             "interrupted; of several\ncommands the worst. NO_COLOR turns colours off.");
   app::connection_options connection;
   std::vector<std::string> commands;
   bool json = false;
-  app::add_connection_options(app, connection);
-  app.add_option("-e", commands, "run this command and end (repeatable)");
-  app.add_flag("--json", json, "print the node's documents as they are");
+  app::add_connection_options(cli, connection);
+  cli.add_option("-e", commands, "Run this command and end; may be given again")
+      ->type_name("COMMAND")
+      ->allow_extra_args(false);
+  cli.add_flag("--json", json, "Print the node's documents as JSON, one a line");
   try {
-    app.parse(argc, argv);
+    cli.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    return cli.exit(e) == 0 ? app::exit_good : app::exit_usage;
   }
-  auto node = app::connect(connection);
-  if (!node) {
-    std::cerr << "coel-inspect: " << to_string(node.err()) << "\n";
-    return 3;
+  if (auto good = check(commands); !good) {
+    std::cerr << "coel-inspect: " << to_string(good.err()) << "\n";
+    return app::exit_usage;
   }
-  if (commands.empty())
-    return shell(*node, json);
-  int worst = 0;
-  for (const auto& command : commands)
-    worst = std::max(worst, run_command(*node, command, json));
-  return worst;
+  inspect::shell shell(connection, json);
+  if (auto attached = shell.attach(); !attached) {
+    std::cerr << "coel-inspect: " << to_string(attached.err()) << "\n";
+    return app::exit_unreachable;
+  }
+  return commands.empty() ? shell.run_interactively() : run_all(shell, commands);
 }

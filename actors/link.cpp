@@ -1,0 +1,431 @@
+#include "actors/link.hpp"
+
+#include "actors/errors.hpp"
+#include "net/node_record.hpp"
+
+#include <caf/all.hpp>
+
+namespace coel::actors {
+
+namespace {
+
+using self_ptr = neighbour_actor::stateful_pointer<link_state>;
+using handshake = net::link_handshake;
+using std::chrono::microseconds;
+
+constexpr std::chrono::milliseconds tick_every{50};
+constexpr std::chrono::seconds block_patience{20};
+
+std::string who(const link_state& st) {
+  return "node " + (st.peer_name.empty() ? st.config.to.endpoint : st.peer_name);
+}
+
+bool is_up(const link_state& st) { return st.handshake->now() == handshake::state::up; }
+
+link_event event_of(const link_state& st, link_event::kind what) {
+  link_event made;
+  made.serial = st.config.serial;
+  made.what = what;
+  return made;
+}
+
+void notify(self_ptr self, link_event what) { self->send(self->state.config.perception, std::move(what)); }
+
+bool send(link_state& st, zmq::message_t message) {
+  auto bytes = message.size();
+  if (!st.sender || st.sender->send(message) != net::link_sender::outcome::sent)
+    return false;
+  ++st.counts.frames_out;
+  st.counts.bytes_out += bytes;
+  return true;
+}
+
+template <class Answer>
+void fail_all(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting, const error& why) {
+  auto lost = std::exchange(waiting, {});
+  for (auto& [id, one] : lost)
+    one.promise.deliver(to_caf(why));
+}
+
+void tell_record(link_state& st) {
+  if (st.record && is_up(st))
+    send(st, net::encode(net::record_frame{*st.record}));
+}
+
+void open_connection(self_ptr self) {
+  auto& st = self->state;
+  st.sender.reset();
+  auto made = net::link_sender::open(*st.config.context, st.config.to);
+  if (made)
+    st.sender.emplace(std::move(*made));
+}
+
+void apply(self_ptr self, handshake::actions todo) {
+  auto& st = self->state;
+  if (auto nonce = st.handshake->nonce(); nonce && nonce != std::exchange(st.announced, nonce)) {
+    auto greets = event_of(st, link_event::kind::greeting);
+    greets.nonce = nonce;
+    notify(self, std::move(greets));
+  }
+  for (auto& message : todo.send)
+    send(st, std::move(message));
+  if (todo.reopen)
+    open_connection(self);
+  if (todo.went_down) {
+    ++st.counts.times_down;
+    error why{ec::io, who(st) + ": " + todo.went_down->message};
+    st.counts.failed += st.sums.size();
+    fail_all(st.sums, why);
+    fail_all(st.blocks, why);
+    auto down = event_of(st, link_event::kind::down);
+    down.why = why;
+    notify(self, std::move(down));
+  }
+  if (todo.came_up) {
+    const auto& theirs = *st.handshake->theirs();
+    st.peer_name = theirs.name;
+    auto up = event_of(st, link_event::kind::up);
+    up.boot = theirs.boot;
+    up.name = theirs.name;
+    notify(self, std::move(up));
+    tell_record(st);
+  }
+}
+
+/// The neighbour does not keep to the protocol: everything it owes is asked of others.
+void distrust(self_ptr self, const error& why) {
+  ++self->state.counts.bad_frames;
+  apply(self, self->state.handshake->lost({why.code, "sent a frame that is refused: " + why.message}, steady::now()));
+}
+
+/// A decoded frame, or nothing when it was refused.
+template <class Frame>
+std::optional<Frame> take(self_ptr self, result<Frame> decoded) {
+  if (decoded)
+    return std::move(*decoded);
+  distrust(self, decoded.err());
+  return {};
+}
+
+void answer_failure(self_ptr self, uint64_t id, const error& why) {
+  send(self->state, net::encode(net::failure_frame{id, why}));
+}
+
+// ---- work for this node
+
+void help(self_ptr self, net::dispatch_frame asked) {
+  auto& st = self->state;
+  auto hosted = st.config.models->with(asked.head.model);
+  if (!hosted)
+    return answer_failure(self, asked.head.id, {ec::unknown_model, "this node does not run that model"});
+  auto head = asked.head;
+  remote_dispatch work{head.model, head.layer, head.rows, head.hidden, std::move(asked.activations),
+                       std::move(asked.experts), microseconds(head.patience_us)};
+  self->request(hosted->helper, caf::infinite, std::move(work))
+      .then(
+          [self, head](const partial_sum& sum) {
+            auto& now = self->state;
+            auto measured = now.cost.measure();
+            net::sum_frame answer{head.id, head.rows, head.hidden, head.wire, sum.wait_us, sum.run_us, {}};
+            send(now, net::encode(answer, sum.values));
+          },
+          [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+}
+
+void serve_block(self_ptr self, const net::want_frame& want) {
+  self->request(self->state.config.library, caf::infinite,
+                file_want{want.model, want.file, want.offset, want.length})
+      .then(
+          [self, id = want.id](const file_block& block) {
+            net::block_frame head;
+            head.id = id;
+            head.total = block.total;
+            send(self->state, net::encode(head, block.bytes));
+          },
+          [self, id = want.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+}
+
+// ---- answers to this node
+
+template <class Answer>
+std::optional<link_state::pending<Answer>> settle(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting,
+                                                  uint64_t id) {
+  auto at = waiting.find(id);
+  if (at == waiting.end())
+    return {};   // late: given up before
+  auto found = std::move(at->second);
+  waiting.erase(at);
+  return found;
+}
+
+void sum_came(self_ptr self, net::sum_frame sum, size_t frame_bytes) {
+  auto& st = self->state;
+  if (auto waiting = settle(st.sums, sum.id))
+    waiting->promise.deliver(partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
+}
+
+void block_came(self_ptr self, net::block_frame block, size_t frame_bytes) {
+  auto& st = self->state;
+  auto waiting = settle(st.blocks, block.id);
+  if (!waiting)
+    return;
+  auto now = steady::now();
+  st.goodput.add(frame_bytes, std::chrono::duration_cast<microseconds>(now - waiting->sent),
+                 std::chrono::duration_cast<microseconds>(now.time_since_epoch()));
+  waiting->promise.deliver(file_block{block.total, std::move(block.bytes)});
+}
+
+void failure_came(self_ptr self, const net::failure_frame& failure) {
+  auto& st = self->state;
+  auto why = error{failure.why.code, who(st) + ": " + failure.why.message};
+  if (auto waiting = settle(st.sums, failure.id)) {
+    ++st.counts.failed;
+    waiting->promise.deliver(to_caf(why));
+  } else if (auto block = settle(st.blocks, failure.id)) {
+    block->promise.deliver(to_caf(why));
+  }
+}
+
+void record_came(self_ptr self, const net::record_frame& frame) {
+  auto record = take(self, net::unpack_node_record(frame.bytes));
+  if (!record)
+    return;
+  auto told = event_of(self->state, link_event::kind::record);
+  told.record = std::make_shared<const node_record>(std::move(*record));
+  notify(self, std::move(told));
+}
+
+// ---- frames
+
+/// Frames that belong to the life of the link; false: another kind.
+bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
+  auto& shake = *self->state.handshake;
+  auto now = steady::now();
+  using k = net::link_frame_kind;
+  switch (kind) {
+  case k::greeting:
+    if (auto f = take(self, net::decode_greeting(bytes)))
+      apply(self, shake.greeted(*f, now));
+    return true;
+  case k::refusal:
+    if (auto f = take(self, net::decode_refusal(bytes)))
+      apply(self, shake.refused(*f, now));
+    return true;
+  case k::ping:
+    if (auto f = take(self, net::decode_ping(bytes)))
+      send(self->state, net::encode(k::pong, *f));
+    return true;
+  case k::pong:
+    if (auto f = take(self, net::decode_ping(bytes)))
+      apply(self, shake.pong(*f, now));
+    return true;
+  case k::goodbye:
+    if (auto f = take(self, net::decode_goodbye(bytes)))
+      apply(self, shake.parted(*f, now));
+    return true;
+  default:
+    return false;
+  }
+}
+
+void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
+  using k = net::link_frame_kind;
+  switch (kind) {
+  case k::dispatch:
+    if (auto f = take(self, net::decode_dispatch(bytes)))
+      help(self, std::move(*f));
+    return;
+  case k::sum:
+    if (auto f = take(self, net::decode_sum(bytes)))
+      sum_came(self, std::move(*f), bytes.size());
+    return;
+  case k::failure:
+    if (auto f = take(self, net::decode_failure(bytes)))
+      failure_came(self, *f);
+    return;
+  case k::record:
+    if (auto f = take(self, net::decode_record(bytes)))
+      record_came(self, *f);
+    return;
+  case k::want:
+    if (auto f = take(self, net::decode_want(bytes)))
+      serve_block(self, *f);
+    return;
+  case k::block:
+    if (auto f = take(self, net::decode_block(bytes)))
+      block_came(self, std::move(*f), bytes.size());
+    return;
+  default:
+    return;
+  }
+}
+
+void take_frame(self_ptr self, const frame_ptr& frame) {
+  auto& st = self->state;
+  auto bytes = bytes_of(frame);
+  ++st.counts.frames_in;
+  st.counts.bytes_in += bytes.size();
+  auto kind = net::kind_of(bytes);
+  if (!kind)
+    return distrust(self, {ec::bad_frame, "of no known kind"});
+  st.handshake->heard(steady::now());
+  if (!take_control(self, *kind, bytes) && is_up(st))
+    take_work(self, *kind, bytes);
+}
+
+// ---- questions to the neighbour
+
+caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
+  auto& st = self->state;
+  if (!is_up(st))
+    return to_caf({ec::io, who(st) + " is not connected"});
+  if (st.sums.size() >= st.config.max_pending)
+    return to_caf({ec::busy, who(st) + " owes answers to as many dispatches as a link may have"});
+  net::dispatch_head head{++st.next, ask.model, ask.layer, ask.rows, ask.hidden, st.config.wire,
+                          static_cast<uint32_t>(std::min<int64_t>(ask.patience.count(), UINT32_MAX))};
+  auto message = net::encode(head, ask.activations, ask.experts);
+  auto bytes = message.size();
+  if (!send(st, std::move(message)))
+    return to_caf({ec::busy, "the connection to " + who(st) + " is full"});
+  ++st.counts.dispatches;
+  auto now = steady::now();
+  auto promise = self->make_response_promise<partial_sum>();
+  st.sums.emplace(head.id, link_state::pending<partial_sum>{promise, now, now + ask.patience, bytes});
+  return promise;
+}
+
+caf::result<file_block> want(self_ptr self, const file_want& ask) {
+  auto& st = self->state;
+  net::want_frame frame{++st.next, ask.model, ask.file, ask.offset, ask.length};
+  if (!is_up(st) || !send(st, net::encode(frame)))
+    return to_caf({ec::io, who(st) + " is not connected"});
+  auto now = steady::now();
+  auto promise = self->make_response_promise<file_block>();
+  st.blocks.emplace(frame.id, link_state::pending<file_block>{promise, now, now + block_patience, 0});
+  return promise;
+}
+
+// ---- clock
+
+template <class Answer>
+size_t give_up_late(const link_state& st, std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting) {
+  auto now = steady::now();
+  std::vector<uint64_t> late;
+  for (const auto& [id, one] : waiting)
+    if (now >= one.until)
+      late.push_back(id);
+  for (auto id : late)
+    settle(waiting, id)->promise.deliver(to_caf({ec::deadline, who(st) + " did not answer in time"}));
+  return late.size();
+}
+
+void take_news(self_ptr self) {
+  auto& st = self->state;
+  if (!st.sender)
+    return;
+  for (const auto& news : st.sender->take_news()) {
+    auto now = steady::now();
+    switch (news.what) {
+    case net::link_sender::event::connected:
+      apply(self, st.handshake->connected(now));
+      break;
+    case net::link_sender::event::refused:
+      apply(self, st.handshake->refused({0, {ec::io, news.text}}, now));
+      break;
+    case net::link_sender::event::lost:
+      apply(self, st.handshake->lost({ec::io, "the connection broke"}, now));
+      break;
+    }
+  }
+}
+
+void tick(self_ptr self) {
+  auto& st = self->state;
+  take_news(self);
+  apply(self, st.handshake->tick(steady::now()));
+  auto late = give_up_late(st, st.sums);
+  st.counts.late += late;
+  give_up_late(st, st.blocks);
+  self->delayed_send(self, tick_every, atom::tick::value);
+}
+
+std::string state_name(handshake::state s) {
+  switch (s) {
+  case handshake::state::connecting: return "connecting";
+  case handshake::state::greeting: return "greeting";
+  case handshake::state::up: return "up";
+  case handshake::state::waiting: return "waiting";
+  case handshake::state::refused: return "refused";
+  case handshake::state::closed: return "closed";
+  }
+  return "?";
+}
+
+link_status details(const link_state& st) {
+  const auto& shake = *st.handshake;
+  auto why = shake.last_error();
+  return {st.config.id,
+          st.config.to.endpoint,
+          st.peer_name,
+          state_name(shake.now()),
+          why ? why->message : "",
+          static_cast<uint32_t>(shake.round_trip().count()),
+          static_cast<uint32_t>(shake.variation().count()),
+          st.goodput.measured() ? static_cast<uint64_t>(st.goodput.bytes_per_s()) : 0,
+          static_cast<uint32_t>(st.sums.size()),
+          st.counts};
+}
+
+/// What is owed to others must not die with the actor: they would wait for ever.
+void stop(self_ptr self, caf::exit_msg& end) {
+  error why{ec::shutting_down, "the link to " + who(self->state) + " was closed"};
+  fail_all(self->state.sums, why);
+  fail_all(self->state.blocks, why);
+  self->quit(std::move(end.reason));
+}
+
+} // namespace
+
+neighbour_actor::behavior_type link(self_ptr self, link_config config) {
+  auto& st = self->state;
+  st.config = std::move(config);
+  st.handshake.emplace(st.config.own, st.config.own.boot ^ (st.config.serial * 0x9e3779b97f4a7c15ull), steady::now());
+  open_connection(self);
+  self->delayed_send(self, tick_every, atom::tick::value);
+  self->set_exit_handler([self](caf::exit_msg& end) { stop(self, end); });
+  return {
+      [self](atom::status) {
+        const auto& now = self->state;
+        return now.cost.status(self, "link " + (now.peer_name.empty() ? now.config.to.endpoint : now.peer_name));
+      },
+      [self](const remote_dispatch& ask) -> caf::result<partial_sum> {
+        auto measured = self->state.cost.measure();
+        return dispatch(self, ask);
+      },
+      [self](const file_want& ask) -> caf::result<file_block> {
+        auto measured = self->state.cost.measure();
+        return want(self, ask);
+      },
+      [self](atom::tell, const std::shared_ptr<const std::vector<std::byte>>& record) {
+        self->state.record = record;
+        tell_record(self->state);
+      },
+      [self](atom::leave, const std::string& reason) {
+        send(self->state, net::encode(net::goodbye_frame{reason}));
+      },
+      [self](atom::frame, const frame_ptr& frame) {
+        auto measured = self->state.cost.measure();
+        take_frame(self, frame);
+      },
+      [self](atom::gone) {
+        apply(self, self->state.handshake->lost({ec::io, "its connection broke"}, steady::now()));
+      },
+      [self](atom::tick) {
+        auto measured = self->state.cost.measure();
+        tick(self);
+      },
+      [self](atom::details) { return details(self->state); },
+  };
+}
+
+} // namespace coel::actors

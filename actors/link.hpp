@@ -1,0 +1,55 @@
+// LINK actor: one neighbour (see interfaces.hpp). Owns the connection that this node opened to it;
+// what the neighbour sends comes by the node's receiver. net/link_handshake.hpp says when it is up.
+#pragma once
+
+#include "actors/hosted_models.hpp"
+#include "actors/meter.hpp"
+#include "net/link_handshake.hpp"
+#include "net/link_sender.hpp"
+#include "policy/perception_links.hpp"
+
+#include <optional>
+#include <unordered_map>
+
+namespace coel::actors {
+
+struct link_config {
+  uint64_t serial = 0;                    ///< of this link, for perception
+  node_id id{};
+  net::sender_options to;
+  net::greeting_frame own;
+  std::shared_ptr<zmq::context_t> context;
+  perception_actor perception;
+  hosted_models_ptr models;
+  library_actor library;
+  net::wire_type wire = net::wire_type::f16;
+  size_t max_pending = 256;               ///< dispatches; more fail with busy
+};
+
+struct link_state {
+  static inline const char* name = "link";
+
+  template <class Answer>
+  struct pending {
+    caf::typed_response_promise<Answer> promise;
+    steady::time_point sent, until;
+    uint64_t bytes = 0;                   ///< of the question
+  };
+
+  link_config config;
+  std::optional<net::link_handshake> handshake;
+  std::optional<net::link_sender> sender;
+  std::unordered_map<uint64_t, pending<partial_sum>> sums;
+  std::unordered_map<uint64_t, pending<file_block>> blocks;
+  std::shared_ptr<const std::vector<std::byte>> record;   ///< this node's, to be told
+  uint64_t announced = 0;                                 ///< nonce that perception knows
+  uint64_t next = 0;
+  policy::goodput_estimator goodput;
+  link_counts counts;
+  std::string peer_name;
+  meter cost;
+};
+
+neighbour_actor::behavior_type link(neighbour_actor::stateful_pointer<link_state> self, link_config config);
+
+} // namespace coel::actors

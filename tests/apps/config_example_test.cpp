@@ -1,0 +1,172 @@
+// config/*.example as the programs read it: every line of it, those that are commented out too.
+#include "apps/node/options.hpp"
+#include "tests/apps/client_run.hpp"
+#include "tests/net/fake_node.hpp"
+
+#include <boost/test/unit_test.hpp>
+#include <toml++/toml.h>
+
+#include <sstream>
+
+using namespace coel;
+using coel::net::test::scratch_folder;
+
+namespace {
+
+const std::filesystem::path examples = std::filesystem::path(COEL_SOURCE_DIR) / "config";
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// "# key = value" without its mark; a sentence stays a comment.
+std::string activated(const std::string& line) {
+  auto equals = line.find(" = ");
+  if (!line.starts_with("# ") || equals == std::string::npos ||
+      line.find_first_not_of("abcdefghijklmnopqrstuvwxyz-", 2) != equals)
+    return line;
+  return line.substr(2);
+}
+
+/// The example with nothing commented out, and the value of each key that `replace` knows.
+std::string whole_example(const std::map<std::string, std::string>& replace = {}) {
+  std::istringstream in(read(examples / "coel.toml.example"));
+  std::string out;
+  bool client = false;
+  for (std::string line; std::getline(in, line);) {
+    line = activated(line);
+    client = client || line == "[client]";
+    auto changed = client ? replace.end() : replace.find(line.substr(0, line.find(' ')));
+    out += (changed == replace.end() ? line : changed->first + " = " + changed->second) + "\n";
+  }
+  return out;
+}
+
+std::filesystem::path written(const scratch_folder& folder, const std::string& text) {
+  auto path = folder.path() / "coel.toml";
+  std::ofstream(path) << text;
+  return path;
+}
+
+/// The node's own parser on a file; its exit code where it refuses.
+std::variant<app::node_options, int> node_reads(const std::filesystem::path& file) {
+  std::vector<std::string> words{"coel-node", "--config", file.string()};
+  std::vector<char*> argv;
+  for (auto& word : words)
+    argv.push_back(word.data());
+  return app::read_options(static_cast<int>(argv.size()), argv.data());
+}
+
+struct fixture {
+  scratch_folder folder;
+  std::string key_file = (folder.path() / "node.key").string();
+
+  fixture() { BOOST_REQUIRE_EQUAL(test::run_coel(folder.path(), "keygen " + key_file).exit, 0); }
+  std::string quoted(const std::string& text) const { return "\"" + text + "\""; }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(config_example, fixture)
+
+BOOST_AUTO_TEST_CASE(every_example_is_toml) {
+  size_t found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(examples)) {
+    BOOST_CHECK_NO_THROW(toml::parse(read(entry.path())));
+    ++found;
+  }
+  BOOST_TEST(found >= 1u);
+  BOOST_CHECK_NO_THROW(toml::parse(whole_example()));
+  BOOST_TEST(toml::parse(whole_example()).size() >
+             toml::parse(read(examples / "coel.toml.example")).size());
+}
+
+BOOST_AUTO_TEST_CASE(the_node_knows_every_key) {
+  auto help = test::run_program("coel-node", folder.path(), "--help").out;
+  for (const auto& [key, value] : toml::parse(whole_example()))
+    if (!value.is_table()) {
+      auto at = help.find("--" + std::string(key.str()));
+      BOOST_REQUIRE_MESSAGE(at != std::string::npos, key.str() << " is no option of coel-node");
+      BOOST_TEST(std::string(" ,\n").find(help[at + 2 + key.str().size()]) != std::string::npos,
+                 key.str());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(the_node_reads_the_defaults_as_they_are) {
+  auto read = node_reads(examples / "coel.toml.example");
+  BOOST_REQUIRE(std::holds_alternative<app::node_options>(read));
+  const auto& o = std::get<app::node_options>(read);
+  app::node_options unset;
+  BOOST_REQUIRE_EQUAL(o.node.models.size(), 1u);
+  BOOST_TEST(o.node.models[0].path.filename() == "qwen1.5-moe-a2.7b-q4_0.gguf");
+  BOOST_TEST(o.device.threads == unset.device.threads);
+  BOOST_TEST(o.node.ram_bytes == unset.node.ram_bytes);
+  BOOST_TEST(o.node.kv_bytes == unset.node.kv_bytes);
+  BOOST_TEST(o.node.max_sessions == unset.node.max_sessions);
+  BOOST_TEST(o.node.max_queue == unset.node.max_queue);
+  BOOST_TEST(o.node.max_rows == unset.node.max_rows);
+  BOOST_TEST(o.node.slice_rows == unset.node.slice_rows);
+  BOOST_TEST(o.node.default_deadline_ms == unset.node.default_deadline_ms);
+  BOOST_TEST(o.drain_ms == unset.drain_ms);
+}
+
+BOOST_AUTO_TEST_CASE(every_value_reaches_the_node) {
+  auto file = written(folder, whole_example({{"model", R"(["a=/m/a.gguf", "/m/b.gguf"])"},
+                                             {"threads", "3"},
+                                             {"kernels", quoted("reference")},
+                                             {"ram", quoted("8GB")},
+                                             {"kv", quoted("1GB")},
+                                             {"sessions", "5"},
+                                             {"queue", "6"},
+                                             {"rows", "7"},
+                                             {"slice", "2"},
+                                             {"deadline-ms", "9"},
+                                             {"drain-ms", "10"},
+                                             {"keys", quoted(key_file)}}));
+  auto read = node_reads(file);
+  BOOST_REQUIRE(std::holds_alternative<app::node_options>(read));
+  const auto& o = std::get<app::node_options>(read);
+  BOOST_REQUIRE_EQUAL(o.node.models.size(), 2u);
+  BOOST_TEST(o.node.models[0].name == "a");
+  BOOST_TEST(o.node.models[1].path == "/m/b.gguf");
+  BOOST_TEST(o.device.threads == 3u);
+  BOOST_TEST(o.device.kernels == "reference");
+  BOOST_TEST(o.node.ram_bytes == 8ull << 30);
+  BOOST_TEST(o.node.kv_bytes == 1ull << 30);
+  BOOST_TEST(o.node.max_sessions == 5u);
+  BOOST_TEST(o.node.max_queue == 6u);
+  BOOST_TEST(o.node.max_rows == 7u);
+  BOOST_TEST(o.node.slice_rows == 2u);
+  BOOST_TEST(o.node.default_deadline_ms == 9u);
+  BOOST_TEST(o.drain_ms == 10u);
+  BOOST_TEST(!o.node.record_routing.empty());
+  BOOST_TEST(o.node.server.endpoints.size() == 2u);
+  BOOST_TEST(o.node.server.allowed_clients.size() == 1u);
+  BOOST_TEST(o.node.server.allow_any_client);
+  BOOST_TEST(o.node.server.keys.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_value_that_cannot_be_is_refused) {
+  for (const char* wrong :
+       {"sessions = 0", "rows = 100000", "threads = \"many\"", "ram = \"8XB\"", "queue = -1"})
+    BOOST_TEST(
+        std::get<int>(node_reads(written(folder, "model = [\"/m\"]\n" + std::string(wrong)))) == 2,
+        wrong);
+}
+
+BOOST_AUTO_TEST_CASE(the_client_knows_every_key) {
+  auto file = written(folder, whole_example()).string();
+  auto keys = toml::parse(whole_example())["client"].as_table()->size();
+  BOOST_TEST(keys > 10u); // they are all commented out in the file
+  auto ran = test::run_coel(folder.path(), "--config " + file +
+                                               " status --endpoint ipc:///nowhere --keys '" +
+                                               key_file + "' --server-key " + key_file + ".pub");
+  BOOST_TEST(ran.exit == 3, ran.err); // understood; but nobody is there
+  written(folder, whole_example() + "temprature = 1\n");
+  ran = test::run_coel(folder.path(), "--config " + file + " status");
+  BOOST_TEST(ran.exit == 2);
+  BOOST_TEST(ran.err.find("temprature") != std::string::npos, ran.err);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
