@@ -22,10 +22,14 @@ std::string who(const link_state& st) {
 
 bool is_up(const link_state& st) { return st.handshake->now() == handshake::state::up; }
 
-void notify(self_ptr self, link_event what) {
-  what.serial = self->state.config.serial;
-  self->send(self->state.config.perception, std::move(what));
+link_event event_of(const link_state& st, link_event::kind what) {
+  link_event made;
+  made.serial = st.config.serial;
+  made.what = what;
+  return made;
 }
+
+void notify(self_ptr self, link_event what) { self->send(self->state.config.perception, std::move(what)); }
 
 bool send(link_state& st, zmq::message_t message) {
   auto bytes = message.size();
@@ -58,8 +62,11 @@ void open_connection(self_ptr self) {
 
 void apply(self_ptr self, handshake::actions todo) {
   auto& st = self->state;
-  if (auto nonce = st.handshake->nonce(); nonce && nonce != std::exchange(st.announced, nonce))
-    notify(self, {0, link_event::kind::greeting, nonce, 0, {}, {}, {}});
+  if (auto nonce = st.handshake->nonce(); nonce && nonce != std::exchange(st.announced, nonce)) {
+    auto greets = event_of(st, link_event::kind::greeting);
+    greets.nonce = nonce;
+    notify(self, std::move(greets));
+  }
   for (auto& message : todo.send)
     send(st, std::move(message));
   if (todo.reopen)
@@ -70,12 +77,17 @@ void apply(self_ptr self, handshake::actions todo) {
     st.counts.failed += st.sums.size();
     fail_all(st.sums, why);
     fail_all(st.blocks, why);
-    notify(self, {0, link_event::kind::down, 0, 0, {}, why, {}});
+    auto down = event_of(st, link_event::kind::down);
+    down.why = why;
+    notify(self, std::move(down));
   }
   if (todo.came_up) {
     const auto& theirs = *st.handshake->theirs();
     st.peer_name = theirs.name;
-    notify(self, {0, link_event::kind::up, 0, theirs.boot, theirs.name, {}, {}});
+    auto up = event_of(st, link_event::kind::up);
+    up.boot = theirs.boot;
+    up.name = theirs.name;
+    notify(self, std::move(up));
     tell_record(st);
   }
 }
@@ -176,8 +188,11 @@ void failure_came(self_ptr self, const net::failure_frame& failure) {
 
 void record_came(self_ptr self, const net::record_frame& frame) {
   auto record = take(self, net::unpack_node_record(frame.bytes));
-  if (record)
-    notify(self, {0, link_event::kind::record, 0, 0, {}, {}, std::make_shared<const node_record>(std::move(*record))});
+  if (!record)
+    return;
+  auto told = event_of(self->state, link_event::kind::record);
+  told.record = std::make_shared<const node_record>(std::move(*record));
+  notify(self, std::move(told));
 }
 
 // ---- frames
@@ -203,6 +218,8 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
   case k::pong:
     if (auto f = take(self, net::decode_ping(bytes)))
       apply(self, shake.pong(*f, now));
+    for (const auto& m : *self->state.config.models->all())
+      m.model->costs->pinged(self->state.config.id, static_cast<double>(shake.round_trip().count()));
     return true;
   case k::goodbye:
     if (auto f = take(self, net::decode_goodbye(bytes)))
@@ -395,6 +412,7 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
         self->state.record = record;
         tell_record(self->state);
       },
+      [self](atom::begin, node_id id) { self->state.config.id = id; },
       [self](atom::leave, const std::string& reason) {
         send(self->state, net::encode(net::goodbye_frame{reason}));
       },

@@ -49,6 +49,8 @@ class link_handshake {
   actions tick(time_point now);
 
   state now() const { return state_; }
+  /// Of the greeting that we wait to be answered: an answer echoes it. 0: none.
+  uint64_t nonce() const { return nonce_; }
   const std::optional<greeting_frame>& theirs() const { return theirs_; }
   /// Why it is not up, as far as known; nothing while it is.
   std::optional<error> last_error() const { return last_error_; }
