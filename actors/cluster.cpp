@@ -76,6 +76,7 @@ result<std::unique_ptr<cluster>> cluster::open(caf::actor_system& system, const 
   made->name_ = config.name.empty() ? host_name() : config.name;
   if (auto ok = made->listen(config); !ok)
     return ok.err();
+  made->start_hello(config);
   made->spawn_perception(config);
   return made;
 }
@@ -120,15 +121,52 @@ result<void> cluster::listen(const cluster_config& config) {
   return {};
 }
 
-net::greeting_frame cluster::greeting() const {
+net::greeting_frame cluster::greeting(const cluster_config& config) const {
   net::greeting_frame g;
   do
     g.boot = random_number();
   while (g.boot == 0);
   g.link_port = port_of(receiver_->endpoints().front());
+  if (config.listen.size() == 1)
+    g.link_address = config.listen.front().substr(0, config.listen.front().find(':'));
   g.name = name_;
   g.build = build_features;
   return g;
+}
+
+/// Peers that are named by address are told by HELLO too; others are looked up by the resolver.
+void cluster::start_hello(const cluster_config& config) {
+  auto port = config.hello_port.value_or(file_.hello_port);
+  if (port == 0)
+    return;
+  perception_options options;
+  options.seed = static_cast<uint32_t>(random_number());
+  options.bound.port = port;
+  auto add_peers = [&](const std::vector<std::string>& peers) {
+    for (const auto& peer : peers)
+      if (auto at = net::parse_udp_address(peer.substr(0, peer.find(':')), port))
+        options.static_peers.push_back(*at);
+  };
+  add_peers(file_.peers);
+  add_peers(config.peers);
+  if (config.listen.size() == 1)
+    if (auto at = net::parse_udp_address(config.listen.front().substr(0, config.listen.front().find(':')), port)) {
+      options.bound = *at;
+      options.broadcast = false;
+    }
+  perception_callbacks calls;
+  calls.changed = [](const policy::neighbour_event&) {};
+  calls.trouble = [](const error&) {};
+  auto link_port = config.link_port.value_or(file_.link_port);
+  calls.candidate = [directory = directory_, link_port](policy::ipv4_address address) {
+    if (auto to = directory->perception())
+      caf::anon_send(to, atom::heard::value, "tcp://" + net::ipv4_text(address) + ":" + std::to_string(link_port));
+  };
+  auto loop = perception_loop::start(std::move(options), std::move(calls));
+  if (loop)
+    hello_ = std::move(*loop);
+  else
+    hello_trouble_ = loop.err();
 }
 
 void cluster::spawn_perception(const cluster_config& config) {
@@ -136,7 +174,7 @@ void cluster::spawn_perception(const cluster_config& config) {
   perception_config p;
   p.to.own = own_;
   p.to.server_key = file_.keys.public_key;
-  p.own = greeting();
+  p.own = greeting(config);
   p.context = context_;
   p.directory = directory_;
   p.models = models_;
@@ -153,6 +191,12 @@ void cluster::spawn_perception(const cluster_config& config) {
     if (auto still = receiver.lock())
       still->expel(key);
   };
+  p.connected = [hello = std::weak_ptr(hello_)](const std::string& endpoint, bool up) {
+    auto loop = hello.lock();
+    auto address = net::parse_udp_address(endpoint.substr(endpoint.find("//") + 2), 1);
+    if (loop && address)
+      loop->set_connected(address->address, up);
+  };
   perception_ = system_.spawn(actors::perception, std::move(p));
   directory_->set_perception(perception_);
 }
@@ -166,6 +210,10 @@ void cluster::join(const tier_actor& ram, uint64_t ram_bytes, std::vector<std::s
   u.key = own_.public_key;
   u.name = name_;
   u.app_endpoints = std::move(app_endpoints);
+  u.load = [hello = std::weak_ptr(hello_)](const policy::node_load& load) {
+    if (auto loop = hello.lock())
+      loop->set_status(load);
+  };
   u.files = [kept = kept_](const served_model& m) { return files_record(*kept, m); };
   updater_ = system_.spawn(actors::updater, std::move(u));
   caf::anon_send(perception_, atom::begin::value, updater_);
@@ -176,6 +224,8 @@ void cluster::leave(const std::string& reason) {
 }
 
 cluster::~cluster() {
+  if (hello_)
+    hello_->stop();
   receiver_.reset();   // no frames any more
   directory_->set_perception({});
   auto end = [](const auto& actor) {

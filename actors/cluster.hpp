@@ -4,6 +4,7 @@
 #include "actors/hosted_models.hpp"
 #include "actors/library.hpp"
 #include "actors/link_directory.hpp"
+#include "actors/perception_loop.hpp"
 #include "net/cluster_file.hpp"
 #include "net/link_frames.hpp"
 #include "net/link_receiver.hpp"
@@ -18,6 +19,7 @@ struct cluster_config {
   std::vector<std::string> peers;         ///< beside those of the cluster file
   std::optional<uint16_t> link_port;      ///< instead of the file's
   net::wire_type wire = net::wire_type::f16;
+  std::optional<uint16_t> hello_port;     ///< instead of the file's; 0: no HELLO
   std::chrono::milliseconds missing_patience{30000};
 };
 
@@ -42,14 +44,18 @@ class cluster {
   const std::string& key() const { return own_.public_key; }
   const std::vector<std::string>& endpoints() const { return receiver_->endpoints(); }
 
+  /// Why no HELLO is heard, if so: neighbours must then be configured.
+  const std::optional<error>& hello_trouble() const { return hello_trouble_; }
+
   /// Others no longer count on this node; then says goodbye.
   void leave(const std::string& reason);
 
  private:
   cluster(caf::actor_system& system, hosted_models_ptr models) : system_(system), models_(std::move(models)) {}
   result<void> listen(const cluster_config& config);
+  void start_hello(const cluster_config& config);
   void spawn_perception(const cluster_config& config);
-  net::greeting_frame greeting() const;
+  net::greeting_frame greeting(const cluster_config& config) const;
   net::receiver_handler handler();
 
   caf::actor_system& system_;
@@ -61,6 +67,8 @@ class cluster {
   std::shared_ptr<zmq::context_t> context_ = std::make_shared<zmq::context_t>(1);
   link_directory_ptr directory_ = std::make_shared<link_directory>();
   std::shared_ptr<net::link_receiver> receiver_;
+  std::shared_ptr<perception_loop> hello_;
+  std::optional<error> hello_trouble_;
   library_actor library_;
   perception_actor perception_;
   updater_actor updater_;

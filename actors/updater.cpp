@@ -21,6 +21,7 @@ constexpr auto retry_after = 5s;
 /// Neighbours hear that an expert goes before it goes: rows that are under way still find it.
 constexpr auto retire_after = 1s;
 constexpr uint64_t popularity_every = 20;   // ticks
+constexpr uint64_t load_every = 4;
 
 void advance(self_ptr self);
 
@@ -369,9 +370,26 @@ void ask_popularity(self_ptr self) {
               [](caf::error&) {});
 }
 
+/// What HELLO says: the device's idle part since the last look, and room for experts.
+void measure_load(updater_state& st) {
+  if (st.models.empty())
+    return st.config.load({});
+  auto now = steady::now();
+  auto busy = st.models.begin()->second.hosted.model->device->status().busy_us;
+  double fraction = static_cast<double>(busy - st.busy_us) / static_cast<double>(std::max<uint64_t>(1, us_between(st.looked, now)));
+  st.busy_us = busy;
+  st.looked = now;
+  std::vector<policy::memory_room> rooms;
+  for (const auto& [name, m] : st.models)
+    rooms.push_back({(m.room - std::min<uint64_t>(m.room, m.holds.count())) * m.expert_bytes, m.room * m.expert_bytes});
+  st.config.load(policy::measure_load(std::clamp(fraction, 0.0, 1.0), rooms));
+}
+
 void tick(self_ptr self) {
   auto& st = self->state;
   adopt_models(st);
+  if (st.ticks % load_every == 0)
+    measure_load(st);
   if (st.ticks++ % popularity_every == popularity_every - 1)
     ask_popularity(self);
   self->request(st.config.ram, 5s, atom::details::value)

@@ -9,6 +9,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
 #include "policy/assignment.hpp"
+#include "policy/perception.hpp"
 
 #include <set>
 
@@ -23,6 +24,7 @@ struct updater_config {
   std::string name;
   std::vector<std::string> app_endpoints;
   std::function<model_record(const served_model&)> files;   ///< complete and chunks of a model
+  std::function<void(const policy::node_load&)> load;       ///< tells HELLO what is left here
   uint32_t loads_at_once = 4;
 };
 
@@ -55,6 +57,8 @@ struct updater_state {
   bool draining = false;
   std::vector<caf::typed_response_promise<bool>> waiting; ///< for ready
   uint64_t ticks = 0;
+  uint64_t busy_us = 0;                                   ///< of the device, at the last look
+  steady::time_point looked = steady::now();
   meter cost;
 };
 

@@ -77,6 +77,8 @@ int serve(const app::node_options& o, stop_request& stop) {
   if (const auto* cluster = (*node)->neighbours())
     std::fprintf(stderr, "event=joined node=%s key=%s link=%s\n", cluster->name().c_str(), cluster->key().c_str(),
                  cluster->endpoints().front().c_str());
+  if (const auto* cluster = (*node)->neighbours(); cluster && cluster->hello_trouble())
+    std::fprintf(stderr, "event=no-hello why=\"%s\"\n", cluster->hello_trouble()->message.c_str());
   (*node)->wait_until_covered(progress);
   stop.serving();
   for (const auto& endpoint : (*node)->endpoints())

@@ -41,6 +41,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   cluster.state_folder = default_state_folder();
   std::string wire = "f16";
   uint16_t link_port = 0;
+  std::optional<uint16_t> hello_port;
   int64_t missing_ms = cluster.missing_patience.count();
   CLI::App app{"coel-node " COEL_VERSION ": serves Mixture-of-Experts models to applications.\n"
                "Every option may also stand in a TOML file (--config) or in the environment variable named behind it."};
@@ -67,6 +68,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   app.add_option("--peer", cluster.peers, "host or host:port of a node to look for, for networks without broadcast; several allowed")->envname("COEL_PEER");
   app.add_option("--listen", cluster.listen, "address on which neighbours may connect; several allowed (default: all)")->envname("COEL_LISTEN");
   app.add_option("--link-port", link_port, "port for neighbours, instead of the cluster file's")->envname("COEL_LINK_PORT");
+  app.add_option("--hello-port", hello_port, "UDP port of HELLOs, instead of the cluster file's; 0: none are sent")->envname("COEL_HELLO_PORT");
   app.add_option("--wire", wire, "activations between nodes: f32, f16 or int8")->capture_default_str()->check(CLI::IsMember({"f32", "f16", "int8"}))->envname("COEL_WIRE");
   app.add_option("--missing-patience-ms", missing_ms, "how long a request waits for an expert that no node holds before it fails; 0: not at all")->capture_default_str()->envname("COEL_MISSING_PATIENCE_MS");
   app.add_option("--state", cluster.state_folder, "folder of this node's keys")->capture_default_str()->envname("COEL_STATE");
@@ -82,6 +84,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
     cluster.wire = wire == "f32" ? net::wire_type::f32 : wire == "int8" ? net::wire_type::int8 : net::wire_type::f16;
     if (link_port)
       cluster.link_port = link_port;
+    cluster.hello_port = hello_port;
     cluster.missing_patience = std::chrono::milliseconds(missing_ms);
     o.node.cluster = cluster;
   } else if (models.empty()) {
