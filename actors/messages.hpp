@@ -317,6 +317,8 @@ struct hop {
   uint16_t layer = 0;
   uint32_t at_us = 0;                       ///< since the step began
   uint32_t took_us = 0;
+  node_id node{};                           ///< whose it is; 0: this one
+  uint32_t there_us = 0;                    ///< of a neighbour's: waiting and running there
 };
 
 struct token_trace {
@@ -335,6 +337,19 @@ struct session_status {
   uint64_t age_ms = 0;
 };
 
+/// What neighbours did for a model's steps, and what they cost. Times are sums over steps.
+struct network_totals {
+  uint64_t steps = 0;
+  uint64_t rows = 0;                        ///< of those steps
+  uint64_t step_us = 0;
+  uint64_t experts_us = 0;                  ///< from each layer's dispatch until its last sum
+  uint64_t waited_us = 0;                   ///< of those, with nothing left to do here
+  uint64_t alone_us = 0;                    ///< what the experts' part would have taken here alone; predicted
+  uint64_t rounds = 0;                      ///< layers of steps that needed a neighbour
+  uint64_t wire_bytes = 0;                  ///< both ways
+  uint64_t repeats = 0;                     ///< dispatches sent again after a failure
+};
+
 struct scheduler_status {
   std::vector<session_status> sessions;
   uint32_t queued = 0;
@@ -346,6 +361,7 @@ struct scheduler_status {
   uint64_t tokens_in = 0;
   uint64_t tokens_out = 0;
   uint64_t routed_tokens = 0;
+  network_totals network;
   std::vector<std::vector<double>> popularity;  ///< [layers][experts], activations per token
 };
 
