@@ -1,8 +1,8 @@
-// Which link a neighbour's frames belong to, by the key that its handshake proved. Asked by the
-// receiver's thread for every frame, changed by perception.
+// Which link a neighbour's frames belong to, by the key that its handshake proved; and who gets those
+// of strangers. Asked by the receiver's thread for every frame, changed by perception.
 #pragma once
 
-#include "actors/messages.hpp"
+#include "actors/interfaces.hpp"
 
 #include <mutex>
 #include <unordered_map>
@@ -25,9 +25,20 @@ class link_directory {
     links_.erase(key);
   }
 
+  /// Null until set: what comes earlier is lost, and its sender tries again.
+  perception_actor perception() const {
+    std::lock_guard lock(mutex_);
+    return perception_;
+  }
+  void set_perception(const perception_actor& to) {
+    std::lock_guard lock(mutex_);
+    perception_ = to;
+  }
+
  private:
   mutable std::mutex mutex_;
   std::unordered_map<std::string, caf::strong_actor_ptr> links_;
+  perception_actor perception_;
 };
 using link_directory_ptr = std::shared_ptr<link_directory>;
 

@@ -52,6 +52,7 @@ using tell = caf::atom_constant<caf::atom("tell")>;
 using heard = caf::atom_constant<caf::atom("heard")>;
 using members = caf::atom_constant<caf::atom("members")>;
 using expel = caf::atom_constant<caf::atom("expel")>;
+using ready = caf::atom_constant<caf::atom("ready")>;
 } // namespace atom
 
 struct served_model;
@@ -236,6 +237,8 @@ using neighbour_actor = component_actor::extend<
     caf::replies_to<file_want>::with<file_block>,
     // This node's record, to be told now and whenever the link comes up.
     caf::reacts_to<atom::tell, std::shared_ptr<const std::vector<std::byte>>>,
+    // The neighbour's number at this node.
+    caf::reacts_to<atom::begin, node_id>,
     // Says goodbye with a reason and stays silent.
     caf::reacts_to<atom::leave, std::string>,
     // INTERNAL: the neighbour sent this; its last connection is gone; the clock.
@@ -253,6 +256,29 @@ struct member {
   std::shared_ptr<const node_record> record;   ///< null: none has come yet
 };
 using members_ptr = std::shared_ptr<const std::vector<member>>;
+
+/// Where the experts of a model are and should be, for status.
+struct node_placement {
+  node_id id{};
+  std::string name;
+  bool up = false;
+  bool complete = false;                    ///< has all of the model's files
+  bool home = false;                        ///< answers applications
+  bool draining = false;
+  uint64_t room = 0;                        ///< experts that fit
+  bitmap holds;                             ///< [layers * experts_per_layer]
+};
+
+struct placement_status {
+  std::string model;
+  uint32_t layers = 0;
+  uint32_t experts_per_layer = 0;
+  uint64_t epoch = 0;                       ///< of the routing table
+  uint32_t uncovered = 0;                   ///< experts that no node holds
+  uint32_t loading = 0;                     ///< experts on their way to this node
+  uint32_t wanted = 0;                      ///< that this node should hold and does not yet
+  std::vector<node_placement> nodes;        ///< this one first
+};
 
 /// Who holds what and how to get there. Published whole, never changed.
 struct route_view {
@@ -363,6 +389,7 @@ COEL_LOCAL_MESSAGE(stranger)
 COEL_LOCAL_MESSAGE(link_event)
 COEL_LOCAL_MESSAGE(link_status)
 COEL_LOCAL_MESSAGE(members_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::placement_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const std::vector<std::byte>>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const coel::node_record>)
 COEL_LOCAL_MESSAGE(admission)

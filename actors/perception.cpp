@@ -82,6 +82,7 @@ void claim(self_ptr self, entry& who, const std::string& key) {
   who.second.key = key;
   who.second.id = id_of(st, key);
   st.config.directory->set(key, who.second.link);
+  self->send(who.second.link, atom::begin::value, who.second.id);
 }
 
 void heard(self_ptr self, const std::string& endpoint) {
@@ -100,13 +101,16 @@ entry* owner_of(self_ptr self, const stranger& from, const net::greeting_frame& 
   auto& st = self->state;
   if (greeting.echo)
     return find_if(st, [&](const neighbour& n) { return n.nonce == greeting.echo; });
-  auto endpoint = "tcp://" + from.address + ":" + std::to_string(greeting.link_port);
+  const auto& address = greeting.link_address.empty() ? from.address : greeting.link_address;
+  auto endpoint = "tcp://" + address + ":" + std::to_string(greeting.link_port);
   auto* mine = find_if(st, [&](const neighbour& n) { return n.key == from.key; });
   if (mine && (mine->second.up || mine->second.endpoint == endpoint))
     return mine;
   if (mine)   // it has moved
     remove(self, mine->first);
   auto* known = find_if(st, [&](const neighbour& n) { return n.endpoint == endpoint; });
+  if (known && known->second.up)
+    return nullptr;   // somebody else is there: two nodes say the same address
   return known ? known : add(self, endpoint);
 }
 
@@ -157,12 +161,14 @@ void take_news(self_ptr self, const link_event& news) {
     if (is_second_way(self, news))
       return remove(self, news.serial);
     n.up = true;
+    st.config.connected(n.endpoint, true);
     n.boot = news.boot;
     n.name = news.name;
     n.heard = steady::now();
     break;
   case link_event::kind::down:
     n.up = false;
+    st.config.connected(n.endpoint, false);
     n.record = nullptr;   // what it holds when it is back, it will say
     break;
   case link_event::kind::record:

@@ -26,6 +26,8 @@ struct perception_config {
   std::vector<std::string> peers;         ///< "host:port" to be looked for always
   std::set<std::string> expelled;         ///< keys
   std::function<void(const std::string& key)> refuse;   ///< makes the receiver refuse that key
+  /// A link to that endpoint is up or no longer: HELLOs keep such neighbours in their table.
+  std::function<void(const std::string& endpoint, bool up)> connected;
   size_t max_links = 64;
   std::chrono::seconds stranger_patience{20};   ///< for somebody who was heard to become a member
   std::chrono::seconds forget_after{120};       ///< a member that is down and not heard

@@ -69,7 +69,9 @@ meet() { # MODE: both daemons and CoEL start, meet and stop
 }
 
 neighbours() { # NAME: the neighbour table that the daemon printed last
-  tac "$work/$1.log" | awk '{ print } /--- .* NEIGHBORS$/ && !/TWO-HOP/ { exit }' | tac | sed '/TWO-HOP/,$d'
+  awk '/---/ { on = / NEIGHBORS$/ && !/TWO-HOP/; if (on) table = "" }
+       on { table = table $0 "\n" }
+       END { printf "%s", table }' "$work/$1.log"
 }
 
 is_symmetric() { # TABLE ADDRESS WILLINGNESS

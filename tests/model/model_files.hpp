@@ -15,6 +15,8 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -41,6 +43,36 @@ class scratch {
     return folder / name;
   }
   std::filesystem::path folder;
+};
+
+/// A file in memory, of which bytes are changed in place: thousands of damages cost no disk.
+class damaged_file {
+ public:
+  explicit damaged_file(std::string whole)
+      : whole_(std::move(whole)), fd_(::memfd_create("damaged", MFD_CLOEXEC)) {
+    BOOST_REQUIRE(fd_ >= 0);
+    change(0, whole_);
+  }
+  ~damaged_file() { ::close(fd_); }
+  damaged_file(const damaged_file&) = delete;
+  damaged_file& operator=(const damaged_file&) = delete;
+
+  void change(size_t at, std::string_view bytes) const {
+    BOOST_REQUIRE(::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at)) ==
+                  static_cast<ssize_t>(bytes.size()));
+  }
+  void flip(size_t at, int bit) const {
+    const char flipped = static_cast<char>(whole_[at] ^ 1 << bit);
+    change(at, {&flipped, 1});
+  }
+  void restore(size_t at, size_t count) const {
+    change(at, std::string_view(whole_).substr(at, count));
+  }
+  std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(fd_); }
+
+ private:
+  std::string whole_;
+  int fd_;
 };
 
 inline std::string bytes_of(const std::filesystem::path& path) {
