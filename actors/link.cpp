@@ -213,7 +213,7 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
     return true;
   case k::ping:
     if (auto f = take(self, net::decode_ping(bytes)))
-      send(self->state, net::encode(k::pong, *f));
+      apply(self, shake.pinged(*f, now));
     return true;
   case k::pong:
     if (auto f = take(self, net::decode_ping(bytes)))
