@@ -266,7 +266,6 @@ void keep_waiting(self_ptr self, groups homeless) {
     self->delayed_send(self, homeless_retry, atom::give_up::value, b.number);
 }
 
-/// One node alone needs no plan.
 void place_here(self_ptr self, groups experts) {
   const auto& st = self->state;
   groups homeless;
@@ -284,7 +283,7 @@ void place(self_ptr self, groups experts) {
   auto& st = self->state;
   auto& b = *st.current;
   const auto& view = *st.config.view;
-  if (view.links.empty() && !b.avoid.count(st.config.self))
+  if (view.links.empty() && !b.avoid.count(st.config.self))   // one node alone needs no plan
     return place_here(self, std::move(experts));
   std::vector<node_id> hosts{st.config.self};
   for (const auto& [host, link] : view.links)

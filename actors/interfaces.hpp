@@ -97,6 +97,11 @@ using library_actor = component_actor::extend<
 /// there, and publishes who holds what.
 using updater_actor = component_actor::extend<
     caf::reacts_to<members_ptr>,
+    // Answers once every expert of every model here is held by somebody who is up.
+    caf::replies_to<atom::ready>::with<bool>,
+    // This node takes no new work, and the others no longer count on what it holds.
+    caf::reacts_to<atom::drain>,
+    caf::replies_to<atom::details>::with<std::vector<placement_status>>,
     // INTERNAL: the clock.
     caf::reacts_to<atom::tick>>;
 

@@ -218,6 +218,8 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
   case k::pong:
     if (auto f = take(self, net::decode_ping(bytes)))
       apply(self, shake.pong(*f, now));
+    for (const auto& m : *self->state.config.models->all())
+      m.model->costs->pinged(self->state.config.id, static_cast<double>(shake.round_trip().count()));
     return true;
   case k::goodbye:
     if (auto f = take(self, net::decode_goodbye(bytes)))
@@ -410,6 +412,7 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
         self->state.record = record;
         tell_record(self->state);
       },
+      [self](atom::begin, node_id id) { self->state.config.id = id; },
       [self](atom::leave, const std::string& reason) {
         send(self->state, net::encode(net::goodbye_frame{reason}));
       },

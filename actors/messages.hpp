@@ -52,6 +52,7 @@ using tell = caf::atom_constant<caf::atom("tell")>;
 using heard = caf::atom_constant<caf::atom("heard")>;
 using members = caf::atom_constant<caf::atom("members")>;
 using expel = caf::atom_constant<caf::atom("expel")>;
+using ready = caf::atom_constant<caf::atom("ready")>;
 } // namespace atom
 
 struct served_model;
@@ -236,6 +237,8 @@ using neighbour_actor = component_actor::extend<
     caf::replies_to<file_want>::with<file_block>,
     // This node's record, to be told now and whenever the link comes up.
     caf::reacts_to<atom::tell, std::shared_ptr<const std::vector<std::byte>>>,
+    // The neighbour's number at this node.
+    caf::reacts_to<atom::begin, node_id>,
     // Says goodbye with a reason and stays silent.
     caf::reacts_to<atom::leave, std::string>,
     // INTERNAL: the neighbour sent this; its last connection is gone; the clock.
@@ -253,6 +256,29 @@ struct member {
   std::shared_ptr<const node_record> record;   ///< null: none has come yet
 };
 using members_ptr = std::shared_ptr<const std::vector<member>>;
+
+/// Where the experts of a model are and should be, for status.
+struct node_placement {
+  node_id id{};
+  std::string name;
+  bool up = false;
+  bool complete = false;                    ///< has all of the model's files
+  bool home = false;                        ///< answers applications
+  bool draining = false;
+  uint64_t room = 0;                        ///< experts that fit
+  bitmap holds;                             ///< [layers * experts_per_layer]
+};
+
+struct placement_status {
+  std::string model;
+  uint32_t layers = 0;
+  uint32_t experts_per_layer = 0;
+  uint64_t epoch = 0;                       ///< of the routing table
+  uint32_t uncovered = 0;                   ///< experts that no node holds
+  uint32_t loading = 0;                     ///< experts on their way to this node
+  uint32_t wanted = 0;                      ///< that this node should hold and does not yet
+  std::vector<node_placement> nodes;        ///< this one first
+};
 
 /// Who holds what and how to get there. Published whole, never changed.
 struct route_view {
@@ -291,6 +317,8 @@ struct hop {
   uint16_t layer = 0;
   uint32_t at_us = 0;                       ///< since the step began
   uint32_t took_us = 0;
+  node_id node{};                           ///< whose it is; 0: this one
+  uint32_t there_us = 0;                    ///< of a neighbour's: waiting and running there
 };
 
 struct token_trace {
@@ -309,6 +337,19 @@ struct session_status {
   uint64_t age_ms = 0;
 };
 
+/// What neighbours did for a model's steps, and what they cost. Times are sums over steps.
+struct network_totals {
+  uint64_t steps = 0;
+  uint64_t rows = 0;                        ///< of those steps
+  uint64_t step_us = 0;
+  uint64_t experts_us = 0;                  ///< from each layer's dispatch until its last sum
+  uint64_t waited_us = 0;                   ///< of those, with nothing left to do here
+  uint64_t alone_us = 0;                    ///< what the experts' part would have taken here alone; predicted
+  uint64_t rounds = 0;                      ///< layers of steps that needed a neighbour
+  uint64_t wire_bytes = 0;                  ///< both ways
+  uint64_t repeats = 0;                     ///< dispatches sent again after a failure
+};
+
 struct scheduler_status {
   std::vector<session_status> sessions;
   uint32_t queued = 0;
@@ -320,6 +361,7 @@ struct scheduler_status {
   uint64_t tokens_in = 0;
   uint64_t tokens_out = 0;
   uint64_t routed_tokens = 0;
+  network_totals network;
   std::vector<std::vector<double>> popularity;  ///< [layers][experts], activations per token
 };
 
@@ -363,6 +405,7 @@ COEL_LOCAL_MESSAGE(stranger)
 COEL_LOCAL_MESSAGE(link_event)
 COEL_LOCAL_MESSAGE(link_status)
 COEL_LOCAL_MESSAGE(members_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::placement_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const std::vector<std::byte>>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const coel::node_record>)
 COEL_LOCAL_MESSAGE(admission)
@@ -379,5 +422,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::request_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::error)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::component_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::expert_status>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::link_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::token_trace>)
 #undef COEL_LOCAL_MESSAGE

@@ -6,6 +6,7 @@
 
 #include <caf/all.hpp>
 
+#include <future>
 #include <set>
 
 namespace coel::actors {
@@ -27,66 +28,143 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::de
   if (config.models.empty())
     return {ec::bad_argument, "no model given: coel-node --model FILE"};
   std::unique_ptr<node> made(new node(system, std::move(device)));
-  if (auto ok = made->host(config, progress); !ok)
+  if (config.cluster) {
+    auto joined = cluster::open(system, *config.cluster, made->models_);
+    if (!joined)
+      return joined.err();
+    made->cluster_ = std::move(*joined);
+  }
+  auto models = made->open_models(config, progress);
+  if (!models)
+    return models.err();
+  if (auto ok = made->host(config, *models); !ok)
     return ok.err();
+  if (!made->cluster_)
+    for (const auto& hosted : *made->models_->all())
+      if (auto ok = load_experts(system, hosted, progress); !ok)
+        return ok.err();
   if (auto ok = made->serve(config); !ok)
     return ok.err();
   return made;
 }
 
-result<void> node::host(const node_config& config, const load_progress& progress) {
+namespace {
+
+/// The model's hash, which neighbours know it by.
+result<kept_model> describe(const std::filesystem::path& path, const std::string& name,
+                            const std::filesystem::path& cache, const load_progress& progress) {
+  model::manifest_options how;
+  how.title = name;
+  how.cache = cache;
+  how.progress = [&](uint64_t done, uint64_t total) {
+    if (progress)
+      progress("hashes of " + name, done, total);
+    return true;
+  };
+  auto made = model::make_manifest(path, how);
+  if (!made)
+    return made.err();
+  auto files = model::model_files(path);
+  if (!files)
+    return files.err();
+  return kept_model{std::make_shared<const model::manifest>(std::move(*made)), std::move(*files), nullptr};
+}
+
+} // namespace
+
+result<std::vector<served_model_ptr>> node::open_models(const node_config& config, const load_progress& progress) {
   std::vector<served_model_ptr> models;
   std::set<std::string> names;
-  tier_config ram;
-  ram.budget_bytes = config.ram_bytes;
   for (const auto& choice : config.models) {
     auto m = open_served_model(choice.path, choice.name, device_);
     if (!m)
       return m.err();
     if (!names.insert((*m)->name).second)
       return {ec::bad_argument, "two models are called '" + (*m)->name + "': name one with NAME=FILE"};
-    ram.used_before[static_cast<size_t>(memory_kind::weights)] += (*m)->dense.bytes;
+    if (cluster_) {
+      auto kept = describe(choice.path, (*m)->name, config.cache_folder, progress);
+      if (!kept)
+        return kept.err();
+      (*m)->hash = kept->manifest->hash();
+      cluster_->kept().add(std::move(*kept));
+    }
     models.push_back(std::move(*m));
   }
+  return models;
+}
+
+result<void> node::host(const node_config& config, const std::vector<served_model_ptr>& models) {
+  tier_config ram;
+  ram.budget_bytes = config.ram_bytes;
+  for (const auto& m : models)
+    ram.used_before[static_cast<size_t>(memory_kind::weights)] += m->dense.bytes;
   ram_ = keep(system_.spawn(tier, std::move(ram)));
   for (const auto& m : models) {
     auto how = config.hosting;
     if (models.size() > 1 && !how.record_routing.empty())
       how.record_routing += "." + m->name;
-    auto alone = std::make_shared<route_view>(route_view{{m->config().layers, m->experts_per_layer, this_node}, {}});
-    auto hosted = host_model(system_, m, ram_, how, alone);
+    policy::routing_table here(m->config().layers, m->experts_per_layer, this_node);
+    if (cluster_) {
+      how.missing_patience = config.cluster->missing_patience;
+      here = {m->config().layers, m->experts_per_layer, {}, 0};   // until the updater knows more
+    }
+    auto hosted = host_model(system_, m, ram_, how, std::make_shared<route_view>(route_view{std::move(here), {}}));
     if (!hosted)
       return {hosted.err().code, m->name + ": " + hosted.err().message};
     models_->add(std::move(*hosted));
   }
-  for (const auto& hosted : *models_->all())
-    if (auto ok = load_experts(system_, hosted, progress); !ok)
-      return ok;
   return {};
 }
 
 result<void> node::serve(const node_config& config) {
-  auto about = device_->status();
-  inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, {}, {ram_}, started_};
-  for (const auto& m : *models_->all())
-    inspected.models.push_back({m.model, m.scheduler, m.gates, *m.model->resident_bytes});
-  auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
   app_doorway door;
   auto server = net::app_server::start(config.server, door.handler());
   if (!server)
     return server.err();
   server_ = std::move(*server);
+  if (cluster_)
+    cluster_->join(ram_, config.ram_bytes, server_->endpoints());
+  auto about = device_->status();
+  inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, {}, {ram_}, started_};
+  for (const auto& m : *models_->all())
+    inspected.models.push_back({m.model, m.scheduler, m.gates, *m.model->resident_bytes});
+  auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
   socket_ = keep(system_.spawn(app_socket, app_socket_config{server_, models_, inspects, config.default_deadline_ms}));
   door.set(socket_);
   caf::anon_send(inspects, atom::begin::value, socket_);
   return {};
 }
 
+void node::wait_until_covered(const load_progress& progress) {
+  if (!cluster_)
+    return;
+  auto covered = std::make_shared<std::promise<void>>();
+  system_.spawn([covered, updater = cluster_->updater()](caf::event_based_actor* self) {
+    self->request(updater, caf::infinite, atom::ready::value)
+        .then([covered](bool) { covered->set_value(); }, [covered](caf::error&) { covered->set_value(); });
+  });
+  auto done = covered->get_future();
+  while (done.wait_for(std::chrono::milliseconds(200)) != std::future_status::ready)
+    for (const auto& hosted : *models_->all()) {
+      const auto& m = *hosted.model;
+      uint64_t total = m.dense.bytes;
+      for (uint32_t e = 0; e < m.experts_per_layer; ++e)
+        if (auto bytes = model::expert_file_bytes(*m.source, {layer_id{0}, static_cast<expert_id>(e)}))
+          total += *bytes * m.config().layers;
+      if (progress)
+        progress(m.name, std::min<uint64_t>(*m.resident_bytes, total), total);
+    }
+}
+
 bool node::drain(std::chrono::milliseconds patience) {
+  if (cluster_)
+    caf::anon_send(cluster_->updater(), atom::drain::value);
   caf::scoped_actor self{system_};
   bool drained = false;
   self->request(socket_, patience, atom::drain::value)
       .receive([&](atom::drained) { drained = true; }, [](caf::error&) {});
+  if (cluster_)
+    cluster_->leave("this node stops");
   return drained;
 }
 
@@ -95,6 +173,7 @@ const std::vector<std::string>& node::endpoints() const { return server_->endpoi
 node::~node() {
   if (server_)
     server_->stop();
+  cluster_.reset();
   for (const auto& m : *models_->all())
     stop(m);
   for (auto i = actors_.rbegin(); i != actors_.rend(); ++i)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/app_socket.hpp"
+#include "actors/cluster.hpp"
 #include "actors/hosting.hpp"
 
 #include <caf/actor_system.hpp>
@@ -21,6 +22,8 @@ struct node_config {
   net::app_server_options server;
   uint64_t ram_bytes = 0;                   ///< budget of weights, KV and buffers; 0: no limit
   hosting_config hosting;
+  std::optional<cluster_config> cluster;    ///< none: this node stands alone
+  std::filesystem::path cache_folder;       ///< hashes of models; empty: none are kept
   uint32_t default_deadline_ms = 600'000;
   std::string version;
 };
@@ -36,16 +39,22 @@ class node {
                                              const node_config& config, const load_progress& progress = {});
   ~node();                                  ///< stops at once: requests still running are lost
 
+  /// Waits until every expert of every model here is held by some node; reports what is loaded here.
+  void wait_until_covered(const load_progress& progress = {});
+
   /// Refuses new work and waits for the running requests; false if they took longer.
   bool drain(std::chrono::milliseconds patience);
 
   const std::vector<std::string>& endpoints() const;
+  /// Null where this node stands alone.
+  const actors::cluster* neighbours() const { return cluster_.get(); }
   /// For tools in the same process: the way apps take, without the socket.
   std::shared_ptr<const hosted_models::list> models() const { return models_->all(); }
 
  private:
   node(caf::actor_system& system, compute::device_ptr device) : system_(system), device_(std::move(device)) {}
-  result<void> host(const node_config& config, const load_progress& progress);
+  result<std::vector<served_model_ptr>> open_models(const node_config& config, const load_progress& progress);
+  result<void> host(const node_config& config, const std::vector<served_model_ptr>& models);
   result<void> serve(const node_config& config);
   template <class Handle>
   Handle keep(Handle actor);
@@ -54,6 +63,7 @@ class node {
   compute::device_ptr device_;
   std::vector<caf::strong_actor_ptr> actors_;   // in order of start
   hosted_models_ptr models_ = std::make_shared<hosted_models>();
+  std::unique_ptr<cluster> cluster_;
   tier_actor ram_;
   app_socket_actor socket_;
   std::shared_ptr<net::app_server> server_;

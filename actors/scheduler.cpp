@@ -82,6 +82,9 @@ void end_step(self_ptr self) {
   st.current.reset();
   ++st.steps;
   auto total = static_cast<uint32_t>(us_between(done.began, steady::now()));
+  ++st.network.steps;
+  st.network.rows += done.rows;
+  st.network.step_us += total;
   for (const auto& share : done.shares)
     if (auto* s = find(st, share.id)) {
       uint32_t index = s->traces.empty() ? 0 : s->traces.back().index + 1;
@@ -108,7 +111,7 @@ void note(state& st, std::string_view actor, uint64_t took_us) {
   auto& s = *st.current;
   auto at = us_between(s.began, steady::now());
   s.hops.push_back({actor, static_cast<uint16_t>(s.layer), static_cast<uint32_t>(at - std::min(at, took_us)),
-                    static_cast<uint32_t>(took_us)});
+                    static_cast<uint32_t>(took_us), this_node, 0});
 }
 
 void submit_list(self_ptr self, compute::command_list list) {
@@ -170,6 +173,21 @@ void plan_step(self_ptr self) {
   submit_attention(self, st.config.model->graph().embed(st.config.memory->buffers, std::move(tokens)));
 }
 
+/// What a layer's neighbours did, for the totals and for traces.
+void note_network(state& st, const layer_done& done) {
+  auto& n = st.network;
+  n.experts_us += us_between(st.current->dispatched, steady::now());
+  n.waited_us += done.network_us;
+  n.alone_us += done.alone_us;
+  n.rounds += !done.remote.empty();
+  n.wire_bytes += done.wire_bytes;
+  n.repeats += done.repeats;
+  auto began = static_cast<uint32_t>(us_between(st.current->began, st.current->dispatched));
+  for (const auto& h : done.remote)
+    st.current->hops.push_back({"link", static_cast<uint16_t>(st.current->layer), began + h.at_us, h.took_us,
+                                h.node, h.wait_us + h.run_us});
+}
+
 /// All layers have run: the rows are in the KV cache, and their routing is known.
 void rows_done(self_ptr self) {
   auto& st = self->state;
@@ -196,6 +214,7 @@ void dispatch_layer(self_ptr self) {
   auto layer = static_cast<layer_id>(s.layer);
   st.stats->add_layer(layer, {st.config.memory->buffers.chosen_experts(),
                               size_t{s.rows} * st.config.model->config().top_k});
+  s.dispatched = steady::now();
   self->request(st.config.gates[s.layer], caf::infinite, layer_work{layer, s.rows, st.config.memory})
       .then(
           [self](const layer_done& done) {
@@ -204,6 +223,7 @@ void dispatch_layer(self_ptr self) {
               return fail_step(self, done.outcome.err());
             note(self->state, "gate", done.dispatch_us);
             note(self->state, "experts", done.run_us);
+            note_network(self->state, done);
             auto& now = *self->state.current;
             if (++now.layer < self->state.config.model->config().layers)
               return submit_attention(self);
@@ -329,6 +349,7 @@ scheduler_status details(const state& st) {
   out.tokens_in = st.tokens_in;
   out.tokens_out = st.tokens_out;
   out.routed_tokens = st.stats->tokens();
+  out.network = st.network;
   const auto& shape = st.stats->shape();
   for (uint32_t l = 0; l < shape.layers; ++l) {
     auto& row = out.popularity.emplace_back();

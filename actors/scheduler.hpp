@@ -52,6 +52,7 @@ struct scheduler_state {
   /// The step in flight.
   struct step {
     std::vector<policy::batch_share> shares;
+    steady::time_point dispatched;            ///< the running layer
     std::vector<uint32_t> first_row;          ///< by share
     std::vector<compute::segment> segments;
     std::vector<uint32_t> logit_rows;
@@ -73,6 +74,7 @@ struct scheduler_state {
   uint64_t steps = 0;
   uint64_t tokens_in = 0;
   uint64_t tokens_out = 0;
+  network_totals network;
   meter cost;
 };
 

@@ -59,11 +59,11 @@ struct model_record {
   uint64_t expert_bytes = 0;          ///< of one expert in memory, the largest
   uint64_t capacity_bytes = 0;        ///< for experts of this model
   bool complete = false;              ///< has every byte of the model's files
+  bitmap chunks;                      ///< of the files, if only a part is here; else empty
   bool home = false;                  ///< can answer applications
   expert_speed speed;
   bitmap holds;                       ///< experts in memory, [layers * experts_per_layer]
-  /// How often each is used here, [layers * experts_per_layer] or empty: round(16 * log2) above 1/4096
-  /// activations per token, so that small changes do not change plans.
+  /// How often each is used here, [layers * experts_per_layer] or empty (policy/popularity.hpp).
   std::vector<uint8_t> popularity;
   bool operator==(const model_record&) const = default;
 };

@@ -55,7 +55,7 @@ class bpe : public tokenizer_base {
   }
 
  protected:
-  void encode_text(std::string_view text, bool, std::vector<int32_t>& into) const override {
+  void encode_text(std::string_view text, std::vector<int32_t>& into) const override {
     for (auto word : words_->split(text))
       encode_word(word, into);
   }

@@ -1,4 +1,5 @@
 #include "model/gguf_parser.hpp"
+#include "model/quoted.hpp"
 
 #include <cctype>
 #include <cstdio>
@@ -76,8 +77,8 @@ result<gguf_file> gguf_file::open_split(const std::filesystem::path& folder,
     }
     whole.tensors_.merge(part->tensors_);
     if (!part->tensors_.empty())
-      return {ec::bad_file, path.string() + ": tensor '" + part->tensors_.begin()->first +
-                                "' is in an earlier part too"};
+      return {ec::bad_file, path.string() + ": tensor " + in_quotes(part->tensors_.begin()->first) +
+                                " is in an earlier part too"};
     whole.files_.push_back(part->files_.front());
   }
   auto total = whole.number("split.tensors.count");

@@ -1,6 +1,7 @@
 #include "model/gguf_config.hpp"
 
 #include "model/family.hpp"
+#include "model/quoted.hpp"
 
 #include <algorithm>
 
@@ -106,8 +107,8 @@ result<compute::rope_params> rope_of(reader& r, const family& f, uint32_t head_d
                             r.real("rope.freq_base", 10000.f), 1.f};
   auto scaling = r.text("rope.scaling.type");
   if (!scaling.empty() && scaling != "none" && scaling != "linear")
-    return {ec::unsupported,
-            "rotary scaling '" + scaling + "' (rope.scaling.type); none and linear are supported"};
+    return {ec::unsupported, "rotary scaling " + in_quotes(scaling) +
+                                 " (rope.scaling.type); none and linear are supported"};
   auto factor = r.real("rope.scaling.factor", r.real("rope.scale_linear", 0.f));
   if (scaling != "none" && factor != 0.f)
     rope.scale = 1.f / factor;
@@ -155,7 +156,7 @@ result<model_config> gguf_config(const gguf_file& file) {
   const auto* f = family_of_gguf(*architecture);
   if (!f)
     return {ec::unsupported,
-            "architecture '" + *architecture + "' is not one of " + known_families()};
+            "architecture " + in_quotes(*architecture) + " is not one of " + known_families()};
   reader r(file, *architecture + ".");
   model_config c;
   c.family = *architecture;

@@ -1,5 +1,6 @@
 #include "model/gguf_model.hpp"
 
+#include "model/quoted.hpp"
 #include "model/table_source.hpp"
 
 #include <set>
@@ -10,7 +11,7 @@ namespace {
 
 std::string name_of(const gguf_file& file, const std::filesystem::path& path) {
   const auto* title = file.text("general.name");
-  return title && !title->empty() ? *title : path.stem().string();
+  return title && !title->empty() ? printable(*title) : path.stem().string();
 }
 
 /// Finds tensors by role and counts which of the file's have been found.
@@ -32,7 +33,7 @@ class finder {
       tensor = file_.tensor(name);
     }
     if (!tensor)
-      return {ec::bad_file, path_ + ": tensor '" + name + "' is missing"};
+      return {ec::bad_file, path_ + ": tensor " + in_quotes(name) + " is missing"};
     unused_.erase(name);
     return table_source::located{name, tensor->data};
   }
@@ -41,8 +42,8 @@ class finder {
   result<void> all_used() const {
     if (unused_.empty())
       return {};
-    return {ec::unsupported, path_ + ": tensor '" + std::string(*unused_.begin()) +
-                                 "' has no place in a model of family " + config_.family};
+    return {ec::unsupported, path_ + ": tensor " + in_quotes(*unused_.begin()) +
+                                 " has no place in a model of family " + config_.family};
   }
 
  private:
@@ -51,7 +52,7 @@ class finder {
                                       const tensor_key& key) {
     auto rows = required_shape(config_, key.what)->rows;
     if (tensor.data.rows != rows * config_.experts)
-      return {ec::bad_file, path_ + ": tensor '" + name + "' does not hold " +
+      return {ec::bad_file, path_ + ": tensor " + in_quotes(name) + " does not hold " +
                                 std::to_string(config_.experts) + " experts of " +
                                 std::to_string(rows) + " rows"};
     unused_.erase(name);

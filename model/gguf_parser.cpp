@@ -1,5 +1,7 @@
 #include "model/gguf_parser.hpp"
 
+#include "model/quoted.hpp"
+
 #include <algorithm>
 #include <cstring>
 
@@ -11,7 +13,6 @@ namespace {
 constexpr uint64_t max_tensors = 1 << 20;
 constexpr uint64_t max_metadata = 1 << 16;
 constexpr uint64_t max_string = 1 << 24;
-constexpr uint64_t max_array = 1 << 24;
 constexpr uint64_t max_alignment = 1 << 20;
 constexpr uint32_t max_dimensions = 4;
 
@@ -94,7 +95,8 @@ void gguf_parser::copy(void* to, uint64_t n) {
 uint64_t gguf_parser::count(uint64_t most, uint64_t least_bytes, const char* what) {
   auto n = read<uint64_t>();
   if (n > most || n > left() / least_bytes)
-    fail("claims " + std::to_string(n) + " " + what + ", more than the file can hold");
+    fail("claims " + std::to_string(n) + " " + what +
+         ", more than the file can hold or a model needs");
   return failed() ? 0 : n;
 }
 
@@ -162,7 +164,8 @@ gguf_value gguf_parser::read_array() {
                     : "metadata array of unknown kind " + std::to_string(k));
     return false;
   }
-  auto n = count(max_array, size_of(k), "array items");
+  auto n = count(items_left_, size_of(k), "array items");
+  items_left_ -= n;
   if (k == string) {
     std::vector<std::string> texts;
     texts.reserve(n);
@@ -191,7 +194,7 @@ void gguf_parser::read_pair() {
   if (key == "general.alignment")
     set_alignment(value);
   if (auto [at, added] = into_.metadata_.emplace(std::move(key), std::move(value)); !added)
-    fail("metadata key '" + at->first + "' appears twice");
+    fail("metadata key " + in_quotes(at->first) + " appears twice");
 }
 
 /// At least 8, as the format demands: elements are read in place.
@@ -208,7 +211,7 @@ gguf_parser::tensor_info gguf_parser::read_info() {
   t.name = read_string();
   auto dimensions = read<uint32_t>();
   if (!failed() && (dimensions == 0 || dimensions > max_dimensions))
-    fail("tensor '" + t.name + "' has " + std::to_string(dimensions) + " dimensions");
+    fail("tensor " + in_quotes(t.name) + " has " + std::to_string(dimensions) + " dimensions");
   for (uint32_t i = 0; i < dimensions && !failed(); ++i)
     t.tensor.shape.push_back(read<uint64_t>());
   auto id = read<uint32_t>();
@@ -217,7 +220,7 @@ gguf_parser::tensor_info gguf_parser::read_info() {
     return t;
   auto type = dtype_from_gguf(id);
   if (!type)
-    fail("tensor '" + t.name + "' is of type " + type_name(id) + "; this build reads " +
+    fail("tensor " + in_quotes(t.name) + " is of type " + type_name(id) + "; this build reads " +
              known_types(),
          ec::unsupported);
   t.tensor.type = type.value_or(dtype::f32);
@@ -234,7 +237,7 @@ void gguf_parser::place(std::vector<tensor_info>& infos) {
       return;
     auto [at, added] = into_.tensors_.emplace(std::move(info.name), std::move(info.tensor));
     if (!added)
-      return fail("tensor '" + at->first + "' appears twice");
+      return fail("tensor " + in_quotes(at->first) + " appears twice");
     where.name = &at->first;
     extents.push_back(where);
   }
@@ -247,7 +250,7 @@ gguf_parser::extent gguf_parser::locate(tensor_info& t, uint64_t base) {
   uint64_t cols = shape[0], rows = 1, size = 0;
   bool fits = cols % info(type).block_elements == 0;
   if (!fits)
-    fail("the rows of tensor '" + t.name + "', " + std::to_string(cols) +
+    fail("the rows of tensor " + in_quotes(t.name) + ", " + std::to_string(cols) +
          " elements, do not divide into blocks of " + std::string(to_string(type)));
   for (size_t d = 1; d < shape.size(); ++d)
     fits = fits && !__builtin_mul_overflow(rows, shape[d], &rows);
@@ -255,13 +258,14 @@ gguf_parser::extent gguf_parser::locate(tensor_info& t, uint64_t base) {
   fits = fits && cols > 0 && rows > 0 && cols <= UINT64_MAX / 4 &&
          !__builtin_mul_overflow(row_bytes(type, cols), rows, &size);
   if (!fits) {
-    fail("the shape of tensor '" + t.name + "' is empty or overflows");
+    fail("the shape of tensor " + in_quotes(t.name) + " is empty or overflows");
     return {};
   }
   extent e;
   if (t.offset % alignment_ || __builtin_add_overflow(base, t.offset, &e.begin) ||
       __builtin_add_overflow(e.begin, size, &e.end) || e.end > bytes_.size())
-    fail("the data of tensor '" + t.name + "' is misaligned or lies outside the file (truncated?)");
+    fail("the data of tensor " + in_quotes(t.name) +
+         " is misaligned or lies outside the file (truncated?)");
   else
     t.tensor.data = {type, rows, cols, bytes_.data() + e.begin, row_bytes(type, cols), file_};
   t.tensor.file = file_;
@@ -273,8 +277,8 @@ void gguf_parser::refuse_overlaps(std::vector<extent> extents) {
             [](const extent& a, const extent& b) { return a.begin < b.begin; });
   for (size_t i = 1; i < extents.size(); ++i)
     if (extents[i].begin < extents[i - 1].end)
-      return fail("the data of tensors '" + *extents[i - 1].name + "' and '" + *extents[i].name +
-                  "' overlap");
+      return fail("the data of tensors " + in_quotes(*extents[i - 1].name) + " and " +
+                  in_quotes(*extents[i].name) + " overlap");
 }
 
 } // namespace coel::model

@@ -56,6 +56,7 @@ class gguf_parser {
   uint64_t alignment_ = 32;
   uint64_t tensors_ = 0;
   uint64_t pairs_ = 0;
+  uint64_t items_left_ = 1 << 24; // of all arrays together: far above any vocabulary
   error failure_{ec::none, {}};
 };
 

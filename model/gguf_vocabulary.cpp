@@ -1,4 +1,5 @@
 #include "model/gguf_config.hpp"
+#include "model/quoted.hpp"
 
 #include <cmath>
 
@@ -64,8 +65,8 @@ result<tokenizer_data> gguf_vocabulary(const gguf_file& file) {
   tokenizer_data d;
   const auto* model = file.text(path("model"));
   if (!model || (*model != "gpt2" && *model != "llama"))
-    return {ec::unsupported, "tokenizer '" + (model ? *model : std::string("(none)")) +
-                                 "' is not one of gpt2 and llama"};
+    return {ec::unsupported, "tokenizer " + in_quotes(model ? *model : std::string("(none)")) +
+                                 " is not one of gpt2 and llama"};
   d.kind = *model == "gpt2" ? tokenizer_data::algorithm::bpe : tokenizer_data::algorithm::spm;
   if (const auto* pre = file.text(path("pre")))
     d.pre = *pre;

@@ -1,6 +1,7 @@
 #include "model/hf_config.hpp"
 
 #include "model/family.hpp"
+#include "model/quoted.hpp"
 
 #include <set>
 
@@ -91,7 +92,7 @@ result<void> refuse_variations(reader& r, const family& f) {
   if (r.find("quantization_config"))
     return refuse("quantised safetensors (quantization_config): use a GGUF of this model");
   if (auto act = r.text("hidden_act", "silu"); act != "silu")
-    return {ec::unsupported, "activation '" + act + "' (hidden_act); silu is supported"};
+    return {ec::unsupported, "activation " + in_quotes(act) + " (hidden_act); silu is supported"};
   return {};
 }
 
@@ -112,8 +113,8 @@ result<compute::rope_params> rope_of(reader& r, const family& f, uint32_t head_d
   rope.base = s.real("rope_theta", rope.base);
   auto type = s.text("rope_type", s.text("type", "default").c_str());
   if (type != "default" && type != "linear")
-    return {ec::unsupported,
-            "rotary scaling '" + type + "' (" + key + "); default and linear are supported"};
+    return {ec::unsupported, "rotary scaling " + in_quotes(type) + " (" + key +
+                                 "); default and linear are supported"};
   auto factor = type == "linear" ? s.real("factor", 0.f) : 1.f;
   if (!(factor >= 1.f) || !s.missing().empty())
     return wrong();
@@ -145,7 +146,8 @@ result<model_config> hf_config(const json& config) {
   auto type = r.text("model_type");
   const auto* f = family_of_hf(type);
   if (!f)
-    return {ec::unsupported, "model_type '" + type + "' is not one of " + known_families()};
+    return {ec::unsupported,
+            "model_type " + in_quotes(type) + " is not one of " + known_families()};
   if (auto ok = refuse_variations(r, *f); !ok)
     return ok.err();
   model_config c;
@@ -175,8 +177,9 @@ result<std::vector<std::string>> hf_shards(const json& index) {
     auto name = file.is_string() ? file.get<std::string>() : std::string{};
     bool plain = !name.empty() && name != "." && name != ".." &&
                  name.find_first_of(std::string("/\0", 2)) == std::string::npos;
-    if (!plain || name.size() > 255)
-      return {ec::bad_file, "the file of tensor '" + tensor + "' is not a plain file name"};
+    if (!plain || name.size() > 255 || printable(name, 255) != name)
+      return {ec::bad_file,
+              "the file of tensor " + in_quotes(tensor) + " is not a plain file name"};
     names.insert(std::move(name));
   }
   if (names.empty() || names.size() > max_shards)

@@ -3,6 +3,7 @@
 #include "model/hf_config.hpp"
 #include "model/hf_tokenizer.hpp"
 #include "model/json.hpp"
+#include "model/quoted.hpp"
 #include "model/safetensors.hpp"
 #include "model/table_source.hpp"
 
@@ -43,6 +44,14 @@ result<std::vector<std::filesystem::path>> files_of(const std::filesystem::path&
   return files;
 }
 
+/// The directory's own name, also where the path ends in "." or "/".
+std::string name_of(const std::filesystem::path& directory) {
+  std::error_code failed;
+  const auto whole = std::filesystem::absolute(directory / ".", failed);
+  return failed ? std::string("model")
+                : printable(whole.lexically_normal().parent_path().filename().string());
+}
+
 /// Finds tensors by role and counts which of the files' have been found.
 class finder {
  public:
@@ -60,11 +69,12 @@ class finder {
   result<table_source::located> find(const tensor_key& key) {
     auto name = hf_tensor_name(family_, key);
     if (auto other = from_.of_other_types.find(name); other != from_.of_other_types.end())
-      return {ec::unsupported, path_ + ": tensor '" + name + "' is of type " + other->second +
+      return {ec::unsupported, path_ + ": tensor " + in_quotes(name) + " is of type " +
+                                   in_quotes(other->second) +
                                    "; this build reads F32, F16 and BF16"};
     auto found = from_.tensors.find(name);
     if (found == from_.tensors.end())
-      return {ec::bad_file, path_ + ": tensor '" + name + "' is missing"};
+      return {ec::bad_file, path_ + ": tensor " + in_quotes(name) + " is missing"};
     unused_.erase(found->first);
     return table_source::located{name, found->second};
   }
@@ -73,8 +83,8 @@ class finder {
   result<void> all_used() const {
     if (unused_.empty())
       return {};
-    return {ec::unsupported, path_ + ": tensor '" + std::string(*unused_.begin()) +
-                                 "' has no place in a model of type " +
+    return {ec::unsupported, path_ + ": tensor " + in_quotes(*unused_.begin()) +
+                                 " has no place in a model of type " +
                                  std::string(family_.hf_model_type)};
   }
 
@@ -91,7 +101,7 @@ result<source_ptr> open_hf(const std::filesystem::path& directory) {
   auto config = read_file(directory / "config.json", max_config_bytes, hf_config);
   if (!config)
     return config.err();
-  config->name = std::filesystem::absolute(directory / ".").parent_path().filename().string();
+  config->name = name_of(directory);
   auto vocabulary = read_hf_tokenizer(directory);
   if (!vocabulary)
     return vocabulary.err();

@@ -3,6 +3,7 @@
 #include "model/hf_tokenizer_rules.hpp"
 #include "model/json.hpp"
 #include "model/mapped_file.hpp"
+#include "model/quoted.hpp"
 
 #include <algorithm>
 #include <map>
@@ -13,6 +14,15 @@ namespace {
 
 using nlohmann::json;
 
+constexpr size_t max_template_bytes = 4 << 20;
+
+/// -1, which is no token, for anything but an integer in range.
+int64_t id_in(const json& value) {
+  const bool fits = value.is_number_integer() &&
+                    (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
+  return fits ? value.get<int64_t>() : -1;
+}
+
 /// One more than the largest id that a file of so many entries may use: ids may have holes, but not
 /// so many that a small file takes much memory.
 size_t id_limit(const json& model, const json* added) {
@@ -22,8 +32,8 @@ size_t id_limit(const json& model, const json* added) {
 result<void> put(tokenizer_data& d, size_t limit, const std::string& content, int64_t id,
                  token_type type) {
   if (id < 0 || static_cast<uint64_t>(id) >= limit)
-    return {ec::bad_file, "token id " + std::to_string(id) + " of '" + content.substr(0, 50) +
-                              "' does not fit a vocabulary of this size"};
+    return {ec::bad_file, "the token id of " + in_quotes(content) +
+                              " is not an integer that fits a vocabulary of this size"};
   auto i = static_cast<size_t>(id);
   if (i >= d.tokens.size()) {
     d.tokens.resize(i + 1);
@@ -76,7 +86,7 @@ void mark_byte_tokens(tokenizer_data& d) {
 result<void> read_vocabulary(const json& model, const json* added, tokenizer_data& d) {
   const auto limit = id_limit(model, added);
   for (const auto& [content, id] : model.at("vocab").items())
-    if (auto ok = put(d, limit, content, id.get<int64_t>(), token_type::normal); !ok)
+    if (auto ok = put(d, limit, content, id_in(id), token_type::normal); !ok)
       return ok;
   read_merges(model, d);
   if (flag(model, "byte_fallback", false)) {
@@ -88,7 +98,7 @@ result<void> read_vocabulary(const json& model, const json* added, tokenizer_dat
   for (const auto& a : *added) {
     const auto type = flag(a, "special", false) ? token_type::control : token_type::user_defined;
     const auto content = a.at("content").get<std::string>();
-    if (auto ok = put(d, limit, content, a.at("id").get<int64_t>(), type); !ok)
+    if (auto ok = put(d, limit, content, id_in(a.at("id")), type); !ok)
       return ok;
   }
   return {};
@@ -97,7 +107,7 @@ result<void> read_vocabulary(const json& model, const json* added, tokenizer_dat
 result<void> read_tokenizer(const json& j, tokenizer_data& d) {
   const auto& model = j.at("model");
   if (const auto type = text(model, "type", "BPE"); type != "BPE")
-    return {ec::unsupported, "tokenizer model '" + type + "' (BPE is supported)"};
+    return {ec::unsupported, "tokenizer model " + in_quotes(type) + " (BPE is supported)"};
   if (auto ok = read_vocabulary(model, member(j, "added_tokens"), d); !ok)
     return ok;
   if (const auto unknown = text(model, "unk_token"); !unknown.empty())
@@ -142,7 +152,7 @@ void read_generation(const json& j, tokenizer_data& d) {
   if (!ends)
     return;
   for (const auto& end : ends->is_array() ? *ends : json::array({*ends})) {
-    const auto id = end.get<int64_t>();
+    const auto id = id_in(end);
     if (id < 0 || static_cast<uint64_t>(id) >= d.tokens.size())
       continue;
     if (!d.eos)
@@ -165,6 +175,9 @@ result<void> read_template_file(const std::filesystem::path& path, tokenizer_dat
   if (!file)
     return file.err();
   const auto bytes = (*file)->bytes();
+  if (bytes.size() > max_template_bytes)
+    return {ec::bad_file,
+            path.string() + ": larger than " + std::to_string(max_template_bytes) + " bytes"};
   d.chat_template.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   return {};
 }
@@ -186,7 +199,7 @@ result<void> over(const std::filesystem::path& path, bool required, Read read) {
       return ok ? ok : result<void>{ok.err().code, path.string() + ": " + ok.err().message};
     }
   } catch (const std::exception& e) {
-    return {ec::bad_file, path.string() + ": " + e.what()};
+    return {ec::bad_file, path.string() + ": " + printable(e.what(), 300)};
   }
 }
 

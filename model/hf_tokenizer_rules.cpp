@@ -1,7 +1,10 @@
 #include "model/hf_tokenizer_rules.hpp"
 
 #include "model/pretokenizer.hpp"
+#include "model/quoted.hpp"
 
+#include <algorithm>
+#include <optional>
 #include <vector>
 
 namespace coel::model {
@@ -37,7 +40,7 @@ result<void> read_split(const json& step, tokenizer_data& data) {
   const auto regex = pattern ? text(*pattern, "Regex") : std::string{};
   const auto name = pretokenizer::name_of(regex);
   if (name.empty() || text(step, "behavior") != "Isolated" || flag(step, "invert", false))
-    return unknown_step("the pre_tokenizer Split by '" + regex.substr(0, 200) + "'");
+    return unknown_step("the pre_tokenizer Split by " + in_quotes(regex));
   if (!data.pre.empty())
     return unknown_step("a pre_tokenizer that cuts twice");
   data.pre = name;
@@ -53,6 +56,17 @@ result<void> read_byte_level(const json& step, tokenizer_data& data) {
     return unknown_step("a pre_tokenizer that cuts twice");
   data.pre = "gpt-2";
   return {};
+}
+
+/// Whether the piece is a special token; `id` becomes its id.
+bool special_at(const json& piece, const tokenizer_data& data, std::optional<int32_t>& id) {
+  const auto* special = member(piece, "SpecialToken");
+  if (!special)
+    return false;
+  const auto found = std::find(data.tokens.begin(), data.tokens.end(), text(*special, "id"));
+  if (found != data.tokens.end())
+    id = static_cast<int32_t>(found - data.tokens.begin());
+  return true;
 }
 
 } // namespace
@@ -75,15 +89,23 @@ std::string text(const json& object, const char* key, const std::string& otherwi
 }
 
 result<void> read_byte_level_rules(const json& tokenizer, tokenizer_data& data) {
+  for (const auto* step : steps(tokenizer, "normalizer", "normalizers"))
+    if (text(*step, "type") != "NFC")
+      return unknown_step("the normalizer " + in_quotes(text(*step, "type")));
   for (const auto* step : steps(tokenizer, "pre_tokenizer", "pretokenizers")) {
     const auto type = text(*step, "type");
     auto ok = type == "Split"       ? read_split(*step, data)
               : type == "ByteLevel" ? read_byte_level(*step, data)
-                                    : unknown_step("the pre_tokenizer " + type);
+                                    : unknown_step("the pre_tokenizer " + in_quotes(type));
     if (!ok)
       return ok;
   }
-  return data.pre.empty() ? unknown_step("a tokenizer without pre_tokenizer") : result<void>{};
+  if (data.pre.empty())
+    return unknown_step("a tokenizer without pre_tokenizer");
+  const auto* model = member(tokenizer, "model");
+  if (model && flag(*model, "ignore_merges", false) && !pretokenizer::whole_words_first(data.pre))
+    return unknown_step("ignore_merges with the pre-tokenizer " + data.pre);
+  return {};
 }
 
 result<void> read_sentencepiece_rules(const json& tokenizer, tokenizer_data& data) {
@@ -96,13 +118,14 @@ result<void> read_sentencepiece_rules(const json& tokenizer, tokenizer_data& dat
     else if (type == "Replace" && text(*step, "content") == space_mark)
       marks_spaces = true;
     else
-      return {ec::unsupported, "the normalizer " + type + " of a tokenizer with byte_fallback"};
+      return {ec::unsupported,
+              "the normalizer " + in_quotes(type) + " of a tokenizer with byte_fallback"};
   }
   for (const auto* step : steps(tokenizer, "pre_tokenizer", "pretokenizers")) {
     if (text(*step, "type") != "Metaspace" || text(*step, "replacement") != space_mark ||
         flag(*step, "split", true))
-      return {ec::unsupported,
-              "the pre_tokenizer " + text(*step, "type") + " of a tokenizer with byte_fallback"};
+      return {ec::unsupported, "the pre_tokenizer " + in_quotes(text(*step, "type")) +
+                                   " of a tokenizer with byte_fallback"};
     marks_spaces = true;
     data.add_space_prefix =
         flag(*step, "add_prefix_space", true) && text(*step, "prepend_scheme", "always") != "never";
@@ -119,8 +142,8 @@ void read_marks(const json& tokenizer, tokenizer_data& data) {
     const auto* single = member(*step, "single");
     if (!single || !single->is_array() || single->empty())
       continue;
-    data.add_bos = single->front().contains("SpecialToken");
-    data.add_eos = single->back().contains("SpecialToken") && single->size() > 1;
+    data.add_bos = special_at(single->front(), data, data.bos);
+    data.add_eos = single->size() > 1 && special_at(single->back(), data, data.eos);
   }
 }
 

@@ -1,5 +1,6 @@
 // What tokenizer.json says besides the vocabulary: how text is cut and marked. Only what the two
-// algorithms of model/tokenizer.hpp do is accepted; docs/tokenizers.md lists the two exceptions.
+// algorithms of model/tokenizer.hpp do is accepted, with one exception: text is not brought to the
+// composed form that NFC asks for, as nearly all text has it already.
 #pragma once
 
 #include "common/result.hpp"
@@ -16,7 +17,8 @@ result<void> read_byte_level_rules(const nlohmann::json& tokenizer, tokenizer_da
 /// Errors: unsupported.
 result<void> read_sentencepiece_rules(const nlohmann::json& tokenizer, tokenizer_data& data);
 
-/// Sets add_bos and add_eos where a TemplateProcessing post-processor decides them.
+/// Sets add_bos and add_eos, and which tokens these are, where a TemplateProcessing post-processor
+/// decides them.
 void read_marks(const nlohmann::json& tokenizer, tokenizer_data& data);
 
 /// A member of `object` if it is there and not null.

@@ -17,13 +17,13 @@ inline constexpr uint32_t default_chunk_bytes = 1 << 20;
 enum class chunk_id : uint32_t {};
 
 struct manifest_file {
-  std::string name;            ///< plain: letters, digits, '.', '_', '-', '+'; no leading '.'
+  std::string name; ///< plain: letters, digits, '.', '_', '-', '+'; no leading '.'
   uint64_t size = 0;
-  std::vector<sha256> chunks;  ///< the last may be shorter than chunk_bytes
+  std::vector<sha256> chunks; ///< the last may be shorter than chunk_bytes
 };
 
 struct byte_range {
-  uint32_t file = 0;           ///< index into files()
+  uint32_t file = 0; ///< index into files()
   uint64_t offset = 0;
   uint64_t length = 0;
   bool operator==(const byte_range&) const = default;
@@ -53,7 +53,7 @@ class manifest {
   /// SHA-256 of encode() without the title: equal where all bytes and the chunk size are.
   const sha256& hash() const { return hash_; }
 
-  const std::vector<manifest_file>& files() const { return files_; }  ///< by name
+  const std::vector<manifest_file>& files() const { return files_; } ///< by name
   uint32_t chunk_bytes() const { return chunk_bytes_; }
   uint32_t chunks() const { return first_.back(); }
   uint64_t bytes() const { return bytes_; }
@@ -76,7 +76,7 @@ class manifest {
   std::string title_;
   uint32_t chunk_bytes_ = 0;
   std::vector<manifest_file> files_;
-  std::vector<uint32_t> first_;  // chunk of each file, then the number of chunks
+  std::vector<uint32_t> first_; // chunk of each file, then the number of chunks
   uint64_t bytes_ = 0;
   sha256 hash_{};
 };

@@ -39,8 +39,8 @@ result<std::vector<model_file>> gguf_files(const std::filesystem::path& path) {
 
 result<std::vector<model_file>> hf_files(const std::filesystem::path& directory) {
   std::vector<std::string> names{"config.json", "tokenizer.json"};
-  for (const char* optional : {"tokenizer_config.json", "generation_config.json",
-                               "chat_template.jinja"})
+  for (const char* optional :
+       {"tokenizer_config.json", "generation_config.json", "chat_template.jinja"})
     if (is_there(directory / optional))
       names.push_back(optional);
   const char* index = "model.safetensors.index.json";
@@ -157,7 +157,8 @@ result<manifest> make_manifest(const std::filesystem::path& path, const manifest
   auto hashed = hash_chunks(*job, options.threads, options.progress);
   if (!hashed)
     return hashed.err();
-  if (auto again = open_to_hash(*files, options.chunk_bytes); !again || identity_of(*again) != identity)
+  if (auto again = open_to_hash(*files, options.chunk_bytes);
+      !again || identity_of(*again) != identity)
     return {ec::io, path.string() + ": changed while it was read: start again once it is written"};
   auto made = manifest::make(title, options.chunk_bytes, std::move(*hashed));
   if (made && !entry.empty())

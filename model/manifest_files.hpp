@@ -14,8 +14,8 @@ struct model_file {
   std::filesystem::path path;
 };
 
-/// The files that open_model reads, by name. A GGUF file is "model.gguf" whatever it is called here,
-/// or "model-00001-of-00003.gguf" of a split set, so that a renamed file is the same model.
+/// The files that open_model reads, by name. A GGUF file is "model.gguf" whatever it is called
+/// here, or "model-00001-of-00003.gguf" of a split set, so that a renamed file is the same model.
 /// Errors: those of opening the headers.
 result<std::vector<model_file>> model_files(const std::filesystem::path& path);
 
@@ -23,7 +23,7 @@ result<std::vector<model_file>> model_files(const std::filesystem::path& path);
 std::filesystem::path gguf_inside(const std::filesystem::path& path);
 
 struct manifest_options {
-  std::string title;                              ///< empty: the name of the file or folder
+  std::string title; ///< empty: the name of the file or folder
   uint32_t threads = 2;
   uint32_t chunk_bytes = default_chunk_bytes;
   /// Folder in which manifests are kept, so that the next start reads none of the model; empty:

@@ -42,7 +42,8 @@ class hashing {
 
  private:
   result<void> hash(uint64_t chunk, std::span<std::byte> buffer) {
-    auto i = static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), chunk) - ends_.begin());
+    auto i =
+        static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), chunk) - ends_.begin());
     auto within = chunk - (i == 0 ? 0 : ends_[i - 1]);
     auto offset = within * job_.chunk_bytes;
     auto bytes = buffer.first(std::min<uint64_t>(buffer.size(), out[i].size - offset));
@@ -61,7 +62,7 @@ class hashing {
   }
 
   const hashing_job& job_;
-  std::vector<uint64_t> ends_;  // of each file, in chunks of all
+  std::vector<uint64_t> ends_; // of each file, in chunks of all
   std::atomic<uint64_t> next_{0}, done_{0};
   std::atomic<bool> stop_{false};
   std::mutex failing_;

@@ -22,7 +22,8 @@ struct hashing_job {
 result<hashing_job> open_to_hash(const std::vector<model_file>& files, uint32_t chunk_bytes);
 
 /// Errors: io, cancelled (progress, which is called on the calling thread, returned false).
-result<std::vector<manifest_file>> hash_chunks(const hashing_job& job, uint32_t threads,
-                                               const std::function<bool(uint64_t, uint64_t)>& progress);
+result<std::vector<manifest_file>>
+hash_chunks(const hashing_job& job, uint32_t threads,
+            const std::function<bool(uint64_t, uint64_t)>& progress);
 
 } // namespace coel::model

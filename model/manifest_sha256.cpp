@@ -1,8 +1,7 @@
 #include "model/manifest_sha256.hpp"
 
-#include <openssl/evp.h>
-
 #include <cstdlib>
+#include <openssl/evp.h>
 
 namespace coel::model {
 

@@ -26,7 +26,8 @@ struct descriptor {
 } // namespace
 
 result<mapped_file_ptr> mapped_file::open(const std::filesystem::path& path) {
-  descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // Without O_NONBLOCK a named pipe would wait for a writer.
+  descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
   if (file.fd < 0)
     return system_error(path, "cannot open");
   struct stat about {};

@@ -46,9 +46,11 @@ result<file_handle> lock_folder(const std::filesystem::path& folder) {
     if (errno != EWOULDBLOCK)
       return system_error(path, "lock");
     auto holder = read_whole(path, 64);
-    std::string number = holder ? std::string(reinterpret_cast<const char*>(holder->data()), holder->size()) : "";
-    return {ec::busy, folder.string() + ": process " + (number.empty() ? "?" : number) +
-                          " fetches into this folder: stop it, or give this node another cache folder"};
+    std::string number =
+        holder ? std::string(reinterpret_cast<const char*>(holder->data()), holder->size()) : "";
+    return {ec::busy,
+            folder.string() + ": process " + (number.empty() ? "?" : number) +
+                " fetches into this folder: stop it, or give this node another cache folder"};
   }
   auto number = std::to_string(::getpid());
   if (auto ok = lock->resize(0); !ok)
@@ -315,7 +317,7 @@ result<void> refuse_unfinished_mirror(const std::filesystem::path& path) {
     return {};
   auto description = stored_manifest(folder);
   if (!description)
-    return {};  // a folder of that name which is not ours
+    return {}; // a folder of that name which is not ours
   auto set = stored_bits(folder, description->chunks());
   if (set.full())
     return {};

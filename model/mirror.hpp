@@ -64,12 +64,12 @@ class mirror {
   const manifest description_;
   file_handle lock_;
   std::vector<file_handle> files_;
-  std::vector<file_handle> bits_;     // one; empty until prepare has opened it
+  std::vector<file_handle> bits_; // one; empty until prepare has opened it
 
-  mutable std::mutex changing_;       // guards the three below; never held during I/O
-  chunk_set here_;                    // verified and written
-  std::vector<chunk_id> unrecorded_;  // of these, not yet in the file of bits
-  std::mutex recording_;              // one at a time; taken before changing_
+  mutable std::mutex changing_;      // guards the three below; never held during I/O
+  chunk_set here_;                   // verified and written
+  std::vector<chunk_id> unrecorded_; // of these, not yet in the file of bits
+  std::mutex recording_;             // one at a time; taken before changing_
   chunk_set recorded_;
 };
 using mirror_ptr = std::shared_ptr<mirror>;

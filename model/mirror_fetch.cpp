@@ -6,7 +6,7 @@ namespace coel::model {
 
 namespace {
 
-constexpr double newest_weight = 0.25;      // of a measurement in the average: some chunks to settle
+constexpr double newest_weight = 0.25; // of a measurement in the average: some chunks to settle
 constexpr double least_bytes_per_us = 1e-4; // so that no time is endless
 constexpr double timeout_factor = 4;        // times what the peer's speed lets expect
 /// A peer slower than the fastest by this factor is not worth waiting for, and a plan need not look
@@ -261,9 +261,9 @@ fetch_progress fetch_planner::progress(uint64_t now_us) const {
   for (const auto& [chunk, want] : wanted_) {
     ++p.wanted;
     p.wanted_bytes += length(chunk);
-    bool somebody = std::any_of(peers_.begin(), peers_.end(), [&](const auto& p2) {
-      return can_have(p2.second, chunk) && p2.second.distrusted_until_us <= now_us;
-    });
+    bool somebody = false;
+    for (const auto& [id, peer] : peers_)
+      somebody = somebody || (can_have(peer, chunk) && peer.distrusted_until_us <= now_us);
     p.without_peer += !somebody;
   }
   return p;

@@ -14,27 +14,27 @@ namespace coel::model {
 enum class peer_id : uint32_t {};
 
 struct fetch_options {
-  uint32_t most_outstanding = 4;           ///< requests to one peer that are not answered yet
-  uint32_t most_attempts = 8;              ///< for one chunk: then it has failed
-  double assumed_bytes_per_us = 100;       ///< of a peer that has not delivered yet: gigabit
-  uint64_t least_timeout_us = 2'000'000;   ///< of a request; longer to a slow or busy peer
+  uint32_t most_outstanding = 4;         ///< requests to one peer that are not answered yet
+  uint32_t most_attempts = 8;            ///< for one chunk: then it has failed
+  double assumed_bytes_per_us = 100;     ///< of a peer that has not delivered yet: gigabit
+  uint64_t least_timeout_us = 2'000'000; ///< of a request; longer to a slow or busy peer
   uint64_t most_timeout_us = 120'000'000;
-  uint64_t pause_us = 1'000'000;           ///< of a peer that timed out; doubles up to most_pause_us
+  uint64_t pause_us = 1'000'000; ///< of a peer that timed out; doubles up to most_pause_us
   uint64_t most_pause_us = 60'000'000;
-  uint64_t distrust_us = 300'000'000;      ///< of a peer that sent a wrong hash
+  uint64_t distrust_us = 300'000'000; ///< of a peer that sent a wrong hash
 };
 
 struct fetch_request {
   peer_id peer{};
   chunk_id chunk{};
-  uint64_t deadline_us = 0;                ///< the planner asks another peer from then on
+  uint64_t deadline_us = 0; ///< the planner asks another peer from then on
 };
 
 struct fetch_progress {
-  uint64_t wanted_bytes = 0;               ///< not here yet, the failed ones left out
+  uint64_t wanted_bytes = 0; ///< not here yet, the failed ones left out
   uint32_t wanted = 0;
-  uint32_t outstanding = 0;                ///< requests
-  uint32_t without_peer = 0;               ///< wanted, but nobody who may be asked has them
+  uint32_t outstanding = 0;  ///< requests
+  uint32_t without_peer = 0; ///< wanted, but nobody who may be asked has them
 };
 
 /// Not thread-safe.
@@ -82,14 +82,14 @@ class fetch_planner {
   struct peer_state {
     chunk_set has;
     std::map<chunk_id, sent> asked;
-    std::set<chunk_id> late;           // timed out here: others are asked first
-    std::set<chunk_id> wrong;          // came with a wrong hash: never asked here again
-    double bytes_per_us = 0;           // 0: nothing measured
+    std::set<chunk_id> late;  // timed out here: others are asked first
+    std::set<chunk_id> wrong; // came with a wrong hash: never asked here again
+    double bytes_per_us = 0;  // 0: nothing measured
     uint64_t asked_bytes = 0;
-    uint64_t delivered_us = 0;         // when the last delivery ended
-    uint64_t paused_until_us = 0;      // for being late
-    uint64_t distrusted_until_us = 0;  // for a wrong hash
-    uint32_t timeouts = 0;             // in a row
+    uint64_t delivered_us = 0;        // when the last delivery ended
+    uint64_t paused_until_us = 0;     // for being late
+    uint64_t distrusted_until_us = 0; // for a wrong hash
+    uint32_t timeouts = 0;            // in a row
     bool here = false;
   };
   struct want_state {
@@ -127,7 +127,7 @@ class fetch_planner {
   std::map<peer_id, peer_state> peers_;
   std::map<chunk_id, want_state> wanted_;
   std::set<chunk_id> failed_;
-  std::vector<turn> turns_;            // of all that was wanted when it was made
+  std::vector<turn> turns_; // of all that was wanted when it was made
   bool turns_are_old_ = false;
 };
 

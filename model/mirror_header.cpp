@@ -74,7 +74,7 @@ class walker {
   const uint32_t file_;
   const uint64_t size_;
   uint64_t at_ = 0;
-  std::vector<std::byte> window_;  // the chunk read last
+  std::vector<std::byte> window_; // the chunk read last
   uint64_t window_begin_ = 0;
   uint64_t missing_until_ = 0;
   bool stopped_ = false;

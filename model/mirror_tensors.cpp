@@ -13,7 +13,6 @@ namespace coel::model {
 
 namespace {
 
-
 struct placed {
   const std::byte* data = nullptr;
   const mapped_file* file = nullptr;

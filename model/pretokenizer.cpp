@@ -1,5 +1,6 @@
 #include "model/pretokenizer.hpp"
 
+#include "model/quoted.hpp"
 #include "model/utf8.hpp"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -61,14 +62,15 @@ result<std::shared_ptr<const pretokenizer>> pretokenizer::make(const std::string
                                PCRE2_UTF | PCRE2_UCP, &problem, &where, nullptr);
     made->context = pcre2_match_context_create(nullptr);
     if (!made->code || !made->context)
-      return {ec::internal, "the pattern of pre-tokenizer '" + name + "' does not compile"};
+      return {ec::internal,
+              "the pattern of pre-tokenizer " + in_quotes(name) + " does not compile"};
     pcre2_set_match_limit(made->context, match_limit);
     pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE); // without it matching is slower, not wrong
     return std::shared_ptr<const pretokenizer>(new pretokenizer(std::move(made), k.whole_words));
   }
   return {ec::unsupported,
           (name.empty() ? std::string("the file names no pre-tokenizer; known are ")
-                        : "pre-tokenizer '" + name + "' is not one of ") +
+                        : "pre-tokenizer " + in_quotes(name) + " is not one of ") +
               "qwen2, llama-bpe, gpt-2 and olmo"};
 }
 
@@ -77,6 +79,13 @@ std::string_view pretokenizer::name_of(std::string_view pattern) {
     if (pattern == k.pattern)
       return k.name;
   return {};
+}
+
+bool pretokenizer::whole_words_first(std::string_view name) {
+  for (const auto& k : known)
+    if (name == k.name)
+      return k.whole_words;
+  return false;
 }
 
 std::vector<std::string_view> pretokenizer::split(std::string_view text) const {

@@ -25,7 +25,8 @@ class pretokenizer {
   /// Thread-safe.
   std::vector<std::string_view> split(std::string_view text) const;
 
-  /// Whole words that are tokens are not merged up (llama-bpe).
+  /// Whole words that are tokens are not merged up (llama-bpe and its synonyms).
+  static bool whole_words_first(std::string_view name);
   bool whole_words_first() const { return whole_words_; }
 
  private:

@@ -1,6 +1,7 @@
 #include "model/safetensors.hpp"
 
 #include "model/json.hpp"
+#include "model/quoted.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -127,8 +128,8 @@ result<void> refuse_overlaps(std::vector<extent>& extents) {
             [](const extent& a, const extent& b) { return a.begin < b.begin; });
   for (size_t i = 1; i < extents.size(); ++i)
     if (extents[i].begin < extents[i - 1].end)
-      return {ec::bad_file, "the data of tensors '" + extents[i - 1].name + "' and '" +
-                                extents[i].name + "' overlap"};
+      return {ec::bad_file, "the data of tensors " + in_quotes(extents[i - 1].name) + " and " +
+                                in_quotes(extents[i].name) + " overlap"};
   return {};
 }
 
@@ -146,7 +147,7 @@ result<void> read_safetensors(const mapped_file_ptr& file, tensor_map& into) {
       continue;
     auto at = read_entry(name, entry, data, file, into);
     if (!at)
-      return {ec::bad_file, path + ": tensor '" + name + "': " + at.err().message};
+      return {ec::bad_file, path + ": tensor " + in_quotes(name) + ": " + at.err().message};
     extents.push_back(std::move(*at));
   }
   if (auto ok = refuse_overlaps(extents); !ok)

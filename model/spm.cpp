@@ -47,8 +47,8 @@ class spm : public tokenizer_base {
     uint32_t begin, end;
   };
 
-  void encode_text(std::string_view text, bool first, std::vector<int32_t>& into) const override {
-    const auto marked = with_marks(text, first && data_.add_space_prefix);
+  void encode_text(std::string_view text, std::vector<int32_t>& into) const override {
+    const auto marked = with_marks(text, data_.add_space_prefix);
     const std::string_view all = marked;
     auto best = [&](span left, span right) -> std::optional<std::pair<double, span>> {
       if (right.end - left.begin > longest_merge)

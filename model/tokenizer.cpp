@@ -70,16 +70,34 @@ std::vector<int32_t> tokenizer_base::encode(std::string_view text, bool special,
   std::vector<int32_t> ids;
   if (add_marks && data_.add_bos && data_.bos)
     ids.push_back(*data_.bos);
-  bool first = true;
-  for (const auto& p : special_.split(text, special)) {
+  for (const auto& p : special_.split(text, special))
     if (p.id >= 0)
       ids.push_back(p.id);
     else
-      encode_text(p.text, first, ids);
-    first = p.id >= 0;
-  }
+      encode_text(p.text, ids);
   if (add_marks && data_.add_eos && data_.eos)
     ids.push_back(*data_.eos);
+  return ids;
+}
+
+std::vector<int32_t> tokenizer_base::encode(std::span<const text_part> parts) const {
+  std::vector<int32_t> ids;
+  std::string ordinary;
+  auto flush = [&] {
+    if (!ordinary.empty())
+      encode_text(ordinary, ids);
+    ordinary.clear();
+  };
+  for (const auto& part : parts)
+    for (const auto& p : special_.split(part.text, part.special)) {
+      if (p.id < 0) {
+        ordinary += p.text;
+        continue;
+      }
+      flush();
+      ids.push_back(p.id);
+    }
+  flush();
   return ids;
 }
 

@@ -13,15 +13,15 @@ class tokenizer_base : public tokenizer {
   explicit tokenizer_base(tokenizer_data data);
 
   std::vector<int32_t> encode(std::string_view text, bool special, bool add_marks) const override;
+  std::vector<int32_t> encode(std::span<const text_part> parts) const override;
   std::string piece(int32_t id, bool show_control) const override;
   bool is_end(int32_t id) const override { return ends_.contains(id); }
   uint32_t size() const override { return static_cast<uint32_t>(data_.tokens.size()); }
   const tokenizer_data& data() const override { return data_; }
 
  protected:
-  /// Appends the tokens of a text without special tokens. `first`: nothing stands before it, or a
-  /// special token does.
-  virtual void encode_text(std::string_view text, bool first, std::vector<int32_t>& into) const = 0;
+  /// Appends the tokens of a text without special tokens, which begins the input or follows one.
+  virtual void encode_text(std::string_view text, std::vector<int32_t>& into) const = 0;
   /// Bytes of an ordinary token.
   virtual std::string bytes_of(int32_t id) const = 0;
 

@@ -28,6 +28,7 @@ void read_models(frame_reader& in, std::vector<greeting_frame::model>& out) {
 zmq::message_t encode(const greeting_frame& frame) {
   frame_writer out(link_frame_kind::greeting);
   out.put(frame.version).put(frame.link_port).put(frame.nonce).put(frame.echo).put(frame.boot);
+  out.text(frame.link_address, max_name_bytes);
   out.text(frame.name, max_name_bytes).text(frame.build, max_name_bytes);
   auto models = std::min(frame.models.size(), max_models);
   out.put(static_cast<uint16_t>(models));
@@ -45,6 +46,7 @@ result<greeting_frame> decode_greeting(std::span<const std::byte> frame) {
     return in.problem();
   if (out.version != link_protocol_version)
     return out; // what follows is not known
+  in.text(out.link_address, max_name_bytes, "address");
   in.text(out.name, max_name_bytes, "name").text(out.build, max_name_bytes, "build");
   read_models(in, out.models);
   if (auto problem = in.finish())

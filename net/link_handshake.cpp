@@ -109,6 +109,14 @@ link_handshake::actions link_handshake::pong(const ping_frame& echoed, time_poin
   return {};
 }
 
+link_handshake::actions link_handshake::pinged(const ping_frame& theirs, time_point now) {
+  actions out;
+  heard(now);
+  if (state_ == state::up)
+    out.send.push_back(encode(link_frame_kind::pong, theirs));
+  return out;
+}
+
 void link_handshake::heard(time_point now) {
   heard_at_ = now;
 }

@@ -39,7 +39,9 @@ class link_handshake {
   /// With echo 0: their socket refused the connection (link_sender::event::refused).
   actions refused(const refusal_frame& why, time_point now);
   actions pong(const ping_frame& echoed, time_point now);
-  /// Any other frame of theirs: they live. A ping is to be answered by a pong.
+  /// Answered while up only, so that a side which is not up soon looks silent to the other.
+  actions pinged(const ping_frame& theirs, time_point now);
+  /// Any other frame of theirs: they live.
   void heard(time_point now);
   actions lost(const error& why, time_point now);
   /// They stop: no attempts for a while, unless they greet again.

@@ -27,7 +27,7 @@ void put_bytes(packer& to, const Bytes& bytes) {
 }
 
 void put_model(packer& to, const model_record& m) {
-  to.pack_map(12);
+  to.pack_map(14);
   put(to, "name"), to.pack(m.name);
   put(to, "hash"), put_bytes(to, m.hash);
   put(to, "layers"), to.pack(m.layers);
@@ -36,6 +36,8 @@ void put_model(packer& to, const model_record& m) {
   put(to, "capacity"), to.pack(m.capacity_bytes);
   put(to, "complete"), to.pack(m.complete);
   put(to, "home"), to.pack(m.home);
+  put(to, "chunks"), to.pack(static_cast<uint32_t>(m.chunks.size()));
+  put(to, "has_chunks"), put_bytes(to, m.chunks.bytes());
   put(to, "expert_us"), to.pack(m.speed.expert_us);
   put(to, "row_us"), to.pack(m.speed.row_us);
   put(to, "holds"), put_bytes(to, m.holds.bytes());
@@ -92,15 +94,20 @@ void read_model(field_reader from, model_record& m, std::optional<error>& proble
   auto hash = bytes_of(from, "hash", m.hash.size());
   auto holds = bytes_of(from, "holds", max_items / 8);
   m.popularity = bytes_of(from, "popularity", max_items);
+  uint32_t chunks = 0;
+  from.count("chunks", chunks);
+  auto has_chunks = bytes_of(from, "has_chunks", max_items / 8);
   size_t items = size_t{m.layers} * m.experts_per_layer;
   if (!from.problem() && (hash.size() != m.hash.size() || !bitmap::fits(items, holds) ||
+                          !bitmap::fits(chunks, has_chunks) ||
                           (!m.popularity.empty() && m.popularity.size() != items)))
-    from.fail(ec::bad_frame, "a record's 'hash', 'holds' or 'popularity' has the wrong size");
+    from.fail(ec::bad_frame, "a record's 'hash', 'holds', 'has_chunks' or 'popularity' has the wrong size");
   problem = from.problem();
   if (problem)
     return;
   std::memcpy(m.hash.data(), hash.data(), hash.size());
   m.holds = bitmap(items, std::move(holds));
+  m.chunks = bitmap(chunks, std::move(has_chunks));
 }
 
 void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>& problem) {

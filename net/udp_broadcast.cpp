@@ -74,8 +74,19 @@ result<interface_list> list_interfaces() {
 
 bool can_broadcast(const ifaddrs& x) {
   constexpr unsigned wanted = IFF_UP | IFF_BROADCAST;
-  return (x.ifa_flags & wanted) == wanted && x.ifa_addr && x.ifa_addr->sa_family == AF_INET &&
-         x.ifa_broadaddr && address_of(x.ifa_broadaddr) != 0;
+  return (x.ifa_flags & wanted) == wanted && x.ifa_addr && x.ifa_addr->sa_family == AF_INET;
+}
+
+/// Everybody's address where the subnet has none, as after `ip address add 10.0.0.1/24 dev eth0`.
+uint32_t broadcast_address(const ifaddrs& x) {
+  uint32_t of_subnet = x.ifa_broadaddr ? address_of(x.ifa_broadaddr) : 0;
+  return of_subnet == 0 || of_subnet == address_of(x.ifa_addr) ? INADDR_BROADCAST : of_subnet;
+}
+
+bool is_listed(const std::vector<broadcast_interface>& all, const broadcast_interface& x) {
+  return std::any_of(all.begin(), all.end(), [&](const auto& y) {
+    return y.index == x.index && y.broadcast == x.broadcast;
+  });
 }
 
 bool exists(const ifaddrs* first, const std::string& name) {
@@ -126,11 +137,15 @@ broadcast_interfaces(const std::vector<std::string>& names) {
     if (!exists(list->get(), name))
       return {ec::bad_argument, "no network interface \"" + name + "\"; ip link shows them"};
   std::vector<broadcast_interface> out;
-  for (const auto* x = list->get(); x; x = x->ifa_next)
-    if (can_broadcast(*x) &&
-        (names.empty() || std::find(names.begin(), names.end(), x->ifa_name) != names.end()))
-      out.push_back({x->ifa_name, if_nametoindex(x->ifa_name), address_of(x->ifa_addr),
-                     address_of(x->ifa_broadaddr)});
+  for (const auto* x = list->get(); x; x = x->ifa_next) {
+    if (!can_broadcast(*x) ||
+        (!names.empty() && std::find(names.begin(), names.end(), x->ifa_name) == names.end()))
+      continue;
+    broadcast_interface one{x->ifa_name, if_nametoindex(x->ifa_name), address_of(x->ifa_addr),
+                            broadcast_address(*x)};
+    if (!is_listed(out, one))
+      out.push_back(std::move(one));
+  }
   return out;
 }
 

@@ -33,9 +33,9 @@ struct broadcast_interface {
   bool operator==(const broadcast_interface&) const = default;
 };
 
-/// Interfaces that are up and can broadcast, those of `names` or all if it is empty; an interface
-/// with several addresses is there once for each. One that is down now may be there at the next
-/// call. Errors: io, bad_argument (no interface has that name).
+/// Interfaces that are up and can broadcast, those of `names` or all if it is empty; one with
+/// several subnets is there once for each, with its first address there. One that is down now may
+/// be there at the next call. Errors: io, bad_argument (no interface has that name).
 result<std::vector<broadcast_interface>>
 broadcast_interfaces(const std::vector<std::string>& names);
 

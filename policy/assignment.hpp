@@ -21,6 +21,7 @@ namespace coel::policy {
 struct holder {
   std::string key;                    ///< identity: what is hashed
   uint64_t room = 0;                  ///< experts that fit
+  bool operator==(const holder&) const = default;
 };
 
 struct assignment {

@@ -52,8 +52,10 @@ neighbours::events neighbours::hear(const heard_packet& packet, moment now) {
     learn_resources(who, x, packet.hello->free, out);
   }
   tell(who, x, now, out);
-  if (packet.hello && x.symmetric)
+  if (packet.hello && x.symmetric) {
+    forget_two_hop(x, now);
     learn_two_hop(x, *packet.hello, x.asymmetric_until);
+  }
   if (packet.hello && x.free != free_resources{} && !connected_.contains(who.address))
     out.push_back({neighbour_event::what::heard, who.local, who.address, x.free});
   return out;

@@ -1,8 +1,13 @@
 // coel-node: loads, serves, and drains on SIGTERM.
+#include "apps/node/keygen.hpp"
 #include "apps/node/options.hpp"
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <future>
+#include <string_view>
+#include <thread>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -30,17 +35,31 @@ void show_progress(const std::string& model, uint64_t done, uint64_t total) {
   std::fprintf(stderr, "\rloading %s %d %%%s", model.c_str(), percent, percent >= 100 ? "\n" : "");
 }
 
-/// A second signal ends the wait at once.
-void stop_on_second_signal(sigset_t stop) {
-  std::thread([stop] {
-    int which = 0;
-    sigwait(&stop, &which);
-    std::fprintf(stderr, "coel-node: second signal, stopping at once\n");
-    std::_Exit(130);
-  }).detach();
-}
+/// Signals, one after another, from a thread of their own: the first may come while models load.
+class stop_request {
+ public:
+  explicit stop_request(sigset_t signals) {
+    std::thread([this, signals] {
+      for (int n = 0;; ++n) {
+        int which = 0;
+        sigwait(&signals, &which);
+        if (n || !serving_.load()) {
+          std::fprintf(stderr, n ? "coel-node: second signal, stopping at once\n" : "event=stopped before=ready\n");
+          std::_Exit(n ? 130 : 0);
+        }
+        asked_.set_value(which);
+      }
+    }).detach();
+  }
+  void serving() { serving_ = true; }
+  int wait() { return asked_.get_future().get(); }
 
-int serve(const app::node_options& o, sigset_t stop) {
+ private:
+  std::atomic<bool> serving_ = false;
+  std::promise<int> asked_;
+};
+
+int serve(const app::node_options& o, stop_request& stop) {
   auto device = cpu::make_device(o.device);
   if (!device) {
     std::fprintf(stderr, "coel-node: %s\n", device.err().message.c_str());
@@ -49,17 +68,22 @@ int serve(const app::node_options& o, sigset_t stop) {
   caf::actor_system_config config;
   actors::configure(config);
   caf::actor_system system{config};
-  auto node = actors::node::start(system, *device, o.node, o.quiet ? actors::load_progress{} : show_progress);
+  auto progress = o.quiet ? actors::load_progress{} : show_progress;
+  auto node = actors::node::start(system, *device, o.node, progress);
   if (!node) {
     std::fprintf(stderr, "coel-node: %s\n", node.err().message.c_str());
     return 1;
   }
+  if (const auto* cluster = (*node)->neighbours())
+    std::fprintf(stderr, "event=joined node=%s key=%s link=%s\n", cluster->name().c_str(), cluster->key().c_str(),
+                 cluster->endpoints().front().c_str());
+  if (const auto* cluster = (*node)->neighbours(); cluster && cluster->hello_trouble())
+    std::fprintf(stderr, "event=no-hello why=\"%s\"\n", cluster->hello_trouble()->message.c_str());
+  (*node)->wait_until_covered(progress);
+  stop.serving();
   for (const auto& endpoint : (*node)->endpoints())
     std::fprintf(stderr, "event=ready endpoint=%s device=%s\n", endpoint.c_str(), (*device)->status().name.c_str());
-  int which = 0;
-  sigwait(&stop, &which);
-  std::fprintf(stderr, "event=draining signal=%d\n", which);
-  stop_on_second_signal(stop);
+  std::fprintf(stderr, "event=draining signal=%d\n", stop.wait());
   bool drained = (*node)->drain(std::chrono::milliseconds(o.drain_ms));
   node->reset();
   std::fprintf(stderr, "event=stopped drained=%s\n", drained ? "yes" : "no");
@@ -69,9 +93,12 @@ int serve(const app::node_options& o, sigset_t stop) {
 } // namespace
 
 int main(int argc, char** argv) {
-  auto stop = block_stop_signals();
+  if (argc > 1 && std::string_view(argv[1]) == "keygen")
+    return app::run_keygen(argc - 1, argv + 1);
+  auto signals = block_stop_signals();
   auto options = app::read_options(argc, argv);
   if (auto* code = std::get_if<int>(&options))
     return *code;
+  static stop_request stop(signals);   // its thread never ends
   return serve(std::get<app::node_options>(options), stop);
 }

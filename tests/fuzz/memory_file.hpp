@@ -21,6 +21,7 @@ class memory_file {
   memory_file(const memory_file&) = delete;
   memory_file& operator=(const memory_file&) = delete;
 
+  int fd() const { return fd_; }
   std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(fd_); }
 
  private:

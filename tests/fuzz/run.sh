@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh NAME BUILD_FOLDER [libFuzzer options]: a short, repeatable run over generated and committed seeds.
 set -euo pipefail
-name=$1 build=$2
+name=$1 build=$(cd "$2" && pwd)
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/coel-fuzz-$name.XXXXXX")
@@ -13,5 +13,6 @@ dictionary=()
 [ ! -f "$here/seeds/$name.dict" ] || dictionary=("-dict=$here/seeds/$name.dict")
 [ $# -gt 0 ] || set -- -runs=20000 -max_total_time=10
 cd "$work"
+export TMPDIR=$work
 "$build/${name}_fuzz" "$work/corpus" -seed=1 -max_len=65536 -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=512 \
   -print_final_stats=1 -artifact_prefix="$build/findings/$name-" "${dictionary[@]}" "$@"

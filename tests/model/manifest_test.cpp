@@ -18,7 +18,8 @@ manifest_file file_of(std::string name, uint64_t size, uint32_t chunk_bytes = 40
 }
 
 manifest two_files() {
-  return need(manifest::make("Two", 4096, {file_of("b.safetensors", 10000), file_of("a.json", 4096)}));
+  return need(
+      manifest::make("Two", 4096, {file_of("b.safetensors", 10000), file_of("a.json", 4096)}));
 }
 
 std::string refusal(std::vector<manifest_file> files, uint32_t chunk_bytes = 4096) {

@@ -16,8 +16,9 @@ constexpr uint32_t chunk_bytes = 4096;
 
 /// A model that exists on paper only: the planner never looks at bytes.
 manifest on_paper(uint32_t chunks) {
-  return need(manifest::make("", chunk_bytes, {{"model.gguf", uint64_t{chunks} * chunk_bytes,
-                                                std::vector<sha256>(chunks)}}));
+  return need(manifest::make(
+      "", chunk_bytes,
+      {{"model.gguf", uint64_t{chunks} * chunk_bytes, std::vector<sha256>(chunks)}}));
 }
 
 struct simulated_peer {
@@ -26,8 +27,8 @@ struct simulated_peer {
   uint64_t latency_us = 200;
   double lies = 0, silences = 0, refusals = 0; // probabilities
   uint64_t dies_at_us = UINT64_MAX;
-  bool is_told = false;                        // the caller hears of the death, as of a closed link
-  uint64_t busy_until_us = 0;                  // its link serves one chunk after the other
+  bool is_told = false;       // the caller hears of the death, as of a closed link
+  uint64_t busy_until_us = 0; // its link serves one chunk after the other
   uint64_t distrusted_until_us = 0;
   uint32_t delivered = 0;
 };
@@ -75,9 +76,10 @@ class simulation {
 
   std::vector<simulated_peer> peers;
   uint64_t now_us = 0;
-  std::map<chunk_id, uint32_t> fetched;        // how often
+  std::map<chunk_id, uint32_t> fetched; // how often
   /// Overrides what becomes of a delivered chunk: false is a wrong hash.
-  std::function<bool(uint32_t peer, chunk_id, bool honest)> check = [](uint32_t, chunk_id, bool honest) { return honest; };
+  std::function<bool(uint32_t peer, chunk_id, bool honest)> check =
+      [](uint32_t, chunk_id, bool honest) { return honest; };
 
  private:
   bool chance(double p) { return std::uniform_real_distribution<>(0, 1)(random_) < p; }
@@ -90,13 +92,15 @@ class simulation {
     BOOST_TEST(now_us >= peer.distrusted_until_us, "asked a peer that lied a moment ago");
     BOOST_TEST(r.deadline_us > now_us);
     std::erase_if(open_, [&](const auto& o) { return o.deadline_us <= now_us; });
-    auto to_peer = std::count_if(open_.begin(), open_.end(), [&](const auto& o) { return o.peer == r.peer; });
-    auto for_chunk = std::count_if(open_.begin(), open_.end(), [&](const auto& o) { return o.chunk == r.chunk; });
+    auto to_peer =
+        std::count_if(open_.begin(), open_.end(), [&](const auto& o) { return o.peer == r.peer; });
+    auto for_chunk = std::count_if(open_.begin(), open_.end(),
+                                   [&](const auto& o) { return o.chunk == r.chunk; });
     BOOST_TEST(to_peer < options_.most_outstanding, "too many requests to one peer");
     BOOST_TEST(for_chunk == 0, "asked two peers for one chunk");
     open_.push_back(r);
-    auto what = chance(peer.silences) ? kind::nothing
-                : chance(peer.lies) ? kind::lie
+    auto what = chance(peer.silences)   ? kind::nothing
+                : chance(peer.lies)     ? kind::lie
                 : chance(peer.refusals) ? kind::refusal
                                         : kind::bytes;
     peer.busy_until_us = std::max(now_us, peer.busy_until_us) +
@@ -234,7 +238,8 @@ BOOST_AUTO_TEST_CASE(peers_are_used_by_their_speed) {
   constexpr uint32_t chunks = 600;
   fetch_planner planner(on_paper(chunks), quick());
   want_all(planner, chunks);
-  simulation s(planner, quick(), {with_all(chunks, 40), with_all(chunks, 20), with_all(chunks, 2)}, 1);
+  simulation s(planner, quick(), {with_all(chunks, 40), with_all(chunks, 20), with_all(chunks, 2)},
+               1);
   for (auto& peer : s.peers)
     peer.latency_us = 0;
   s.run();
@@ -273,7 +278,8 @@ BOOST_AUTO_TEST_CASE(priorities_come_first_then_what_is_rare) {
   std::vector<uint32_t> order;
   for (const auto& r : planner.plan(0))
     order.push_back(index(r.chunk));
-  BOOST_TEST(order == (std::vector<uint32_t>{7, 4, 5, 6, 1, 0, 2, 3}), boost::test_tools::per_element());
+  BOOST_TEST(order == (std::vector<uint32_t>{7, 4, 5, 6, 1, 0, 2, 3}),
+             boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_late_request_goes_to_another_peer_and_the_late_answer_still_counts) {

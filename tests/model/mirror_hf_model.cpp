@@ -13,21 +13,31 @@ namespace {
 using nlohmann::json;
 
 json config_json(const model_config& c) {
-  return {{"model_type", "olmoe"}, {"num_hidden_layers", c.layers}, {"hidden_size", c.hidden},
-          {"num_attention_heads", c.heads}, {"num_key_value_heads", c.kv_heads},
-          {"num_experts", c.experts}, {"num_experts_per_tok", c.top_k},
-          {"intermediate_size", c.expert_ff}, {"vocab_size", c.vocab},
-          {"max_position_embeddings", c.context}, {"hidden_act", "silu"}, {"rms_norm_eps", 1e-5},
-          {"rope_theta", 10000.0}, {"norm_topk_prob", false}, {"tie_word_embeddings", false}};
+  return {{"model_type", "olmoe"},
+          {"num_hidden_layers", c.layers},
+          {"hidden_size", c.hidden},
+          {"num_attention_heads", c.heads},
+          {"num_key_value_heads", c.kv_heads},
+          {"num_experts", c.experts},
+          {"num_experts_per_tok", c.top_k},
+          {"intermediate_size", c.expert_ff},
+          {"vocab_size", c.vocab},
+          {"max_position_embeddings", c.context},
+          {"hidden_act", "silu"},
+          {"rms_norm_eps", 1e-5},
+          {"rope_theta", 10000.0},
+          {"norm_topk_prob", false},
+          {"tie_word_embeddings", false}};
 }
 
 json tokenizer_json() {
   json vocabulary;
   for (int i = 0; i < 26; ++i)
     vocabulary[std::string(1, static_cast<char>('a' + i))] = i;
-  return {{"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}},
-          {"added_tokens", json::array()},
-          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}}};
+  return {
+      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}},
+      {"added_tokens", json::array()},
+      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}}};
 }
 
 /// Every second tensor, from `first`; vectors are stored as F32, matrices as they are.
@@ -42,7 +52,8 @@ json write_shard(const std::filesystem::path& path, const source& from, size_t f
     auto name = hf_tensor_name(*family_of_hf("olmoe"), keys[i]);
     auto shape = view.rows == 1 ? json{view.cols} : json{view.rows, view.cols};
     header[name] = {{"dtype", view.type == dtype::f32 ? "F32" : "F16"},
-                    {"shape", shape}, {"data_offsets", {begin, data.size()}}};
+                    {"shape", shape},
+                    {"data_offsets", {begin, data.size()}}};
   }
   auto text = header.dump();
   text.append(-text.size() % 8, ' ');

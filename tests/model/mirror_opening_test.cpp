@@ -6,6 +6,7 @@
 #include "tests/model/mirror_support.hpp"
 
 #include <cstring>
+#include <random>
 
 namespace {
 
@@ -26,6 +27,27 @@ uint32_t fetch_headers(const holder& from, mirror& to) {
   }
 }
 
+/// The description of one GGUF file with any content, also of what is no model.
+manifest described(std::string_view content) {
+  std::vector<manifest_file> files{{"model.gguf", content.size(), {}}};
+  for (size_t at = 0; at < content.size(); at += 4096)
+    files[0].chunks.push_back(sha256_of(std::as_bytes(std::span(content.substr(at, 4096)))));
+  return need(manifest::make("", 4096, files));
+}
+
+void fetch_headers(std::string_view content, mirror& to) {
+  for (;;) {
+    auto ranges = need(opening_ranges(to));
+    if (ranges.empty())
+      return;
+    for (const auto& range : ranges)
+      for (auto chunk : to.missing(range)) {
+        auto at = to.description().place(chunk);
+        need(to.store(chunk, std::as_bytes(std::span(content.substr(at.offset, at.length)))));
+      }
+  }
+}
+
 bool same_bytes(const compute::matrix_view& a, const compute::matrix_view& b) {
   return a.type == b.type && a.rows == b.rows && a.cols == b.cols &&
          std::memcmp(a.data, b.data, a.bytes()) == 0;
@@ -38,7 +60,8 @@ bool same_matrices(const source& a, const source& b, const std::vector<tensor_ke
   return true;
 }
 
-void check_fetching_of_experts(const std::filesystem::path& models, const std::filesystem::path& original) {
+void check_fetching_of_experts(const std::filesystem::path& models,
+                               const std::filesystem::path& original) {
   holder all(original);
   auto truth = need(open_model(original));
   auto m = need(mirror::open(models, all.description));
@@ -156,15 +179,40 @@ BOOST_AUTO_TEST_CASE(places_are_refused_for_the_description_of_another_model) {
 
 BOOST_AUTO_TEST_CASE(what_is_no_model_is_left_to_the_opener_to_refuse) {
   auto text = std::string("GGUF\3\0\0\0", 8) + std::string(16, '\xff') + std::string(9000, 'x');
-  std::vector<manifest_file> files{{"model.gguf", text.size(), {}}};
-  for (size_t at = 0; at < text.size(); at += 4096)
-    files[0].chunks.push_back(sha256_of(std::as_bytes(std::span(text)).subspan(at, std::min<size_t>(4096, text.size() - at))));
-  auto m = need(mirror::open(folder, need(manifest::make("", 4096, files))));
+  auto m = need(mirror::open(folder, described(text)));
   need(m->store(chunk_id{0}, std::as_bytes(std::span(text)).first(4096)));
   BOOST_TEST(need(opening_ranges(*m)).empty());
   BOOST_TEST(!open_mirror(*m).ok());
   auto neither = need(manifest::make("", 4096, {{"a.bin", 1, {sha256{}}}}));
   BOOST_TEST(!opening_ranges(*need(mirror::open(folder, neither))).ok());
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_header_is_judged_as_if_the_whole_file_were_here) {
+  auto whole = content_of(fixture());
+  size_t refused = 0;
+  for (uint32_t seed = 1; seed <= 200; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937 random(seed);
+      auto damaged = whole;
+      for (uint32_t i = 0; i <= seed % 3; ++i) // the first bytes tell most
+        damaged[random() % (seed % 2 ? 64 : 24000)] =
+            static_cast<char>(random() % 4 ? random() : 0);
+      auto place = folder / std::to_string(seed);
+      std::filesystem::create_directories(place);
+      write(place / "model.gguf", damaged);
+      auto truth = open_model(place / "model.gguf");
+      auto m = need(mirror::open(place, described(damaged)));
+      fetch_headers(damaged, *m);
+      auto opened = open_mirror(*m);
+      BOOST_TEST(opened.ok() == truth.ok());
+      if (!opened && !truth)
+        BOOST_CHECK(opened.err().code == truth.err().code);
+      refused += !truth.ok();
+      m.reset();
+      std::filesystem::remove_all(place);
+    }
+  BOOST_TEST(refused > 50u);
+  BOOST_TEST(refused < 200u);
 }
 
 BOOST_AUTO_TEST_CASE(ordinary_files_are_always_present) {

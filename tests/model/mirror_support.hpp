@@ -23,7 +23,8 @@ struct scratch {
 
 /// With a shared expert, quantised, of 3 layers; 163 chunks of 4 KiB.
 inline std::filesystem::path fixture() {
-  return std::filesystem::path(COEL_SOURCE_DIR) / "tests/golden/data/nano-random-qwen2moe-q4_0.gguf";
+  return std::filesystem::path(COEL_SOURCE_DIR) /
+         "tests/golden/data/nano-random-qwen2moe-q4_0.gguf";
 }
 
 inline std::string content_of(const std::filesystem::path& path) {

@@ -191,10 +191,7 @@ class link_world {
     case link_frame_kind::pong:
       return act(which, link.pong(*decode_ping(frame), now_));
     case link_frame_kind::ping:
-      link.heard(now_);
-      if (sides_[which].connected)
-        send(which, encode(link_frame_kind::pong, *decode_ping(frame)));
-      return;
+      return act(which, link.pinged(*decode_ping(frame), now_));
     default:
       violation_ = "a frame that is not of the handshake";
     }

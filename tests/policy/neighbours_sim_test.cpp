@@ -248,6 +248,94 @@ BOOST_AUTO_TEST_CASE(who_is_connected_displaces_a_stranger_and_strangers_nobody_
   BOOST_TEST(table.view(6s)[0].address == friendly);
 }
 
+BOOST_AUTO_TEST_CASE(what_is_protected_is_never_the_one_to_go) {
+  neighbour_options options;
+  options.max_links = 2;
+  neighbours table(options);
+  table.set_own({me});
+  auto hear = [&](ipv4_address from, uint16_t sequence, moment now) {
+    auto packet = genuine(sequence);
+    packet.source = from;
+    table.hear(packet, now);
+  };
+  auto has = [&](ipv4_address address) {
+    for (const auto& x : table.view(10s))
+      if (x.address == address)
+        return true;
+    return false;
+  };
+  table.protect(friendly);
+  table.protect(friendly + 3);
+  for (uint16_t i = 0; i < 3; ++i)
+    hear(friendly + 1, i, 0s); // a stranger, symmetric, heard first
+  hear(friendly, 0, 1s);       // protected, not symmetric
+  hear(friendly + 2, 0, 9s);   // a stranger gets neither place
+  BOOST_TEST((has(friendly) && has(friendly + 1)));
+  hear(friendly + 3, 0, 10s); // who is protected gets the stranger's
+  BOOST_TEST((has(friendly) && has(friendly + 3)));
+
+  neighbours other(options);
+  other.set_own({me});
+  other.protect(friendly);
+  for (uint16_t i = 0; i < 3; ++i) {
+    auto packet = genuine(i);
+    packet.source = friendly + 1;
+    other.hear(packet, 0s);
+  }
+  auto packet = genuine(0);
+  packet.source = friendly + 2; // not symmetric, and later
+  other.hear(packet, 1s);
+  other.hear(genuine(0), 2s);
+  BOOST_TEST(other.view(2s)[0].address == friendly);
+  BOOST_TEST(other.view(2s)[1].address == friendly + 1); // the symmetric one stays
+}
+
+BOOST_AUTO_TEST_CASE(two_hop_neighbours_are_bounded_for_one_and_for_all_and_given_back) {
+  neighbour_options options;
+  options.max_two_hop = 100;
+  options.max_two_hop_of_one = 40;
+  neighbours table(options);
+  table.set_own({me});
+  auto say = [&](uint32_t who, uint16_t from, moment start) {
+    for (uint16_t i = from; i < from + 4; ++i) {
+      auto packet = genuine(i);
+      packet.source = friendly + who;
+      for (uint32_t k = 0; k < 60; ++k)
+        packet.hello->links.push_back({0x0c000000 + who * 100 + k, link_status::symmetric, true});
+      table.hear(packet, start + (i - from) * 1s);
+    }
+  };
+  for (int round = 0; round < 5; ++round) { // each time all are lost, and what they took is free
+    auto start = round * 100s;
+    say(0, 0, start);
+    BOOST_TEST(two_hop_total(table, start + 3s) == 40u);
+    for (uint32_t who = 1; who < 5; ++who)
+      say(who, 0, start + 3s);
+    BOOST_TEST(two_hop_total(table, start + 6s) == 100u);
+    if (round % 2) {
+      table.advance(start + 12s); // lost first, then forgotten
+      BOOST_TEST(two_hop_total(table, start + 12s) == 0u);
+    }
+    table.advance(start + 90s);
+    BOOST_TEST(table.view(start + 90s).empty());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(two_hop_neighbours_that_are_listed_no_more_make_room) {
+  neighbour_options options;
+  options.max_two_hop = 10;
+  neighbours table(options);
+  table.set_own({me});
+  for (uint16_t i = 0; i < 100; ++i) {
+    auto packet = genuine(i);
+    for (uint32_t k = 0; k < 10; ++k) // others every 20 s
+      packet.hello->links.push_back({0x0c000000 + i / 10 * 10u + k, link_status::symmetric, true});
+    table.hear(packet, i * 2s);
+    if (i % 10 == 9)
+      BOOST_TEST(table.view(i * 2s)[0].two_hop.back() == 0x0c000000 + i / 10 * 10u + 9);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_stranger_who_stays_silent_makes_room_for_the_next) {
   neighbour_options options;
   options.max_links = 1;
