@@ -213,7 +213,7 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
     return true;
   case k::ping:
     if (auto f = take(self, net::decode_ping(bytes)))
-      send(self->state, net::encode(k::pong, *f));
+      apply(self, shake.pinged(*f, now));
     return true;
   case k::pong:
     if (auto f = take(self, net::decode_ping(bytes)))
@@ -262,6 +262,18 @@ void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::by
   }
 }
 
+/// The neighbour still thinks that the link is up: without a word it would wait out its patience.
+void decline_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
+  error why{ec::io, "it left this link for a moment"};
+  if (kind == net::link_frame_kind::dispatch) {
+    if (auto asked = net::decode_dispatch(bytes))
+      answer_failure(self, asked->head.id, why);
+  } else if (kind == net::link_frame_kind::want) {
+    if (auto asked = net::decode_want(bytes))
+      answer_failure(self, asked->id, why);
+  }
+}
+
 void take_frame(self_ptr self, const frame_ptr& frame) {
   auto& st = self->state;
   auto bytes = bytes_of(frame);
@@ -271,8 +283,12 @@ void take_frame(self_ptr self, const frame_ptr& frame) {
   if (!kind)
     return distrust(self, {ec::bad_frame, "of no known kind"});
   st.handshake->heard(steady::now());
-  if (!take_control(self, *kind, bytes) && is_up(st))
+  if (take_control(self, *kind, bytes))
+    return;
+  if (is_up(st))
     take_work(self, *kind, bytes);
+  else
+    decline_work(self, *kind, bytes);
 }
 
 // ---- questions to the neighbour
