@@ -437,7 +437,10 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
         take_frame(self, frame);
       },
       [self](atom::gone) {
-        apply(self, self->state.handshake->lost({ec::io, "its connection broke"}, steady::now()));
+        // Else it only makes its connection anew, and ours need not be: two sides that each gave up
+        // theirs because the other did would go on for ever.
+        if (is_up(self->state))
+          apply(self, self->state.handshake->lost({ec::io, "its connection broke"}, steady::now()));
       },
       [self](atom::tick) {
         auto measured = self->state.cost.measure();
