@@ -14,6 +14,7 @@ using handshake = net::link_handshake;
 using std::chrono::microseconds;
 
 constexpr std::chrono::milliseconds tick_every{50};
+constexpr uint64_t record_every = 60;       // ticks
 constexpr std::chrono::seconds block_patience{20};
 
 std::string who(const link_state& st) {
@@ -264,7 +265,7 @@ void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::by
 
 /// The neighbour still thinks that the link is up: without a word it would wait out its patience.
 void decline_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
-  error why{ec::io, "it left this link for a moment"};
+  error why{ec::io, "its side of the link is not up"};
   if (kind == net::link_frame_kind::dispatch) {
     if (auto asked = net::decode_dispatch(bytes))
       answer_failure(self, asked->head.id, why);
@@ -285,7 +286,8 @@ void take_frame(self_ptr self, const frame_ptr& frame) {
   st.handshake->heard(steady::now());
   if (take_control(self, *kind, bytes))
     return;
-  if (is_up(st))
+  // Their side may be up a moment before ours, and then tells its record at once.
+  if (is_up(st) || *kind == net::link_frame_kind::record)
     take_work(self, *kind, bytes);
   else
     decline_work(self, *kind, bytes);
@@ -363,6 +365,8 @@ void tick(self_ptr self) {
   apply(self, st.handshake->tick(steady::now()));
   auto late = give_up_late(st, st.sums);
   st.counts.late += late;
+  if (++st.ticks % record_every == 0)
+    tell_record(st);   // again: only their side knows whether it was there to hear it
   give_up_late(st, st.blocks);
   self->delayed_send(self, tick_every, atom::tick::value);
 }
