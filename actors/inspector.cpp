@@ -13,7 +13,7 @@ using hosted_list = std::shared_ptr<const hosted_models::list>;
 
 std::string served_names(const inspector_state& st) {
   std::string names;
-  for (const auto& m : *st.config.models->all())
+  for (auto all = st.config.models->all(); const auto& m : *all)
     names += (names.empty() ? "" : ", ") + m.model->name;
   return names;
 }
