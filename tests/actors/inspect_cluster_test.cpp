@@ -287,7 +287,9 @@ BOOST_AUTO_TEST_CASE(this_node_s_hops_never_overlap_whatever_was_noted) {
 }
 
 BOOST_AUTO_TEST_CASE(a_trace_names_the_neighbours) {
-  request_trace r{request_id{7}, "demo", {{3, 100, {here("gate", 0, 0, 5), here("experts", 0, 5, 5), there(second, 0, 1, 50, 30), there(third, 0, 1, 20, 3)}}}, {}, {{second, "n2"}}};
+  request_trace r;
+  r.tokens = {{3, 100, {here("gate", 0, 0, 5), here("experts", 0, 5, 5), there(second, 0, 1, 50, 30), there(third, 0, 1, 20, 3)}}};
+  r.nodes = {{second, "n2"}};
   auto hops = json::parse(trace_json(r))["tokens"][0]["hops"];
   std::vector<std::string> names;
   for (const auto& h : hops)
