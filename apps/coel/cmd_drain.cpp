@@ -67,7 +67,9 @@ result<void> wait_until_free(net::app_client& node, const action_options& option
       return cluster.err();
     auto left = left_at(*cluster, key);
     if (left != before)
-      std::cout << (left ? std::to_string(left) + " experts are not held by others yet" : "it can be stopped now")
+      std::cout << (left == 0   ? "it can be stopped now"
+                    : left == 1 ? "1 expert is not held by others yet"
+                                : std::to_string(left) + " experts are not held by others yet")
                 << std::endl;
     if (left == 0)
       return {};

@@ -180,7 +180,7 @@ inline json placed_node(const std::string& name, const std::vector<std::string>&
 inline json placement_entry(const std::vector<std::vector<std::string>>& maps) {
   json nodes = json::array();
   for (size_t i = 0; i < maps.size(); ++i)
-    nodes.push_back(placed_node("n" + std::to_string(i + 1), maps[i]));
+    nodes.push_back(placed_node(std::string("n").append(std::to_string(i + 1)), maps[i]));
   return {{"model", "demo"},
           {"layers", maps.front().size()},
           {"experts_per_layer", maps.front().front().size()},
