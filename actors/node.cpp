@@ -125,9 +125,9 @@ result<void> node::serve(const node_config& config) {
   if (cluster_)
     cluster_->join(ram_, config.ram_bytes, server_->endpoints());
   auto about = device_->status();
-  inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, {}, {ram_}, started_};
-  for (const auto& m : *models_->all())
-    inspected.models.push_back({m.model, m.scheduler, m.gates, *m.model->resident_bytes});
+  inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, models_, {ram_}, started_, {}};
+  if (cluster_)
+    inspected.cluster = cluster_->inspected();
   auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
   socket_ = keep(system_.spawn(app_socket, app_socket_config{server_, models_, inspects, config.default_deadline_ms}));
   door.set(socket_);

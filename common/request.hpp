@@ -50,12 +50,14 @@ struct cancel_request {
 };
 
 /// Questions of `coel status` and coel-inspect: what = "status", "actors", "experts", "sessions",
-/// "memory", "trace", "metrics"; the answer is a JSON document.
+/// "memory", "trace", "cluster", "metrics"; the answer is a JSON document. what = "drain" and
+/// "expel" do something to a node of the cluster.
 struct inspect_request {
   std::string what = "status";
   std::string model;
   uint64_t target = 0;                      ///< request id for "trace"
   uint32_t depth = 0;                       ///< 0 brief, 1 normal, 2 everything
+  std::string node = {};                    ///< drain, expel: its name or key; empty: the node asked
 };
 
 using app_request = std::variant<generate_request, score_request, tokenize_request,

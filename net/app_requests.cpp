@@ -78,11 +78,13 @@ void pack_request(packer& out, uint64_t id, const cancel_request& request) {
 }
 
 void pack_request(packer& out, uint64_t id, const inspect_request& request) {
-  pack_envelope(out, id, "inspect", 4);
+  pack_envelope(out, id, "inspect", request.node.empty() ? 4 : 5);
   pack_text_field(out, "what", request.what);
   pack_text_field(out, "model", request.model);
   pack_field(out, "target", request.target);
   pack_field(out, "depth", request.depth);
+  if (!request.node.empty())
+    pack_text_field(out, "node", request.node);
 }
 
 void read_sampling(field_reader& fields, sampling_params& out) {
@@ -193,6 +195,7 @@ inspect_request read_inspect(field_reader& fields, bool status) {
   fields.text("model", out.model, max_name_bytes);
   fields.count("target", out.target);
   fields.count("depth", out.depth);
+  fields.text("node", out.node, max_name_bytes);
   return out;
 }
 

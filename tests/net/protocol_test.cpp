@@ -117,6 +117,8 @@ BOOST_AUTO_TEST_CASE(small_requests) {
   BOOST_TEST(inspect.model == "m");
   BOOST_TEST(inspect.target == 12u);
   BOOST_TEST(inspect.depth == 2u);
+  BOOST_TEST(inspect.node.empty());
+  BOOST_TEST(there_and_back(inspect_request{"drain", "", 0, 0, "n2"}).node == "n2");
 }
 
 BOOST_AUTO_TEST_CASE(replies) {
