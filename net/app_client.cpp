@@ -57,13 +57,10 @@ void set_heartbeats(zmq::socket_t& socket, milliseconds lost_after) {
 }
 
 result<void> configure(zmq::socket_t& socket, const app_client_options& options) {
-  // A full queue stops the reading of answers, and so that of heartbeats: a program that is slow to
-  // take its tokens would lose its node.
-  constexpr int replies_queued = 1 << 17;
-  socket.set(zmq::sockopt::rcvhwm, replies_queued);
   socket.set(zmq::sockopt::reconnect_ivl, -1);
   socket.set(zmq::sockopt::linger, 500);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(max_reply_bytes));
+  socket.set(zmq::sockopt::rcvhwm, 0); // see router.cpp
   set_heartbeats(socket, options.lost_after);
   socket.set(zmq::sockopt::ipv6, true);
   if (!options.server_key)

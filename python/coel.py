@@ -61,7 +61,7 @@ class _Connection:
         self._socket = context.socket(zmq.DEALER)
         self._socket.linger = 0
         self._socket.ipv6 = True
-        self._socket.rcvhwm = 1 << 17        # a full queue would stop the heartbeats
+        self._socket.rcvhwm = 0              # libzmq fails where a full queue meets heartbeats
         self._socket.reconnect_ivl = -1
         self._socket.connect_timeout = self.CONNECT_MS
         self._socket.handshake_ivl = self.CONNECT_MS

@@ -101,6 +101,7 @@ greeting_frame some_greeting() {
   out.echo = 2;
   out.boot = 3;
   out.link_port = 7420;
+  out.link_address = "10.0.0.7";
   out.name = "küche";
   out.build = "0.1.0";
   out.models = {{"qwen", some_hash(1)}, {"olmoe", some_hash(2)}};
@@ -220,6 +221,7 @@ BOOST_AUTO_TEST_CASE(control_frames) {
   BOOST_TEST(greeting->echo == 2u);
   BOOST_TEST(greeting->boot == 3u);
   BOOST_TEST(greeting->link_port == 7420u);
+  BOOST_TEST(greeting->link_address == "10.0.0.7");
   BOOST_TEST(greeting->name == "küche");
   BOOST_TEST(greeting->build == "0.1.0");
   BOOST_REQUIRE(greeting->models.size() == 2u);
@@ -327,8 +329,8 @@ BOOST_AUTO_TEST_CASE(forged_sizes) {
   refused(with(want, 24, uint32_t{0}));
   refused(with(want, 24, max_block_bytes + 1));
   auto greeting = bytes_of(encode(some_greeting()));
-  for (uint16_t size : {0, 1, 5, 7, 256, 65535})
-    refused(with(greeting, 32, size)); // of the name
+  for (uint16_t size : {0, 1, 7, 9, 256, 65535})
+    refused(with(greeting, 32, size)); // of the address
   refused(with(greeting, 34, uint8_t{0xFF}));
   bytes record((256u << 10) + 5);
   std::memcpy(record.data(), bytes_of(encode(record_frame{})).data(), 4);

@@ -37,16 +37,22 @@ class link_node {
 
   template <class Condition>
   bool eventually(Condition condition) {
-    std::unique_lock lock(mutex_);
+    std::unique_lock<std::recursive_mutex> lock(mutex_);
     return changed_.wait_for(lock, 20s, condition);
   }
   size_t arrived_from(const std::string& key) const {
+    std::lock_guard lock(mutex_);
     return static_cast<size_t>(std::count_if(arrivals_.begin(), arrivals_.end(),
                                              [&](const auto& one) { return one.key == key; }));
   }
-  /// Under the lock of eventually().
-  const std::vector<arrival>& arrivals() const { return arrivals_; }
-  const std::vector<std::string>& gone() const { return gone_; }
+  std::vector<arrival> arrivals() const {
+    std::lock_guard lock(mutex_);
+    return arrivals_;
+  }
+  std::vector<std::string> gone() const {
+    std::lock_guard lock(mutex_);
+    return gone_;
+  }
 
  private:
   void start(receiver_options options) {
@@ -68,8 +74,8 @@ class link_node {
     receiver_ = std::move(*started);
   }
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  mutable std::recursive_mutex mutex_; // conditions look at what is guarded
+  std::condition_variable_any changed_;
   std::vector<arrival> arrivals_;
   std::vector<std::string> gone_;
   zmq::context_t context_;

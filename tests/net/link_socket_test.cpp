@@ -62,12 +62,13 @@ BOOST_FIXTURE_TEST_CASE(frames_arrive_with_their_senders_key, two_keys) {
   }
   BOOST_REQUIRE(one.eventually([&] { return one.arrivals().size() == 200; }));
   BOOST_REQUIRE(other.eventually([&] { return other.arrivals().size() == 200; }));
-  for (int i = 0; i < 200; ++i) {
-    const auto& in = one.arrivals()[static_cast<size_t>(i)];
+  auto to_one_came = one.arrivals(), to_other_came = other.arrivals();
+  for (size_t i = 0; i < 200; ++i) {
+    const auto& in = to_one_came[i];
     BOOST_TEST(in.key == a.public_key);
     BOOST_TEST(in.address == "127.0.0.1");
     BOOST_TEST(decode_goodbye(in.frame)->reason == "one " + std::to_string(i));
-    BOOST_TEST(other.arrivals()[static_cast<size_t>(i)].key == b.public_key);
+    BOOST_TEST(to_other_came[i].key == b.public_key);
   }
   auto counts = one.receiver().counts();
   BOOST_TEST(counts.frames == 200u);
@@ -118,7 +119,8 @@ BOOST_FIXTURE_TEST_CASE(the_queue_is_bounded, two_keys) {
   }
   BOOST_TEST(sent >= 4u);
   BOOST_TEST(sent < 100000u);
-  BOOST_TEST(node.eventually([&] { return node.arrivals().size() == sent; })); // none is lost
+  BOOST_TEST(
+      node.eventually([&] { return node.arrived_from(a.public_key) == sent; })); // none is lost
 }
 
 BOOST_FIXTURE_TEST_CASE(another_cluster_is_refused, two_keys) {
@@ -201,7 +203,8 @@ BOOST_FIXTURE_TEST_CASE(gone_when_the_last_connection_of_a_key_is, two_keys) {
     BOOST_REQUIRE(node.eventually([&] { return node.arrivals().size() == 3; }));
   }
   auto times_gone = [&](const std::string& key) {
-    return std::count(node.gone().begin(), node.gone().end(), key);
+    auto gone = node.gone();
+    return std::count(gone.begin(), gone.end(), key);
   };
   BOOST_TEST(node.eventually(
       [&] { return times_gone(a.public_key) > 0 && times_gone(b.public_key) > 0; }));
@@ -227,6 +230,7 @@ BOOST_FIXTURE_TEST_CASE(a_receiver_that_ends_is_lost_and_found_again, two_keys) 
   BOOST_TEST(client->wait_for(event::connected).has_value());
 }
 
+#if !defined(__SANITIZE_THREAD__) // which has no threads after a fork
 // A process that stops without a word: its sockets stay open, and only the heartbeat tells.
 BOOST_FIXTURE_TEST_CASE(a_silent_death_is_noticed_by_the_heartbeat, two_keys) {
   link_node node(cluster);
@@ -251,6 +255,8 @@ BOOST_FIXTURE_TEST_CASE(a_silent_death_is_noticed_by_the_heartbeat, two_keys) {
   BOOST_TEST(came);
   BOOST_TEST(noticed);
 }
+
+#endif
 
 BOOST_FIXTURE_TEST_CASE(strangers_do_not_get_past_the_handshake, two_keys) {
   link_node node(cluster);

@@ -1,0 +1,66 @@
+// Several nodes in this process, linked over loopback as they would be over a LAN.
+#pragma once
+
+#include "actors/node.hpp"
+#include "cpu/device.hpp"
+
+#include <caf/all.hpp>
+
+#include <filesystem>
+#include <functional>
+
+namespace coel::testing {
+
+inline const std::filesystem::path demo_model =
+    std::filesystem::path(COEL_SOURCE_DIR) / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf";
+
+struct node_options {
+  std::filesystem::path model = demo_model;
+  double share = 1;                       ///< of all experts, that fit into a node's memory
+  net::wire_type wire = net::wire_type::f32;
+  std::chrono::milliseconds missing_patience{20000};
+};
+
+class test_cluster {
+ public:
+  explicit test_cluster(size_t nodes, node_options options = {});
+  ~test_cluster();
+
+  /// Starts node i (again); waits for nothing.
+  void start(size_t i);
+  /// As kill -9 does: no goodbye.
+  void kill(size_t i);
+
+  actors::node& node(size_t i) { return *nodes_[i].running; }
+  size_t size() const { return nodes_.size(); }
+  const actors::hosted_model& model(size_t i) { return node(i).models()->front(); }
+
+  /// Waits until every running node is linked to all others and all experts are held.
+  void settle();
+  /// What node i knows of the placement of its model.
+  actors::placement_status placement(size_t i);
+
+  /// Logits of every row of the tokens, [tokens, vocab], with node i as home.
+  result<std::vector<float>> logits(size_t i, const std::vector<int32_t>& tokens);
+  actors::network_totals network(size_t i);
+
+  /// Polls until it holds; fails the test after 30 s, saying what was waited for.
+  static void wait_for(const std::function<std::string()>& what, const std::function<bool()>& holds);
+
+ private:
+  struct one {
+    compute::device_ptr device;
+    std::unique_ptr<caf::actor_system_config> config;
+    std::unique_ptr<caf::actor_system> system;
+    std::unique_ptr<actors::node> running;
+    std::string address;
+  };
+  uint64_t budget() const;
+
+  node_options options_;
+  std::filesystem::path folder_;
+  std::vector<one> nodes_;
+  uint64_t ram_bytes_ = 0;
+};
+
+} // namespace coel::testing
