@@ -99,15 +99,17 @@ void keep_likely(candidates& sorted, float p) {
   sorted.erase(std::max(last, sorted.begin() + 1), sorted.end());
 }
 
-/// SplitMix64's finaliser (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+/// SplitMix64's finaliser (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+/// 2014).
 uint64_t mixed(uint64_t x) {
   x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
   x = (x ^ x >> 27) * 0x94d049bb133111eb;
   return x ^ x >> 31;
 }
 
-/// The chance of draw `n` in [0, 1): SplitMix64, whose n-th value needs none of those before it. The
-/// seed is mixed first, or the values of seeds that differ by the step would be the same, shifted.
+/// The chance of draw `n` in [0, 1): SplitMix64, whose n-th value needs none of those before it.
+/// The seed is mixed first, or the values of seeds that differ by the step would be the same,
+/// shifted.
 double chance(uint64_t seed, uint64_t n) {
   constexpr uint64_t step = 0x9e3779b97f4a7c15;
   return static_cast<double>(mixed(mixed(seed + step) + (n + 1) * step) >> 11) * 0x1.0p-53;

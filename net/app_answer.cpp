@@ -33,8 +33,8 @@ generate_request app_answer::rest(time now) {
   out.answered.insert(out.answered.end(), tokens_.begin(), tokens_.end());
   out.max_tokens -= static_cast<uint32_t>(std::min<size_t>(out.max_tokens, tokens_.size()));
   if (out.deadline_ms > 0)
-    out.deadline_ms = time_left(out.deadline_ms,
-                                duration_cast<std::chrono::milliseconds>(now - begun_));
+    out.deadline_ms =
+        time_left(out.deadline_ms, duration_cast<std::chrono::milliseconds>(now - begun_));
   return out;
 }
 

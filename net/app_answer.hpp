@@ -36,7 +36,7 @@ class app_answer {
   generate_request request_;
   std::vector<int32_t> tokens_; // that came after those of the request
   std::optional<token_reply> held_;
-  uint32_t asked_ = 0;          // nodes
+  uint32_t asked_ = 0; // nodes
   time begun_, first_{};
 };
 

@@ -83,7 +83,8 @@ error nobody_at(const std::string& endpoint) {
 }
 
 error lost_node(const std::string& endpoint, milliseconds lost_after) {
-  return {ec::io, "the node at " + endpoint + " closed the connection, or gave no sign of life for " +
+  return {ec::io, "the node at " + endpoint +
+                      " closed the connection, or gave no sign of life for " +
                       std::to_string(lost_after.count()) + " ms"};
 }
 

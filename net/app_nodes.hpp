@@ -33,8 +33,8 @@ class app_nodes {
   void begin(generate_request request);
 
   /// The next token_reply of the answer or its done_reply; nothing if none came in time. An error
-  /// ends the answer: the node's refusal, or why no node could go on. Another node is asked when the
-  /// connection is lost or the node shuts down; once one has failed also when the next refuses.
+  /// ends the answer: the node's refusal, or why no node could go on. Another node is asked when
+  /// the connection is lost or the node shuts down; once one has failed also when the next refuses.
   result<std::optional<app_reply>> next(std::chrono::milliseconds timeout);
 
   /// Asks the node to stop; the answer then ends with finish_reason::cancelled.
@@ -57,7 +57,7 @@ class app_nodes {
   std::optional<uint64_t> asked_;    // under which id, of client_
   std::deque<app_reply> ready_;
   bool cancelled_ = false;
-  bool moved_ = false;               // a node has failed this answer
+  bool moved_ = false; // a node has failed this answer
 };
 
 } // namespace coel::net

@@ -119,7 +119,7 @@ class Node:
     def __init__(self, endpoint=None, server_key=None, keys=None, timeout_s=60, lost_after_s=1.0):
         """`endpoint`: one, or several in order of preference, as a list or with commas between.
         `server_key`: the node's public key (Z85), for nodes on the network; one for all TCP
-        endpoints, or a list with one for each. `keys`: own (public, secret) pair, made here if it
+        endpoints, or one for each, likewise. `keys`: own (public, secret) pair, made here if it
         is left out. `timeout_s`: how long to wait for the next message. `lost_after_s`: a node
         without a sign of life for so long is lost; 0: never."""
         self.last = None                     # the map that ended the latest answer
@@ -311,8 +311,11 @@ def _curves(endpoints, server_key, keys):
     tcp = [endpoint for endpoint in endpoints if endpoint.startswith("tcp://")]
     if not server_key or not tcp:
         return [None] * len(endpoints)
-    one = isinstance(server_key, (str, bytes))
-    given = [server_key] * len(tcp) if one else list(server_key)
+    if isinstance(server_key, str):          # Z85 has no comma
+        server_key = server_key.split(",")
+    given = [server_key] if isinstance(server_key, bytes) else list(server_key)
+    if len(given) == 1:
+        given *= len(tcp)
     if len(given) != len(tcp):
         raise ValueError(f"{len(given)} server keys for {len(tcp)} TCP endpoints")
     public, secret = keys or zmq.curve_keypair()

@@ -21,10 +21,11 @@ void add_connection_options(CLI::App& command, connection_options& options) {
           "Where the node listens (default " + net::default_endpoint() +
               "); given again or after a comma: the next nodes to ask, should it fail",
           "COEL_ENDPOINT");
-  several("--server-key", options.server_keys,
-          "The node's public key, or the .pub file that holds it; one for all TCP endpoints, or one "
-          "for each",
-          "COEL_SERVER_KEY");
+  several(
+      "--server-key", options.server_keys,
+      "The node's public key, or the .pub file that holds it; one for all TCP endpoints, or one "
+      "for each",
+      "COEL_SERVER_KEY");
   command.add_option("--keys", options.key_file, "Own key file, made by 'coel keygen'")
       ->envname("COEL_CLIENT_KEYS")
       ->group(group);
@@ -47,8 +48,8 @@ void add_connection_options(CLI::App& command, connection_options& options) {
 namespace {
 
 result<std::string> server_key(const std::string& given) {
-  auto key = net::check_key(given, "key").ok() ? result<std::string>(given)
-                                               : net::read_public_key(given);
+  auto key =
+      net::check_key(given, "key").ok() ? result<std::string>(given) : net::read_public_key(given);
   if (!key.ok())
     return {key.err().code, "--server-key: " + key.err().message};
   return key;
@@ -92,8 +93,8 @@ result<std::vector<net::app_client_options>> nodes_of(const connection_options& 
     own = *keys;
   }
   std::vector<net::app_client_options> out;
-  for (const auto& endpoint : options.endpoints.empty() ? std::vector{net::default_endpoint()}
-                                                        : options.endpoints) {
+  for (const auto& endpoint :
+       options.endpoints.empty() ? std::vector{net::default_endpoint()} : options.endpoints) {
     auto& node = out.emplace_back();
     node.endpoint = endpoint;
     node.keys = own;

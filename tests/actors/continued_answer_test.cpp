@@ -264,9 +264,11 @@ BOOST_AUTO_TEST_CASE(what_no_node_can_have_answered_is_refused) {
   auto unchanged = [](generate_request&) {};
   const auto one = whole(seeded(1, 10));
   BOOST_TEST(refused({1 << 30}, unchanged).find("vocabulary") != std::string::npos);
-  BOOST_TEST(refused({}, [](auto& r) { r.max_tokens = 0; }).find("max_tokens") != std::string::npos);
-  BOOST_TEST(refused(one.first(5), [&](auto& r) { r.sampling.stop = {one.text(1, 2)}; })
-                 .find("stop string") != std::string::npos);
+  BOOST_TEST(refused({}, [](auto& r) { r.max_tokens = 0; }).find("max_tokens") !=
+             std::string::npos);
+  BOOST_TEST(refused(one.first(5), [&](auto& r) {
+               r.sampling.stop = {one.text(1, 2)};
+             }).find("stop string") != std::string::npos);
   auto source = *model::open_model(demo_model);
   auto end = source->vocabulary().eos;
   BOOST_REQUIRE(end.has_value());

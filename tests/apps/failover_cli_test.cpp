@@ -1,5 +1,5 @@
-// `coel` and the Python client with two nodes of which the first dies in mid-answer: the reader sees
-// the sentence of an undisturbed run.
+// `coel` and the Python client with two nodes of which the first dies in mid-answer: the reader
+// sees the sentence of an undisturbed run.
 #include "tests/apps/client_run.hpp"
 #include "tests/apps/processes.hpp"
 
@@ -22,8 +22,15 @@ struct fixture {
   node_process second{folder.path(), "second"};
 
   std::vector<std::string> generate(const std::string& endpoints) const {
-    return {"generate", "--endpoint",  endpoints,      "--seed",
-            "7",        "--max-tokens", std::to_string(long_answer), "--ignore-end", story};
+    return {"generate",
+            "--endpoint",
+            endpoints,
+            "--seed",
+            "7",
+            "--max-tokens",
+            std::to_string(long_answer),
+            "--ignore-end",
+            story};
   }
   /// How many tokens the second node has answered.
   int given_by_second() const {
@@ -97,8 +104,8 @@ with coel.Node(sys.argv[2]) as node:
       [&](const std::string& endpoints) {
         return std::make_unique<process>(
             folder.path(), python,
-            std::vector<std::string>{"-B", "-c", script, COEL_SOURCE_DIR "/python", endpoints, story,
-                                     std::to_string(long_answer)});
+            std::vector<std::string>{"-B", "-c", script, COEL_SOURCE_DIR "/python", endpoints,
+                                     story, std::to_string(long_answer)});
       },
       SIGKILL);
 }
@@ -106,9 +113,9 @@ with coel.Node(sys.argv[2]) as node:
 BOOST_AUTO_TEST_CASE(the_talk_goes_on_when_its_node_was_killed_between_two_answers) {
   std::unique_ptr<node_process> first;
   auto talk = [&](const std::string& endpoints, bool kill) {
-    process chat(folder.path(), "coel",
-                 {"chat", "--endpoint", endpoints, "--seed", "7", "--max-tokens", "40",
-                  "--ignore-end"});
+    process chat(
+        folder.path(), "coel",
+        {"chat", "--endpoint", endpoints, "--seed", "7", "--max-tokens", "40", "--ignore-end"});
     std::string all;
     chat.say("Lily has a dog.\n");
     while (all.find('\n') == std::string::npos) {

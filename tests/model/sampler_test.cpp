@@ -100,7 +100,8 @@ BOOST_AUTO_TEST_CASE(an_answer_goes_on_in_another_sampler) {
   }
 }
 
-// Each draw's chance must be even over seeds too: many answers begin with draw 0 of seeds 1, 2, 3...
+// Each draw's chance must be even over seeds too: many answers begin with draw 0 of seeds 1,
+// 2, 3...
 BOOST_AUTO_TEST_CASE(neighbouring_seeds_are_independent) {
   const std::vector<float> even(4, 0.f);
   std::map<int32_t, int> first;

@@ -21,7 +21,9 @@ generate_request request() {
   return out;
 }
 
-token_reply token(int32_t id) { return {id, "t", 0, {}}; }
+token_reply token(int32_t id) {
+  return {id, "t", 0, {}};
+}
 
 } // namespace
 

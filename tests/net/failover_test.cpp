@@ -147,7 +147,8 @@ BOOST_AUTO_TEST_CASE(a_node_that_falls_silent_is_left) {
   tcp.endpoints = {"tcp://127.0.0.1:*"};
   fake_node silent(tcp, {4, silence}), healthy(tcp);
   tcp_relay wire(silent.endpoint());
-  auto nodes = app_nodes::connect({{wire.endpoint(), {}, {}, 5s}, {healthy.endpoint(), {}, {}, 5s}});
+  auto nodes =
+      app_nodes::connect({{wire.endpoint(), {}, {}, 5s}, {healthy.endpoint(), {}, {}, 5s}});
   BOOST_REQUIRE(nodes.ok());
   check_whole(answered(*nodes, prompt(sentence), [&](const outcome& so_far) {
     if (so_far.tokens == 4)

@@ -104,7 +104,8 @@ class fake_node {
     if (prompt == "fail")
       return reply(who, id, error{ec::busy, "the fake node is told to fail"});
     const auto begun = body.answered.size();
-    if (begun > prompt.size() || !std::equal(body.answered.begin(), body.answered.end(), prompt.begin()))
+    if (begun > prompt.size() ||
+        !std::equal(body.answered.begin(), body.answered.end(), prompt.begin()))
       return reply(who, id, error{ec::bad_argument, "no node has answered that"});
     auto rest = prompt.substr(begun, body.max_tokens);
     for (size_t sent = 0; sent < rest.size(); ++sent) {

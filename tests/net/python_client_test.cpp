@@ -24,7 +24,8 @@ bool can_run() {
 int run(const std::vector<std::string>& endpoints) {
   const std::string source = COEL_SOURCE_DIR;
   auto command = "PYTHONDONTWRITEBYTECODE=1 PYTHONPATH='" + source +
-                 "/python' timeout 120 /usr/bin/python3 '" + source + "/tests/net/python_client.py'";
+                 "/python' timeout 120 /usr/bin/python3 '" + source +
+                 "/tests/net/python_client.py'";
   for (const auto& endpoint : endpoints)
     command += " '" + endpoint + "'";
   return std::system(command.c_str());

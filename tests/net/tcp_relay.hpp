@@ -96,7 +96,8 @@ class tcp_relay {
   }
 
   void accept() {
-    line one{::accept(listener_, nullptr, nullptr), ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    line one{::accept(listener_, nullptr, nullptr),
+             ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (::connect(one.node, reinterpret_cast<const sockaddr*>(&target_), sizeof target_) == 0)
       lines_.push_back(one);
     else
