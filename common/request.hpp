@@ -19,7 +19,8 @@ struct generate_request {
   std::string prompt;
   std::vector<int32_t> tokens;
   std::vector<chat_message> messages;
-  uint32_t max_tokens = 256;
+  std::vector<int32_t> answered;            ///< the answer's first tokens, given by another node
+  uint32_t max_tokens = 256;                ///< beyond `answered`
   uint32_t deadline_ms = 0;                 ///< 0: the node's default
   bool ignore_end = false;                  ///< go on after an end token (benchmarks)
   bool stream = true;                       ///< false: one done_reply with the whole answer
@@ -69,7 +70,8 @@ struct token_logprob {
 };
 
 /// One streamed piece of an answer. `text` is whole UTF-8 and may be empty while a character or a
-/// possible stop string is incomplete.
+/// possible stop string is incomplete. Text that is still held back when the answer ends comes
+/// without a token: `id` is -1.
 struct token_reply {
   int32_t id = 0;
   std::string text;
@@ -99,7 +101,7 @@ struct done_reply {
   finish_reason reason = finish_reason::end;
   uint64_t request = 0;                     ///< the node's own id, for trace
   uint32_t prompt_tokens = 0;
-  uint32_t answer_tokens = 0;
+  uint32_t answer_tokens = 0;               ///< those `answered` before included
   uint64_t seed = 0;
   timings times;
   std::optional<whole_answer> answer;       ///< set by the app server where nothing was streamed
