@@ -39,7 +39,12 @@ void fail(self_ptr self, const error& why) {
     b.report.outcome = why;
 }
 
-error nobody_holds(const gate_state& st, const groups& missing) {
+/// Why there is nobody to ask: the last word of those who hold it, or that nobody does.
+error nobody_runs(const gate_state& st, const groups& missing) {
+  for (const auto& e : missing)
+    for (auto host : st.config.view->table.hosts({st.config.layer, e.expert}))
+      if (st.current->avoid.count(host))
+        return st.current->last_failure;
   std::string which = to_string(expert_key{st.config.layer, missing.front().expert});
   if (missing.size() > 1)
     which += " and " + std::to_string(missing.size() - 1) + " more of its layer";
@@ -94,6 +99,11 @@ void run_local(self_ptr self) {
   auto& st = self->state;
   auto& b = *st.current;
   b.report.dispatch_us = us_between(b.began, steady::now());
+  b.experts_here = b.tasks.size();
+  b.rows_here = 0;
+  for (const auto& t : b.tasks)
+    b.rows_here += t.rows.size();
+  b.report.local_experts += static_cast<uint32_t>(b.experts_here);
   auto list = st.config.model->graph().experts(b.work.buffers(), b.work.rows, std::move(b.tasks));
   b.tasks.clear();
   run_list(self, std::move(list));
@@ -128,7 +138,11 @@ void lost_lease(self_ptr self, expert_rows group, const error& why) {
   auto& st = self->state;
   if (st.config.missing_patience.count() == 0)
     return fail(self, why);
-  st.current->avoid.insert(st.config.self);
+  auto& b = *st.current;
+  b.avoid.insert(st.config.self);
+  b.last_failure = why;
+  if (!b.report.outcome.ok())
+    return;
   groups again;
   again.push_back(std::move(group));
   place(self, std::move(again));
@@ -141,9 +155,7 @@ void ask_expert(self_ptr self, expert_rows group) {
   auto rows = static_cast<uint32_t>(group.rows.size());
   auto who = st.config.experts[index(group.expert)];
   b.tasks.push_back(task_for(*st.config.model, b.work, group));
-  b.local.push_back(std::move(group));
   ++b.leases_due;
-  ++b.report.local_experts;
   self->request(who, caf::infinite, atom::acquire::value, rows)
       .then(
           [self, slot](const lease& got) {
@@ -152,10 +164,9 @@ void ask_expert(self_ptr self, expert_rows group) {
             --now.leases_due;
             advance(self);
           },
-          [self, slot](caf::error& failure) {
-            auto& now = *self->state.current;
-            --now.leases_due;
-            lost_lease(self, now.local[slot], from_caf(failure));
+          [self, group = std::move(group)](caf::error& failure) {
+            --self->state.current->leases_due;
+            lost_lease(self, group, from_caf(failure));
             advance(self);
           });
 }
@@ -185,6 +196,7 @@ void sum_failed(self_ptr self, size_t part, steady::time_point sent, const error
     st.config.model->costs->travelled(lost.host, lost.rows.size(),
                                       static_cast<double>(us_between(sent, steady::now())));
   b.avoid.insert(lost.host);
+  b.last_failure = why;
   ++b.report.repeats;
   lost.rows.clear();
   if (b.report.outcome.ok())
@@ -221,10 +233,18 @@ void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
           });
 }
 
-/// How long to wait for a share: long where no other host could take all of it.
+bool has_other_host(const gate_state& st, expert_id e, node_id than) {
+  const auto& view = *st.config.view;
+  for (auto host : view.table.hosts({st.config.layer, e}))
+    if (host != than && !st.current->avoid.count(host) && (host == st.config.self || view.links.count(host)))
+      return true;
+  return false;
+}
+
+/// How long to wait for a share: long where some of it could not be asked of another host.
 microseconds patience_for(const gate_state& st, const policy::host_rows& share, const policy::host_cost& cost) {
   for (const auto& e : share.experts)
-    if (st.config.view->table.hosts({st.config.layer, e.expert}).size() < 2)
+    if (!has_other_host(st, e.expert, share.host))
       return longest_patience;
   double us = cost.fixed_us + cost.wire_us_per_row * static_cast<double>(rows_of(share.experts)) +
               cost.speed.expert_us * static_cast<double>(share.experts.size()) +
@@ -240,7 +260,7 @@ void keep_waiting(self_ptr self, groups homeless) {
   if (homeless.empty())
     return;
   if (steady::now() - b.began >= st.config.missing_patience)
-    return fail(self, nobody_holds(st, homeless));
+    return fail(self, nobody_runs(st, homeless));
   std::move(homeless.begin(), homeless.end(), std::back_inserter(b.homeless));
   if (!std::exchange(b.waiting, true))
     self->delayed_send(self, homeless_retry, atom::give_up::value, b.number);
@@ -249,12 +269,13 @@ void keep_waiting(self_ptr self, groups homeless) {
 void place_here(self_ptr self, groups experts) {
   const auto& st = self->state;
   groups homeless;
-  for (auto& e : experts)
-    if (st.config.view->table.hosts({st.config.layer, e.expert}).empty() ||
-        index(e.expert) >= st.config.experts.size())
+  for (auto& e : experts) {
+    const auto& hosts = st.config.view->table.hosts({st.config.layer, e.expert});
+    if (std::find(hosts.begin(), hosts.end(), st.config.self) == hosts.end())
       homeless.push_back(std::move(e));
     else
       ask_expert(self, std::move(e));
+  }
   keep_waiting(self, std::move(homeless));
 }
 
@@ -312,12 +333,10 @@ void device_done(self_ptr self, const compute::completion_info& info) {
   b.running = false;
   if (!info.outcome)
     fail(self, info.outcome.err());
-  if (!b.added && !b.local.empty()) {
+  if (auto experts = std::exchange(b.experts_here, 0)) {
     b.report.run_us += info.busy_us;
-    if (st.config.model->costs)
-      st.config.model->costs->ran(st.config.self, b.local.size(), rows_of(b.local),
-                                  static_cast<double>(info.busy_us));
-    b.local.clear();
+    if (info.outcome)
+      st.config.model->costs->ran(st.config.self, experts, b.rows_here, static_cast<double>(info.busy_us));
   }
   advance(self);
 }

@@ -28,7 +28,7 @@ struct gate_state {
   struct remote_part {
     node_id host{};
     std::vector<uint32_t> rows;                          ///< of the batch
-    std::vector<expert_rows> experts;            ///< to be sent again if the host fails
+    std::vector<expert_rows> experts;                    ///< to be sent again if the host fails
     std::vector<float> sum;                              ///< [rows, hidden] once arrived
   };
 
@@ -39,8 +39,10 @@ struct gate_state {
     layer_work work;
     caf::typed_response_promise<layer_done> promise;
     std::vector<compute::expert_task> tasks;             ///< in order of expert
-    std::vector<expert_rows> local;              ///< of those tasks
-    std::vector<expert_rows> homeless;           ///< nobody holds them now
+    size_t experts_here = 0;                             ///< of the list that the device has
+    size_t rows_here = 0;                                ///< over all of them
+    std::vector<expert_rows> homeless;                   ///< nobody can run them now
+    error last_failure;                                  ///< of a host
     std::vector<remote_part> remote;
     std::set<node_id> avoid;                             ///< failed in this batch
     uint32_t leases_due = 0;

@@ -14,6 +14,7 @@ using handshake = net::link_handshake;
 using std::chrono::microseconds;
 
 constexpr std::chrono::milliseconds tick_every{50};
+constexpr uint64_t record_every = 60;       // ticks
 constexpr std::chrono::seconds block_patience{20};
 
 std::string who(const link_state& st) {
@@ -213,7 +214,7 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
     return true;
   case k::ping:
     if (auto f = take(self, net::decode_ping(bytes)))
-      send(self->state, net::encode(k::pong, *f));
+      apply(self, shake.pinged(*f, now));
     return true;
   case k::pong:
     if (auto f = take(self, net::decode_ping(bytes)))
@@ -271,7 +272,8 @@ void take_frame(self_ptr self, const frame_ptr& frame) {
   if (!kind)
     return distrust(self, {ec::bad_frame, "of no known kind"});
   st.handshake->heard(steady::now());
-  if (!take_control(self, *kind, bytes) && is_up(st))
+  // Their side may be up a moment before ours, and then tells its record at once.
+  if (!take_control(self, *kind, bytes) && (is_up(st) || *kind == net::link_frame_kind::record))
     take_work(self, *kind, bytes);
 }
 
@@ -347,6 +349,8 @@ void tick(self_ptr self) {
   apply(self, st.handshake->tick(steady::now()));
   auto late = give_up_late(st, st.sums);
   st.counts.late += late;
+  if (++st.ticks % record_every == 0)
+    tell_record(st);   // again: only their side knows whether it was there to hear it
   give_up_late(st, st.blocks);
   self->delayed_send(self, tick_every, atom::tick::value);
 }

@@ -44,6 +44,7 @@ struct link_state {
   std::shared_ptr<const std::vector<std::byte>> record;   ///< this node's, to be told
   uint64_t announced = 0;                                 ///< nonce that perception knows
   uint64_t next = 0;
+  uint64_t ticks = 0;
   policy::goodput_estimator goodput;
   link_counts counts;
   std::string peer_name;

@@ -270,8 +270,9 @@ void load(self_ptr self, const std::string& name, size_t item) {
   m.loading.insert(item);
   self->request(m.hosted.experts[item], caf::infinite, atom::load::value)
       .then(
-          [=](uint64_t) {
+          [=](uint64_t bytes) {
             auto& now = self->state.models.at(name);
+            now.expert_bytes = std::max(now.expert_bytes, bytes);   // packed, it may be larger than in the file
             now.loading.erase(item);
             now.holds.set(item);
             advance(self);

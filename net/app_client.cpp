@@ -50,6 +50,7 @@ result<void> configure(zmq::socket_t& socket, const app_client_options& options)
   socket.set(zmq::sockopt::reconnect_ivl, -1);
   socket.set(zmq::sockopt::linger, 500);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(max_reply_bytes));
+  socket.set(zmq::sockopt::rcvhwm, 0); // see router.cpp
   socket.set(zmq::sockopt::heartbeat_ivl, 5000);
   socket.set(zmq::sockopt::heartbeat_timeout, 15000);
   socket.set(zmq::sockopt::ipv6, true);

@@ -24,7 +24,6 @@ namespace {
 constexpr int watched_events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |
                                ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
-constexpr int queue_messages = 64;     // per peer, inside libzmq; the thread hands over at once
 constexpr int frames_per_round = 64;   // then events and handshakes have their turn
 constexpr int64_t curve_overhead = 64; // of an encrypted message
 constexpr int handshake_timeout_ms = 3000;
@@ -60,7 +59,9 @@ int milliseconds(std::chrono::milliseconds span) {
 void set_options(zmq::socket_t& socket, const receiver_options& options) {
   socket.set(zmq::sockopt::linger, 0);
   socket.set(zmq::sockopt::ipv6, true);
-  socket.set(zmq::sockopt::rcvhwm, queue_messages);
+  // No limit here: a full receive queue makes libzmq 4.3 stop reading, and then a connection that ends
+  // while a ZMTP heartbeat is due aborts the process (libzmq issues 3937, 4364, 4767).
+  socket.set(zmq::sockopt::rcvhwm, 0);
   socket.set(zmq::sockopt::maxmsgsize,
              static_cast<int64_t>(options.largest_frame_bytes) + curve_overhead);
   socket.set(zmq::sockopt::heartbeat_ivl, milliseconds(options.heartbeat_interval));

@@ -53,7 +53,7 @@ void set_options(zmq::socket_t& socket, const sender_options& options) {
   socket.set(zmq::sockopt::immediate, true);
   socket.set(zmq::sockopt::ipv6, true);
   socket.set(zmq::sockopt::sndhwm, options.queue_messages);
-  socket.set(zmq::sockopt::rcvhwm, 1);
+  socket.set(zmq::sockopt::rcvhwm, 0); // see link_receiver.cpp
   socket.set(zmq::sockopt::maxmsgsize, largest_incoming_bytes);
   socket.set(zmq::sockopt::heartbeat_ivl, milliseconds(options.heartbeat_interval));
   socket.set(zmq::sockopt::heartbeat_timeout, milliseconds(options.heartbeat_timeout));

@@ -26,7 +26,7 @@ struct router_options {
   std::optional<key_pair> keys; ///< CURVE server with these; none: in the clear
   std::chrono::milliseconds heartbeat_interval{5000};
   std::chrono::milliseconds heartbeat_timeout{15000};
-  int queue_messages = 64;          ///< per peer and direction, inside libzmq
+  int queue_messages = 64;          ///< replies to a peer, inside libzmq
   size_t largest_message_bytes = 0; ///< a peer that sends more is disconnected
 };
 

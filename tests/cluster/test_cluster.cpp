@@ -5,6 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cmath>
 #include <future>
 #include <thread>
 #include <unistd.h>
@@ -92,11 +93,11 @@ uint64_t test_cluster::budget() const {
   auto per_layer = model::experts_per_layer(**source);
   for (uint32_t l = 0; l < c.layers; ++l)
     for (uint32_t e = 0; e < per_layer; ++e)
-      largest = std::max(largest, *model::expert_file_bytes(**source, {static_cast<layer_id>(l), static_cast<expert_id>(e)}));
+      largest = std::max(largest, (*model::load_expert(**source, *device, {static_cast<layer_id>(l), static_cast<expert_id>(e)}))->bytes);
   compute::kv_shape page{c.layers, c.kv_heads, c.head_dim, 32, 1};
   auto pages = kv_bytes / page.page_bytes();
-  auto experts = static_cast<uint64_t>(options_.share * c.layers * per_layer) * largest;
-  return dense->bytes + page.page_bytes() * pages + model::step_buffer_bytes(c, std::min(512u, c.context), 64) + experts + largest / 2;
+  auto experts = static_cast<uint64_t>(std::ceil(options_.share * c.layers * per_layer)) * largest;
+  return dense->bytes + page.page_bytes() * pages + model::step_buffer_bytes(c, std::min(512u, c.context), 64) + experts + largest * 9 / 10;
 }
 
 void test_cluster::start(size_t i) {
@@ -136,13 +137,22 @@ test_cluster::~test_cluster() {
   std::filesystem::remove_all(folder_);
 }
 
-void test_cluster::wait_for(const std::string& what, const std::function<bool()>& holds) {
+void test_cluster::wait_for(const std::function<std::string()>& what, const std::function<bool()>& holds) {
   for (int i = 0; i < 1200; ++i) {
     if (holds())
       return;
     std::this_thread::sleep_for(25ms);
   }
-  BOOST_FAIL("waited 30 s for " << what);
+  BOOST_FAIL("waited 30 s for " << what());
+}
+
+/// For failure texts.
+std::string text_of(const actors::placement_status& p) {
+  std::string out = "uncovered " + std::to_string(p.uncovered) + ", wanted " + std::to_string(p.wanted) +
+                    ", loading " + std::to_string(p.loading);
+  for (const auto& n : p.nodes)
+    out += "; " + n.name + (n.up ? "" : " (down)") + " holds " + std::to_string(n.holds.count()) + ", room " + std::to_string(n.room);
+  return out;
 }
 
 actors::placement_status test_cluster::placement(size_t i) {
@@ -160,7 +170,9 @@ void test_cluster::settle() {
     running += n.running != nullptr;
   for (size_t i = 0; i < nodes_.size(); ++i)
     if (nodes_[i].running)
-      wait_for("node " + std::to_string(i) + " to know " + std::to_string(running) + " nodes with all experts", [&] {
+      wait_for([&] {
+        return "node " + std::to_string(i) + " to know " + std::to_string(running) + " nodes with all experts: " + text_of(placement(i));
+      }, [&] {
         auto p = placement(i);
         size_t up = 0;
         for (const auto& n : p.nodes)

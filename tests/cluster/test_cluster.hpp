@@ -50,7 +50,7 @@ class test_cluster {
   actors::network_totals network(size_t i);
 
   /// Polls until it holds; fails the test after 30 s, saying what was waited for.
-  static void wait_for(const std::string& what, const std::function<bool()>& holds);
+  static void wait_for(const std::function<std::string()>& what, const std::function<bool()>& holds);
 
  private:
   struct one {
