@@ -22,7 +22,7 @@ result<std::shared_ptr<const hosted_model>> find_model(const app_socket_state& s
   if (auto m = st.config.models->named(name))
     return m;
   std::string known;
-  for (const auto& m : *st.config.models->all())
+  for (auto all = st.config.models->all(); const auto& m : *all)
     known += (known.empty() ? "" : ", ") + m.model->name;
   for (const auto& [coming, percent] : st.config.models->fetching())
     if (name.empty() || name == coming)

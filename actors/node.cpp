@@ -43,7 +43,7 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::de
   if (auto ok = made->host(config, *models); !ok)
     return ok.err();
   if (!made->cluster_)
-    for (const auto& hosted : *made->models_->all())
+    for (auto all = made->models_->all(); const auto& hosted : *all)
       if (auto ok = load_experts(system, hosted, progress); !ok)
         return ok.err();
   if (auto ok = made->serve(config); !ok)
@@ -130,7 +130,7 @@ result<void> node::serve(const node_config& config) {
   start_joiner(config);
   auto about = device_->status();
   inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, {}, {ram_}, started_};
-  for (const auto& m : *models_->all())
+  for (auto all = models_->all(); const auto& m : *all)
     inspected.models.push_back({m.model, m.scheduler, m.gates, *m.model->resident_bytes});
   auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
   socket_ = keep(system_.spawn(app_socket, app_socket_config{server_, models_, inspects, config.default_deadline_ms}));
@@ -176,7 +176,7 @@ void node::wait_until_covered(const load_progress& progress) {
   });
   auto done = covered->get_future();
   while (done.wait_for(std::chrono::milliseconds(200)) != std::future_status::ready)
-    for (const auto& hosted : *models_->all()) {
+    for (auto all = models_->all(); const auto& hosted : *all) {
       const auto& m = *hosted.model;
       uint64_t total = m.dense.bytes;
       for (uint32_t e = 0; e < m.experts_per_layer; ++e)
@@ -206,7 +206,7 @@ node::~node() {
     server_->stop();
   stop_joiner();
   cluster_.reset();
-  for (const auto& m : *models_->all())
+  for (auto all = models_->all(); const auto& m : *all)
     stop(m);
   for (auto i = actors_.rbegin(); i != actors_.rend(); ++i)
     caf::anon_send_exit(*i, caf::exit_reason::user_shutdown);

@@ -44,7 +44,7 @@ uint64_t largest_expert(const served_model& m) {
 
 /// Models that came since the last look.
 void adopt_models(updater_state& st) {
-  for (const auto& hosted : *st.config.models->all()) {
+  for (auto all = st.config.models->all(); const auto& hosted : *all) {
     auto [at, fresh] = st.models.try_emplace(hosted.model->name);
     if (!fresh)
       continue;
