@@ -73,6 +73,17 @@ bool held_by_others(const updater_state& st, const placed& m, size_t item) {
   return false;
 }
 
+/// Somebody has it and is to keep it: two nodes never give the same expert up for each other's sake.
+bool kept_by_others(const updater_state& st, const placed& m, size_t item) {
+  for (const auto& who : *st.members) {
+    const auto* r = record_of(who, m);
+    auto plan = m.plans.find(who.key);
+    if (r && !who.record->draining && r->holds.test(item) && plan != m.plans.end() && plan->second.test(item))
+      return true;
+  }
+  return false;
+}
+
 // ---- the routing table
 
 bitmap announced(const placed& m) {
@@ -124,6 +135,10 @@ void settle_ready(updater_state& st) {
 
 // ---- this node's record
 
+/// Room for an expert that comes before another may go: where every node is full of what the others
+/// wait for, nothing could move.
+uint64_t spare_of(uint64_t space) { return space < 4 ? 0 : std::max<uint64_t>(1, space / 64); }
+
 /// Memory for experts, shared by the models in proportion to the size of all their experts.
 void measure_room(updater_state& st) {
   uint64_t fixed = st.ram.kv_bytes + st.ram.buffer_bytes, experts = 0;
@@ -134,7 +149,8 @@ void measure_room(updater_state& st) {
   uint64_t free = st.config.ram_bytes > fixed ? st.config.ram_bytes - fixed : 0;
   for (auto& [name, m] : st.models) {
     double share = static_cast<double>(m.expert_bytes * items_of(m)) / static_cast<double>(experts);
-    m.room = static_cast<uint64_t>(static_cast<double>(free) * share) / m.expert_bytes;
+    m.space = static_cast<uint64_t>(static_cast<double>(free) * share) / m.expert_bytes;
+    m.room = m.space - spare_of(m.space);
   }
 }
 
@@ -222,6 +238,9 @@ void plan(updater_state& st, placed& m) {
   m.holders = holders;
   auto made = policy::assign({model.config().layers, model.experts_per_layer, m.holders, m.common});
   m.plan = std::move(made.plan.front());
+  m.plans.clear();
+  for (size_t h = 1; h < m.holders.size(); ++h)
+    m.plans[m.holders[h].key] = std::move(made.plan[h]);
 }
 
 std::vector<size_t> by_popularity(const placed& m, const std::vector<size_t>& items, bool rising) {
@@ -239,7 +258,7 @@ void make_room(updater_state& st, placed& m, size_t coming) {
     return;
   std::vector<size_t> spare;
   for (size_t i = 0; i < items_of(m); ++i)
-    if (m.holds.test(i) && !m.plan.test(i) && !m.retiring.count(i) && held_by_others(st, m, i))
+    if (m.holds.test(i) && !m.plan.test(i) && !m.retiring.count(i) && kept_by_others(st, m, i))
       spare.push_back(i);
   for (size_t i : by_popularity(m, spare, true)) {
     if (kept-- <= m.room)
@@ -251,7 +270,7 @@ void make_room(updater_state& st, placed& m, size_t coming) {
 void evict_retired(self_ptr self, placed& m) {
   for (auto at = m.retiring.begin(); at != m.retiring.end();) {
     auto [item, since] = *at;
-    bool back = m.plan.test(item) || !held_by_others(self->state, m, item);
+    bool back = m.plan.test(item) || !kept_by_others(self->state, m, item);
     if (!back && steady::now() - since < retire_after) {
       ++at;
       continue;
@@ -314,7 +333,7 @@ void load_next(self_ptr self, const std::string& name) {
       return;
     if (m.failed.count(item))
       continue;
-    if (m.holds.count() + m.loading.size() >= m.room)
+    if (m.holds.count() + m.loading.size() >= m.space)
       return;   // until something retired is gone
     load(self, name, item);
   }

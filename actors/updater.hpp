@@ -35,9 +35,11 @@ struct updater_state {
   struct placed_model {
     hosted_model hosted;
     uint64_t expert_bytes = 0;
-    uint64_t room = 0;
+    uint64_t space = 0;                                   ///< experts that fit
+    uint64_t room = 0;                                    ///< of those, for the plan
     bitmap holds;
     bitmap plan;
+    std::map<std::string, bitmap> plans;                  ///< of the others, by key
     std::set<size_t> loading;
     std::map<size_t, steady::time_point> retiring;        ///< no longer announced; evicted a little later
     std::map<size_t, steady::time_point> failed;          ///< not tried again before

@@ -1,4 +1,5 @@
 // coel-bench: see bench/README.md for the method.
+#include "bench/app_engine.hpp"
 #include "bench/options.hpp"
 #include "bench/report.hpp"
 
@@ -103,6 +104,21 @@ int report_machine(const options& o) {
   return 0;
 }
 
+/// A node's own machine and model are its affair: only its speed is told.
+int report_node(const options& o) {
+  net::app_client_options to;
+  to.endpoint = o.endpoint;
+  auto engine = make_app_engine(to, o.node_model);
+  if (!engine)
+    return fail(engine.err());
+  constexpr uint32_t vocab = 512;   // every model has so many
+  auto results = run_tests(o.plan, {std::move(*engine), nullptr}, {}, vocab);
+  if (!results)
+    return fail(results.err());
+  std::fputs((o.json ? as_json(*results) : as_table(*results)).c_str(), stdout);
+  return 0;
+}
+
 int report_model(const options& o) {
   auto path = model_path(o);
   if (!path)
@@ -125,5 +141,7 @@ int main(int argc, char** argv) {
   if (const auto* code = std::get_if<int>(&read))
     return *code;
   const auto& o = std::get<options>(read);
+  if (!o.endpoint.empty())
+    return report_node(o);
   return o.machine ? report_machine(o) : report_model(o);
 }

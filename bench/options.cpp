@@ -23,6 +23,9 @@ void add_model_options(CLI::App& app, options& o, texts& t) {
       ->excludes(model)
       ->excludes(random);
   random->excludes(model);
+  auto* endpoint = app.add_option("--endpoint", o.endpoint, "measure a node that runs there, alone or in a cluster");
+  endpoint->excludes(model)->excludes(random);
+  app.add_option("--model", o.node_model, "with --endpoint: the model, as the node calls it")->needs(endpoint);
   app.add_option("--type", t.type, "type of the random weights: f16, q8_0, q4_0, q4_k, ...")
       ->capture_default_str();
   app.add_option("--skew", t.skew, "Zipf exponent of expert popularity in the random model")
@@ -64,8 +67,8 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
 
 /// What is still to be said against options that are each well-formed; empty: nothing.
 std::string complaint(options& o, const texts& t) {
-  if (!o.machine && o.model.empty() && t.random.empty())
-    return "give a model file, --random SHAPE or --machine";
+  if (!o.machine && o.model.empty() && t.random.empty() && o.endpoint.empty())
+    return "give a model file, --random SHAPE, --endpoint or --machine";
   o.way = t.way == "plain" ? through::plain : t.way == "both" ? through::both : through::actors;
   if (o.plan.sessions > 1 && o.way == through::plain)
     return "--sessions needs the actors: the plain loop runs one session at a time";
@@ -89,6 +92,7 @@ std::variant<options, int> read_options(int argc, char** argv) {
   CLI::App app{"coel-bench " COEL_VERSION ": prompt and decode speed of a model on this machine\n"
                "  coel-bench model.gguf -p 512 -n 64 -t 2\n"
                "  coel-bench --random qwen1.5-moe-a2.7b --type q4_0 --through both\n"
+               "  coel-bench --endpoint ipc:///run/user/1000/coel.sock -p 128 -n 64 --sessions 8\n"
                "  coel-bench --machine"};
   options o;
   texts t;

@@ -44,6 +44,20 @@ json as_json(const series& s) {
 
 } // namespace
 
+std::string as_table(const test_results& r) {
+  std::string t;
+  line(t, "%-14s %-8s %10s %20s %8s %10s", "test", "through", "tokens/s", "least .. most", "GB/s",
+       "G mul-add");
+  for (const auto& x : r.tests)
+    line(t, "%-14s %-8s %10.2f %9.2f .. %7.2f %8s %10s", x.test.c_str(), x.engine.c_str(),
+         x.tokens_per_s.median(), x.tokens_per_s.least(), x.tokens_per_s.most(),
+         figure(x.read_gb_s).c_str(), figure(x.multiply_adds_g_s).c_str());
+  for (const auto& m : r.messaging)
+    line(t, "messaging %s: %+.2f %% of the plain loop's time (%+.2f .. %+.2f)", m.test.c_str(),
+         m.percent.median(), m.percent.least(), m.percent.most());
+  return t;
+}
+
 std::string as_table(const model_report& r) {
   std::string t;
   line(t, "model    %s, %.2f B parameters, %.2f GB (%s)", r.model.c_str(), giga(r.parameters),
@@ -52,28 +66,30 @@ std::string as_table(const model_report& r) {
        giga(r.cost.multiply_adds));
   line(t, "device   %s, %u threads; loaded in %.1f s, %.2f GB resident", r.device.c_str(),
        r.threads, r.load_s, giga(r.resident_bytes));
-  line(t, "%-14s %-8s %10s %20s %8s %10s", "test", "through", "tokens/s", "least .. most", "GB/s",
-       "G mul-add");
-  for (const auto& x : r.results.tests)
-    line(t, "%-14s %-8s %10.2f %9.2f .. %7.2f %8s %10s", x.test.c_str(), x.engine.c_str(),
-         x.tokens_per_s.median(), x.tokens_per_s.least(), x.tokens_per_s.most(),
-         figure(x.read_gb_s).c_str(), figure(x.multiply_adds_g_s).c_str());
-  for (const auto& m : r.results.messaging)
-    line(t, "messaging %s: %+.2f %% of the plain loop's time (%+.2f .. %+.2f)", m.test.c_str(),
-         m.percent.median(), m.percent.least(), m.percent.most());
-  return t;
+  return t + as_table(r.results);
 }
 
-std::string as_json(const model_report& r) {
+namespace {
+
+json tests_json(const test_results& r) {
   json tests = json::array(), messaging = json::array();
-  for (const auto& x : r.results.tests)
+  for (const auto& x : r.tests)
     tests.push_back({{"test", x.test},
                      {"through", x.engine},
                      {"tokens_per_s", as_json(x.tokens_per_s)},
                      {"read_gb_s", x.read_gb_s},
                      {"multiply_adds_g_s", x.multiply_adds_g_s}});
-  for (const auto& m : r.results.messaging)
+  for (const auto& m : r.messaging)
     messaging.push_back({{"test", m.test}, {"percent", as_json(m.percent)}});
+  return {{"tests", tests}, {"messaging", messaging}};
+}
+
+} // namespace
+
+std::string as_json(const test_results& r) { return tests_json(r).dump(2) + "\n"; }
+
+std::string as_json(const model_report& r) {
+  auto all = tests_json(r.results);
   return json{{"model", r.model},
               {"path", r.path},
               {"parameters", r.parameters},
@@ -84,8 +100,8 @@ std::string as_json(const model_report& r) {
               {"threads", r.threads},
               {"load_s", r.load_s},
               {"resident_bytes", r.resident_bytes},
-              {"tests", tests},
-              {"messaging", messaging}}
+              {"tests", all["tests"]},
+              {"messaging", all["messaging"]}}
              .dump(2) +
          "\n";
 }

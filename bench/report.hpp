@@ -25,6 +25,8 @@ struct machine_report {
   kernel_limits kernels;
 };
 
+std::string as_table(const test_results& r);
+std::string as_json(const test_results& r);
 std::string as_table(const model_report& r);
 std::string as_json(const model_report& r);
 std::string as_table(const machine_report& r);

@@ -96,7 +96,7 @@ uint64_t test_cluster::budget() const {
       largest = std::max(largest, (*model::load_expert(**source, *device, {static_cast<layer_id>(l), static_cast<expert_id>(e)}))->bytes);
   compute::kv_shape page{c.layers, c.kv_heads, c.head_dim, 32, 1};
   auto pages = kv_bytes / page.page_bytes();
-  auto experts = static_cast<uint64_t>(std::ceil(options_.share * c.layers * per_layer)) * largest;
+  auto experts = static_cast<uint64_t>(std::ceil(options_.share * c.layers * per_layer) + 1) * largest;
   return dense->bytes + page.page_bytes() * pages + model::step_buffer_bytes(c, std::min(512u, c.context), 64) + experts + largest * 9 / 10;
 }
 
