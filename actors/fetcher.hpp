@@ -16,7 +16,7 @@ struct fetcher_config {
   perception_actor perception;            ///< knows who has what
   uint32_t chunks_per_peer = 2;           ///< asked of one neighbour at once
   /// A chunk is asked for piece by piece, so that no dispatch waits behind a whole one.
-  uint32_t piece_bytes = 128 << 10;
+  uint32_t piece_bytes = 64 << 10;
   model::fetch_options planning;          ///< but for most_outstanding
 };
 

@@ -3,6 +3,7 @@
 #include "actors/errors.hpp"
 #include "model/manifest_io.hpp"
 #include "model/quoted.hpp"
+#include "model/weights.hpp"
 #include "net/link_frames.hpp"
 
 #include <caf/all.hpp>
@@ -75,6 +76,8 @@ result<void> host(self_ptr self, const hash256& hash, const opened_mirror& opene
     self->send(st.config.ram, atom::release::value, memory_kind::weights, served->dense.bytes);
     return hosted.err();
   }
+  if (auto bytes = model::expert_file_bytes(*opened.source, {}))
+    m.expert_bytes = *bytes;
   st.config.models->add(std::move(*hosted));
   return {};
 }
@@ -272,9 +275,17 @@ void consider(self_ptr self, const members_ptr& members) {
   }
 }
 
-void report(self_ptr self, const hash256& hash, const fetch_status& now) {
+/// With what is not asked for yet, as far as the updater has planned.
+fetch_status with_plan(const joining& m, fetch_status now) {
+  auto most = now.done_bytes + m.mirror->missing_bytes();
+  now.of_bytes = std::min(now.of_bytes + m.wanted * m.expert_bytes, most);
+  return now;
+}
+
+void report(self_ptr self, const hash256& hash, const fetch_status& fetched) {
   auto& st = self->state;
   auto& m = st.models.at(hash);
+  auto now = with_plan(m, fetched);
   if (!m.hosted)
     st.config.models->fetching(m.name, static_cast<uint32_t>(now.of_bytes ? now.done_bytes * 100 / now.of_bytes : 100));
   if (steady::now() - m.told_at < tell_every)
@@ -288,8 +299,17 @@ void report(self_ptr self, const hash256& hash, const fetch_status& now) {
   m.told_at = steady::now();
 }
 
+void take_plans(joiner_state& st, const std::vector<placement_status>& plans) {
+  for (auto& [hash, m] : st.models)
+    for (const auto& plan : plans)
+      if (m.hosted && plan.model == m.name)
+        m.wanted = plan.wanted;
+}
+
 void tick(self_ptr self) {
   auto& st = self->state;
+  self->request(st.config.updater, 5s, atom::details::value)
+      .then([self](const std::vector<placement_status>& plans) { take_plans(self->state, plans); }, [](caf::error&) {});
   self->request(st.config.perception, 5s, atom::members::value)
       .then([self](const members_ptr& members) { consider(self, members); }, [](caf::error&) {});
   for (const auto& [hash, m] : st.models)

@@ -15,13 +15,14 @@ struct joiner_config {
   std::vector<std::string> names;         ///< models to join; empty: all of the cluster
   std::string cluster;                    ///< its public key: mirrors of other clusters are left alone
   perception_actor perception;
+  updater_actor updater;                  ///< knows how many experts are still to come
   hosted_models_ptr models;
   kept_models_ptr kept;
   tier_actor ram;
   compute::device_ptr device;
   hosting_config hosting;
   uint32_t chunks_per_peer = 2;
-  uint32_t piece_bytes = 128 << 10;
+  uint32_t piece_bytes = 64 << 10;
   /// Told of progress and of failures, a line each; may be empty.
   std::function<void(const std::string& line)> event;
 };
@@ -37,6 +38,8 @@ struct joiner_state {
     fetcher_actor fetcher;                ///< once there is a mirror
     model::mirror_ptr mirror;
     bool hosted = false;
+    uint64_t expert_bytes = 0;            ///< of one, once it is hosted
+    uint32_t wanted = 0;                  ///< experts that the updater will ask for later
     std::optional<error> failed;
     steady::time_point retry{};           ///< after a failure
     fetch_status told;

@@ -147,6 +147,7 @@ void node::start_joiner(const node_config& config) {
   j.names = config.join.names;
   j.cluster = cluster_->file().keys.public_key;
   j.perception = cluster_->perception();
+  j.updater = cluster_->updater();
   j.models = models_;
   j.kept = cluster_->kept_ptr();
   j.ram = ram_;
