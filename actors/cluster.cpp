@@ -6,6 +6,7 @@
 
 #include <caf/all.hpp>
 
+#include <fstream>
 #include <random>
 #include <thread>
 #include <unistd.h>
@@ -36,11 +37,15 @@ uint16_t port_of(const std::string& endpoint) {
   return static_cast<uint16_t>(std::stoul(endpoint.substr(endpoint.rfind(':') + 1)));
 }
 
-/// Memory that is free now, but for a tenth of all of it.
+/// Memory that could be had now, cached files counted as free, but for a tenth of all of it.
 uint64_t free_memory() {
-  auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  auto all = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * page;
-  auto free = static_cast<uint64_t>(sysconf(_SC_AVPHYS_PAGES)) * page;
+  auto all = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  std::ifstream info("/proc/meminfo");
+  std::string name, unit;
+  uint64_t kib = 0, free = all / 2;
+  while (info >> name >> kib && std::getline(info, unit))
+    if (name == "MemAvailable:")
+      free = kib << 10;
   return free > all / 10 ? free - all / 10 : free / 2;
 }
 

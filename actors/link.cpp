@@ -263,6 +263,18 @@ void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::by
   }
 }
 
+/// The neighbour still thinks that the link is up: without a word it would wait out its patience.
+void decline_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
+  error why{ec::io, "its side of the link is not up"};
+  if (kind == net::link_frame_kind::dispatch) {
+    if (auto asked = net::decode_dispatch(bytes))
+      answer_failure(self, asked->head.id, why);
+  } else if (kind == net::link_frame_kind::want) {
+    if (auto asked = net::decode_want(bytes))
+      answer_failure(self, asked->id, why);
+  }
+}
+
 void take_frame(self_ptr self, const frame_ptr& frame) {
   auto& st = self->state;
   auto bytes = bytes_of(frame);
@@ -272,9 +284,13 @@ void take_frame(self_ptr self, const frame_ptr& frame) {
   if (!kind)
     return distrust(self, {ec::bad_frame, "of no known kind"});
   st.handshake->heard(steady::now());
+  if (take_control(self, *kind, bytes))
+    return;
   // Their side may be up a moment before ours, and then tells its record at once.
-  if (!take_control(self, *kind, bytes) && (is_up(st) || *kind == net::link_frame_kind::record))
+  if (is_up(st) || *kind == net::link_frame_kind::record)
     take_work(self, *kind, bytes);
+  else
+    decline_work(self, *kind, bytes);
 }
 
 // ---- questions to the neighbour
@@ -425,7 +441,10 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
         take_frame(self, frame);
       },
       [self](atom::gone) {
-        apply(self, self->state.handshake->lost({ec::io, "its connection broke"}, steady::now()));
+        // Else it only makes its connection anew, and ours need not be: two sides that each gave up
+        // theirs because the other did would go on for ever.
+        if (is_up(self->state))
+          apply(self, self->state.handshake->lost({ec::io, "its connection broke"}, steady::now()));
       },
       [self](atom::tick) {
         auto measured = self->state.cost.measure();

@@ -77,9 +77,10 @@ BOOST_AUTO_TEST_CASE(a_link_that_has_ended_is_replaced) {
 }
 
 BOOST_AUTO_TEST_CASE(two_hosts_may_fail_one_after_the_other) {
-  auto where = view(table({{3, {there, elsewhere, here}}}),
-                    {{there, link(refusing(gone))}, {elsewhere, link(refusing(gone))}});
-  prefer({there, elsewhere, here});
+  constexpr node_id third{3};
+  auto where = view(table({{3, {there, elsewhere, third}}}),
+                    {{there, link(refusing(gone))}, {elsewhere, link(refusing(gone))}, {third, link(honest())}});
+  prefer({there, elsewhere, third});
   auto done = dispatch(gate_at(where));
   check_right(done, wanted);
   BOOST_TEST(done.repeats == 2u);

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "actors/helper.hpp"
-#include "expert_world.hpp"
+#include "gate_world.hpp"
 
 namespace coel::actors::test {
 
-struct helper_world : expert_world {
+struct helper_world : gate_world {
   /// Experts of `layer` named here fail so many times to load.
   helper_actor make_helper(const std::map<uint32_t, int>& failures = {}, uint32_t max_in_flight = 32) {
     helper_config c{model, here, {}, max_in_flight, 16};
