@@ -22,8 +22,14 @@ result<std::shared_ptr<const hosted_model>> find_model(const app_socket_state& s
   if (auto m = st.config.models->named(name))
     return m;
   std::string known;
-  for (const auto& m : *st.config.models->all())
+  for (auto all = st.config.models->all(); const auto& m : *all)
     known += (known.empty() ? "" : ", ") + m.model->name;
+  for (const auto& [coming, percent] : st.config.models->fetching())
+    if (name.empty() || name == coming)
+      return {ec::unknown_model, "this node is fetching '" + coming + "' (" + std::to_string(percent) +
+                                     " %): ask again, or another node"};
+  if (known.empty())
+    return {ec::unknown_model, "no model is served here"};
   return {ec::unknown_model, "no model '" + name + "' is served here; there is: " + known};
 }
 

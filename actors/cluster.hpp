@@ -39,6 +39,8 @@ class cluster {
   void join(const tier_actor& ram, uint64_t ram_bytes, std::vector<std::string> app_endpoints);
 
   kept_models& kept() { return *kept_; }
+  const kept_models_ptr& kept_ptr() const { return kept_; }
+  const net::cluster_file& file() const { return file_; }
   const perception_actor& perception() const { return perception_; }
   const updater_actor& updater() const { return updater_; }
   const std::string& name() const { return name_; }

@@ -21,10 +21,8 @@ void settle(expert_state& st, const caf::expected<lease>& outcome) {
       promise.deliver(outcome.error());
 }
 
-/// One fetch at a time, however many ask.
-void fetch(self_ptr self) {
+void ask_tier(self_ptr self) {
   auto& st = self->state;
-  st.loading = true;
   self->request(st.config.home, caf::infinite, atom::fetch::value, st.config.model, st.config.key)
       .then(
           [self](const lease& got) {
@@ -34,14 +32,44 @@ void fetch(self_ptr self) {
           [self](caf::error& failure) { settle(self->state, std::move(failure)); });
 }
 
-caf::result<lease> hold(self_ptr self) {
+/// Its bytes first, if they are still with neighbours.
+void ensure(self_ptr self, bool urgent) {
+  auto& st = self->state;
+  st.urgent = urgent;
+  self->request(st.config.model->fetcher, caf::infinite, atom::ensure::value, st.config.key, urgent)
+      .then([self](bool) { ask_tier(self); },
+            [self](caf::error& failure) { settle(self->state, std::move(failure)); });
+}
+
+/// One fetch at a time, however many ask.
+void fetch(self_ptr self, bool urgent) {
+  const auto& m = *self->state.config.model;
+  self->state.loading = true;
+  self->state.urgent = true;
+  if (m.fetcher && !m.presence->present(self->state.config.key))
+    ensure(self, urgent);
+  else
+    ask_tier(self);
+}
+
+/// A request waits now for what the plan alone had asked for.
+void hurry(self_ptr self) {
+  auto& st = self->state;
+  st.urgent = true;
+  self->request(st.config.model->fetcher, caf::infinite, atom::ensure::value, st.config.key, true)
+      .then([](bool) {}, [](caf::error&) {});
+}
+
+caf::result<lease> hold(self_ptr self, bool urgent) {
   auto& st = self->state;
   if (st.held.weights)
     return st.held;
   auto promise = self->make_response_promise<lease>();
   st.waiting.push_back(promise);
   if (!st.loading)
-    fetch(self);
+    fetch(self, urgent);
+  else if (urgent && !st.urgent)
+    hurry(self);
   return promise;
 }
 
@@ -64,7 +92,7 @@ expert_actor::behavior_type expert(self_ptr self, expert_config config) {
       [self](atom::acquire, uint32_t rows) -> caf::result<lease> {
         auto measured = self->state.cost.measure();
         self->state.rows += rows;
-        return hold(self);
+        return hold(self, rows > 0);
       },
       [self](atom::load) -> caf::result<uint64_t> {
         auto promise = self->make_response_promise<uint64_t>();

@@ -19,6 +19,7 @@ struct expert_state {
   expert_config config;
   lease held;                             ///< empty while absent
   bool loading = false;
+  bool urgent = false;                    ///< nothing can make the load any faster
   std::vector<caf::typed_response_promise<lease>> waiting;
   uint64_t rows = 0;
   meter cost;

@@ -40,6 +40,20 @@ class hosted_models {
     list_ = std::move(next);
   }
 
+  /// How far the models have come that are still being fetched, in percent by name.
+  void fetching(const std::string& name, uint32_t percent) {
+    std::lock_guard lock(mutex_);
+    fetching_[name] = percent;
+  }
+  void fetched(const std::string& name) {
+    std::lock_guard lock(mutex_);
+    fetching_.erase(name);
+  }
+  std::map<std::string, uint32_t> fetching() const {
+    std::lock_guard lock(mutex_);
+    return fetching_;
+  }
+
  private:
   template <class Match>
   std::shared_ptr<const hosted_model> find(Match match) const {
@@ -51,6 +65,7 @@ class hosted_models {
   }
 
   mutable std::mutex mutex_;
+  std::map<std::string, uint32_t> fetching_;
   std::shared_ptr<const list> list_ = std::make_shared<list>();
 };
 using hosted_models_ptr = std::shared_ptr<hosted_models>;

@@ -81,20 +81,25 @@ result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::p
   auto source = model::open_model(path);
   if (!source)
     return source.err();
-  auto tokenizer = model::make_tokenizer((*source)->vocabulary());
+  return serve_source(*source, std::move(name), device);
+}
+
+result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& source, std::string name,
+                                                   const compute::device_ptr& device) {
+  auto tokenizer = model::make_tokenizer(source->vocabulary());
   if (!tokenizer)
-    return {tokenizer.err().code, path.string() + ": " + tokenizer.err().message};
-  auto dense = model::load_dense(**source, *device);
+    return {tokenizer.err().code, source->info().files.front().string() + ": " + tokenizer.err().message};
+  auto dense = model::load_dense(*source, *device);
   if (!dense)
     return dense.err();
   auto m = std::make_shared<served_model>();
-  m->name = name.empty() ? (*source)->config().name : std::move(name);
-  m->source = *source;
+  m->name = name.empty() ? source->config().name : std::move(name);
+  m->source = source;
   m->device = device;
   m->tokenizer = *tokenizer;
   m->dense = std::move(*dense);
-  m->chat = model::detect_chat_style((*source)->vocabulary());
-  m->experts_per_layer = model::experts_per_layer(**source);
+  m->chat = model::detect_chat_style(source->vocabulary());
+  m->experts_per_layer = model::experts_per_layer(*source);
   m->costs = std::make_shared<cost_book>(m->config().hidden);
   *m->resident_bytes = m->dense.bytes;
   return m;
@@ -122,6 +127,18 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
                                      std::min(config.max_sessions, max_logits), config.max_queue};
   made.scheduler = system.spawn(scheduler, scheduler_config{model, made.gates, *memory, batching, admission, *record});
   return made;
+}
+
+result<hosted_model> host_alone(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
+                                const hosting_config& config) {
+  policy::routing_table here(model->config().layers, model->experts_per_layer, this_node);
+  return host_model(system, model, ram, config, std::make_shared<route_view>(route_view{std::move(here), {}}));
+}
+
+result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
+                                     const hosting_config& config) {
+  policy::routing_table nobody(model->config().layers, model->experts_per_layer, {}, 0);
+  return host_model(system, model, ram, config, std::make_shared<route_view>(route_view{std::move(nobody), {}}));
 }
 
 result<void> load_experts(caf::actor_system& system, const hosted_model& hosted, const load_progress& progress) {

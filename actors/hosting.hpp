@@ -23,10 +23,22 @@ struct hosting_config {
 result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path, std::string name,
                                                         const compute::device_ptr& device);
 
+/// The same of a model that is open already. Every matrix of its dense part must be readable.
+result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& source, std::string name,
+                                                   const compute::device_ptr& device);
+
 /// Takes KV and buffers from the tier's budget and spawns the model's actors; its experts are still
 /// absent. Blocks on the tier. Errors: out_of_memory, io (routing file).
 result<hosted_model> host_model(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
                            const hosting_config& config, route_view_ptr view);
+
+/// The same where all experts will be loaded here.
+result<hosted_model> host_alone(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
+                                const hosting_config& config);
+
+/// The same where experts are spread over nodes: nobody holds one until an updater says so.
+result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
+                                     const hosting_config& config);
 
 /// Called while experts load, with bytes done and in total.
 using load_progress = std::function<void(const std::string& model, uint64_t done, uint64_t total)>;

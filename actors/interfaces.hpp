@@ -93,6 +93,23 @@ using library_actor = component_actor::extend<
     // Fails with unknown_model, bad_argument or io.
     caf::replies_to<file_want>::with<file_block>>;
 
+/// FETCHER: one per model that is fetched from neighbours, on a thread of its own. Owns what is asked
+/// of whom; checks what comes and writes it.
+using fetcher_actor = component_actor::extend<
+    caf::replies_to<atom::ensure, expert_key, bool>::with<bool>,
+    // Answers once the headers and what every token needs are here. Fails with bad_file or io.
+    caf::replies_to<atom::open>::with<opened_mirror_ptr>,
+    caf::replies_to<atom::details>::with<fetch_status>,
+    // INTERNAL: the clock.
+    caf::reacts_to<atom::tick>>;
+
+/// JOINER: one per node of a cluster, on a thread of its own. Brings the models that neighbours
+/// announce to this node, and those that an earlier start has left on disk.
+using joiner_actor = component_actor::extend<
+    caf::replies_to<atom::details>::with<std::vector<fetch_status>>,
+    // INTERNAL: the clock.
+    caf::reacts_to<atom::tick>>;
+
 /// UPDATER: one per node. Decides from the members' records what this node should hold, brings it
 /// there, and publishes who holds what.
 using updater_actor = component_actor::extend<

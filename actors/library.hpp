@@ -6,6 +6,7 @@
 #include "model/manifest_files.hpp"
 #include "model/mirror.hpp"
 
+#include <deque>
 #include <map>
 #include <mutex>
 
@@ -40,7 +41,16 @@ using kept_models_ptr = std::shared_ptr<kept_models>;
 
 struct library_state {
   static inline const char* name = "library";
+
+  /// Read lately: neighbours ask for chunks piece by piece, several of them at once.
+  struct read_chunk {
+    hash256 model{};
+    model::chunk_id chunk{};
+    std::vector<std::byte> bytes;
+  };
+
   kept_models_ptr models;
+  std::deque<read_chunk> read;            ///< newest first
   meter cost;
 };
 

@@ -219,7 +219,7 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
   case k::pong:
     if (auto f = take(self, net::decode_ping(bytes)))
       apply(self, shake.pong(*f, now));
-    for (const auto& m : *self->state.config.models->all())
+    for (auto all = self->state.config.models->all(); const auto& m : *all)
       m.model->costs->pinged(self->state.config.id, static_cast<double>(shake.round_trip().count()));
     return true;
   case k::goodbye:

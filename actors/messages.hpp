@@ -7,6 +7,7 @@
 #include "common/result.hpp"
 #include "compute/device.hpp"
 #include "common/node_record.hpp"
+#include "model/byte_presence.hpp"
 #include "model/graph.hpp"
 #include "policy/routing_table.hpp"
 
@@ -53,6 +54,8 @@ using heard = caf::atom_constant<caf::atom("heard")>;
 using members = caf::atom_constant<caf::atom("members")>;
 using expel = caf::atom_constant<caf::atom("expel")>;
 using ready = caf::atom_constant<caf::atom("ready")>;
+using ensure = caf::atom_constant<caf::atom("ensure")>;
+using open = caf::atom_constant<caf::atom("open")>;
 } // namespace atom
 
 struct served_model;
@@ -283,6 +286,36 @@ struct placement_status {
   std::vector<node_placement> nodes;        ///< this one first
 };
 
+/// The part of a fetcher that experts use.
+using expert_source = caf::typed_actor<
+    // Answers when every byte of that expert is on disk; first come those that a running request
+    // waits for (urgent). Fails with expert_not_here where no neighbour who is up has them, or io.
+    caf::replies_to<atom::ensure, expert_key, bool>::with<bool>>;
+
+/// What one neighbour did for a model that is fetched.
+struct fetch_peer_status {
+  node_id id{};
+  std::string name;
+  uint64_t bytes = 0;                       ///< that came and were right
+  uint32_t wrong = 0;                       ///< chunks that were not what their hash says
+};
+
+struct fetch_status {
+  std::string model;
+  uint64_t done_bytes = 0;                  ///< of those below
+  uint64_t of_bytes = 0;                    ///< asked for by now
+  bool opened = false;                      ///< what every token needs is here
+  std::string trouble;                      ///< empty; or why nothing is written
+  std::vector<fetch_peer_status> peers;     ///< also those that are gone
+};
+
+/// A mirror whose headers and dense part are here.
+struct opened_mirror {
+  model::source_ptr source;
+  model::byte_presence_ptr presence;
+};
+using opened_mirror_ptr = std::shared_ptr<const opened_mirror>;
+
 /// Who holds what and how to get there. Published whole, never changed.
 struct route_view {
   policy::routing_table table;
@@ -408,6 +441,8 @@ COEL_LOCAL_MESSAGE(stranger)
 COEL_LOCAL_MESSAGE(link_event)
 COEL_LOCAL_MESSAGE(link_status)
 COEL_LOCAL_MESSAGE(members_ptr)
+COEL_LOCAL_MESSAGE(fetch_status)
+COEL_LOCAL_MESSAGE(opened_mirror_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::placement_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const std::vector<std::byte>>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const coel::node_record>)
@@ -424,6 +459,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::expert_key)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::request_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::error)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::component_status>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::fetch_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::expert_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::link_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::token_trace>)

@@ -2,6 +2,7 @@
 
 #include "actors/errors.hpp"
 #include "actors/inspector.hpp"
+#include "actors/joiner.hpp"
 #include "actors/tier.hpp"
 
 #include <caf/all.hpp>
@@ -25,8 +26,10 @@ Handle node::keep(Handle actor) {
 
 result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::device_ptr device,
                                           const node_config& config, const load_progress& progress) {
-  if (config.models.empty())
+  if (config.models.empty() && !config.cluster)
     return {ec::bad_argument, "no model given: coel-node --model FILE"};
+  if (config.models.empty() && config.join.none)
+    return {ec::bad_argument, "no model given, and none of the cluster's is to be joined: --model FILE or --join NAME"};
   std::unique_ptr<node> made(new node(system, std::move(device)));
   if (config.cluster) {
     auto joined = cluster::open(system, *config.cluster, made->models_);
@@ -40,7 +43,7 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::de
   if (auto ok = made->host(config, *models); !ok)
     return ok.err();
   if (!made->cluster_)
-    for (const auto& hosted : *made->models_->all())
+    for (auto all = made->models_->all(); const auto& hosted : *all)
       if (auto ok = load_experts(system, hosted, progress); !ok)
         return ok.err();
   if (auto ok = made->serve(config); !ok)
@@ -68,6 +71,11 @@ result<kept_model> describe(const std::filesystem::path& path, const std::string
   if (!files)
     return files.err();
   return kept_model{std::make_shared<const model::manifest>(std::move(*made)), std::move(*files), nullptr};
+}
+
+hosting_config clustered(const node_config& config, hosting_config how) {
+  how.missing_patience = config.cluster->missing_patience;
+  return how;
 }
 
 } // namespace
@@ -103,12 +111,7 @@ result<void> node::host(const node_config& config, const std::vector<served_mode
     auto how = config.hosting;
     if (models.size() > 1 && !how.record_routing.empty())
       how.record_routing += "." + m->name;
-    policy::routing_table here(m->config().layers, m->experts_per_layer, this_node);
-    if (cluster_) {
-      how.missing_patience = config.cluster->missing_patience;
-      here = {m->config().layers, m->experts_per_layer, {}, 0};   // until the updater knows more
-    }
-    auto hosted = host_model(system_, m, ram_, how, std::make_shared<route_view>(route_view{std::move(here), {}}));
+    auto hosted = cluster_ ? host_in_cluster(system_, m, ram_, clustered(config, how)) : host_alone(system_, m, ram_, how);
     if (!hosted)
       return {hosted.err().code, m->name + ": " + hosted.err().message};
     models_->add(std::move(*hosted));
@@ -124,6 +127,7 @@ result<void> node::serve(const node_config& config) {
   server_ = std::move(*server);
   if (cluster_)
     cluster_->join(ram_, config.ram_bytes, server_->endpoints());
+  start_joiner(config);
   auto about = device_->status();
   inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, models_, {ram_}, started_, {}};
   if (cluster_)
@@ -133,6 +137,34 @@ result<void> node::serve(const node_config& config) {
   door.set(socket_);
   caf::anon_send(inspects, atom::begin::value, socket_);
   return {};
+}
+
+void node::start_joiner(const node_config& config) {
+  if (!cluster_ || config.join.none || config.join.folder.empty())
+    return;
+  joiner_config j;
+  j.folder = config.join.folder;
+  j.names = config.join.names;
+  j.cluster = cluster_->file().keys.public_key;
+  j.perception = cluster_->perception();
+  j.updater = cluster_->updater();
+  j.models = models_;
+  j.kept = cluster_->kept_ptr();
+  j.ram = ram_;
+  j.device = device_;
+  j.hosting = clustered(config, config.hosting);
+  j.event = config.join.event;
+  joiner_ = system_.spawn<caf::detached>(actors::joiner, std::move(j));
+}
+
+/// It adds no model from then on.
+void node::stop_joiner() {
+  if (!joiner_)
+    return;
+  caf::scoped_actor self{system_};
+  self->send_exit(joiner_, caf::exit_reason::user_shutdown);
+  self->wait_for(joiner_);
+  joiner_ = nullptr;
 }
 
 void node::wait_until_covered(const load_progress& progress) {
@@ -145,7 +177,7 @@ void node::wait_until_covered(const load_progress& progress) {
   });
   auto done = covered->get_future();
   while (done.wait_for(std::chrono::milliseconds(200)) != std::future_status::ready)
-    for (const auto& hosted : *models_->all()) {
+    for (auto all = models_->all(); const auto& hosted : *all) {
       const auto& m = *hosted.model;
       uint64_t total = m.dense.bytes;
       for (uint32_t e = 0; e < m.experts_per_layer; ++e)
@@ -173,8 +205,9 @@ const std::vector<std::string>& node::endpoints() const { return server_->endpoi
 node::~node() {
   if (server_)
     server_->stop();
+  stop_joiner();
   cluster_.reset();
-  for (const auto& m : *models_->all())
+  for (auto all = models_->all(); const auto& m : *all)
     stop(m);
   for (auto i = actors_.rbegin(); i != actors_.rend(); ++i)
     caf::anon_send_exit(*i, caf::exit_reason::user_shutdown);

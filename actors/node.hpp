@@ -17,12 +17,21 @@ struct model_choice {
   std::string name;                         ///< empty: the model's own name
 };
 
+/// Which models of the cluster this node fetches and serves.
+struct join_choice {
+  bool none = false;
+  std::vector<std::string> names;           ///< empty: all
+  std::filesystem::path folder;             ///< where fetched models lie
+  std::function<void(const std::string& line)> event;   ///< progress and failures; may be empty
+};
+
 struct node_config {
-  std::vector<model_choice> models;
+  std::vector<model_choice> models;         ///< may be empty in a cluster
   net::app_server_options server;
   uint64_t ram_bytes = 0;                   ///< budget of weights, KV and buffers; 0: no limit
   hosting_config hosting;
   std::optional<cluster_config> cluster;    ///< none: this node stands alone
+  join_choice join;                         ///< in a cluster
   std::filesystem::path cache_folder;       ///< hashes of models; empty: none are kept
   uint32_t default_deadline_ms = 600'000;
   std::string version;
@@ -48,6 +57,8 @@ class node {
   const std::vector<std::string>& endpoints() const;
   /// Null where this node stands alone.
   const actors::cluster* neighbours() const { return cluster_.get(); }
+  /// Null where no models are fetched.
+  const joiner_actor& joiner() const { return joiner_; }
   /// For tools in the same process: the way apps take, without the socket.
   std::shared_ptr<const hosted_models::list> models() const { return models_->all(); }
 
@@ -56,6 +67,8 @@ class node {
   result<std::vector<served_model_ptr>> open_models(const node_config& config, const load_progress& progress);
   result<void> host(const node_config& config, const std::vector<served_model_ptr>& models);
   result<void> serve(const node_config& config);
+  void start_joiner(const node_config& config);
+  void stop_joiner();
   template <class Handle>
   Handle keep(Handle actor);
 
@@ -64,6 +77,7 @@ class node {
   std::vector<caf::strong_actor_ptr> actors_;   // in order of start
   hosted_models_ptr models_ = std::make_shared<hosted_models>();
   std::unique_ptr<cluster> cluster_;
+  joiner_actor joiner_;
   tier_actor ram_;
   app_socket_actor socket_;
   std::shared_ptr<net::app_server> server_;

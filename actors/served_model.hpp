@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/cost_book.hpp"
+#include "actors/messages.hpp"
 #include "compute/device.hpp"
 #include "model/chat.hpp"
 #include "model/graph.hpp"
@@ -26,6 +27,8 @@ struct served_model {
   uint32_t experts_per_layer = 0;         ///< routed, then slices of the shared expert
   hash256 hash{};                         ///< of its files; zero where no neighbour is asked
   std::shared_ptr<cost_book> costs;
+  model::byte_presence_ptr presence = model::all_present(); ///< asked before an expert is read
+  expert_source fetcher;                  ///< brings what is not present; none: nobody does
   /// Weights in memory: the part that every token needs, and the experts that a tier has brought.
   std::shared_ptr<std::atomic<uint64_t>> resident_bytes = std::make_shared<std::atomic<uint64_t>>(0);
 

@@ -1,6 +1,7 @@
 #include "actors/tier.hpp"
 
 #include "actors/errors.hpp"
+#include "model/byte_presence.hpp"
 #include "model/weights.hpp"
 
 #include <caf/all.hpp>
@@ -14,6 +15,8 @@ using self_ptr = tier_actor::stateful_pointer<tier_state>;
 loader_actor::behavior_type loader(loader_actor::pointer) {
   return {
       [](atom::fetch, const served_model_ptr& m, expert_key key) -> caf::result<lease> {
+        if (auto here = model::require_present(*m->presence, key); !here)
+          return to_caf(here.err());
         auto loaded = model::load_expert(*m->source, *m->device, key);
         if (!loaded)
           return to_caf(loaded.err());

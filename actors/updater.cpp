@@ -22,6 +22,7 @@ constexpr auto retry_after = 5s;
 constexpr auto retire_after = 1s;
 constexpr uint64_t popularity_every = 20;   // ticks
 constexpr uint64_t load_every = 4;
+constexpr uint64_t chunks_every = 8;        // while a model is fetched they change all the time
 
 void advance(self_ptr self);
 
@@ -43,7 +44,7 @@ uint64_t largest_expert(const served_model& m) {
 
 /// Models that came since the last look.
 void adopt_models(updater_state& st) {
-  for (const auto& hosted : *st.config.models->all()) {
+  for (auto all = st.config.models->all(); const auto& hosted : *all) {
     auto [at, fresh] = st.models.try_emplace(hosted.model->name);
     if (!fresh)
       continue;
@@ -191,7 +192,7 @@ model_record record_here(const updater_state& st, const placed& m) {
 }
 
 /// Small swings of speed and memory are not worth a message.
-bool says_more(const node_record& now, const node_record& told) {
+bool says_more(const node_record& now, const node_record& told, bool chunks_too) {
   if (now.models.size() != told.models.size() || now.draining != told.draining)
     return true;
   for (size_t i = 0; i < now.models.size(); ++i) {
@@ -201,6 +202,8 @@ bool says_more(const node_record& now, const node_record& told) {
     if (far(a.speed.expert_us, b.speed.expert_us) || far(a.speed.row_us, b.speed.row_us))
       return true;
     a.speed = b.speed;
+    if (!chunks_too && a.complete == b.complete)
+      a.chunks = b.chunks;
     if (a != b)
       return true;
   }
@@ -218,7 +221,7 @@ void tell(self_ptr self) {
   for (const auto& [name, m] : st.models)
     now.models.push_back(record_here(st, m));
   now.version = st.told.version + 1;
-  if (st.told.version && !says_more(now, st.told))
+  if (st.told.version && !says_more(now, st.told, st.ticks % chunks_every == 0))
     return;
   st.told = now;
   self->send(st.config.perception, atom::tell::value, std::make_shared<const node_record>(std::move(now)));
@@ -317,10 +320,13 @@ std::vector<size_t> wanted(const placed& m) {
   return items;
 }
 
-/// What nobody holds first, then what is used most.
+/// What is on disk first, as the rest may have to wait for neighbours; then what nobody holds, then
+/// what is used most.
 std::vector<size_t> in_order_of_need(const updater_state& st, const placed& m) {
   auto items = by_popularity(m, wanted(m), false);
   std::stable_partition(items.begin(), items.end(), [&](size_t i) { return !held_by_others(st, m, i); });
+  const auto& presence = *m.hosted.model->presence;
+  std::stable_partition(items.begin(), items.end(), [&](size_t i) { return presence.present(key_of(m, i)); });
   return items;
 }
 

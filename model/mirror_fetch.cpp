@@ -254,6 +254,17 @@ void fetch_planner::refused(peer_id id, chunk_id chunk, uint64_t now_us) {
     attempt_failed(chunk);
 }
 
+void fetch_planner::released(peer_id id, chunk_id chunk) {
+  if (auto found = peers_.find(id); found != peers_.end())
+    take_back(found->second, chunk);
+}
+
+bool fetch_planner::obtainable(chunk_id chunk, uint64_t now_us) const {
+  return !failed_.contains(chunk) && std::any_of(peers_.begin(), peers_.end(), [&](const auto& p) {
+    return can_have(p.second, chunk) && p.second.distrusted_until_us <= now_us;
+  });
+}
+
 fetch_progress fetch_planner::progress(uint64_t now_us) const {
   fetch_progress p;
   for (const auto& [id, peer] : peers_)

@@ -65,9 +65,13 @@ class fetch_planner {
   void lied(peer_id peer, chunk_id chunk, uint64_t now_us);
   /// The peer says that it does not have it (any more).
   void refused(peer_id peer, chunk_id chunk, uint64_t now_us);
+  /// The caller no longer waits for this answer; nobody's fault.
+  void released(peer_id peer, chunk_id chunk);
 
   bool done() const { return wanted_.empty() && failed_.empty(); }
   bool wanted(chunk_id chunk) const { return wanted_.contains(chunk); }
+  /// Whether somebody who may be asked now has it, and it has not failed.
+  bool obtainable(chunk_id chunk, uint64_t now_us) const;
   /// Given up after most_attempts; want() tries again.
   const std::set<chunk_id>& failed() const { return failed_; }
   fetch_progress progress(uint64_t now_us) const;

@@ -68,8 +68,11 @@ int serve(const app::node_options& o, stop_request& stop) {
   caf::actor_system_config config;
   actors::configure(config);
   caf::actor_system system{config};
+  auto options = o.node;
+  if (!o.quiet)
+    options.join.event = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   auto progress = o.quiet ? actors::load_progress{} : show_progress;
-  auto node = actors::node::start(system, *device, o.node, progress);
+  auto node = actors::node::start(system, *device, options, progress);
   if (!node) {
     std::fprintf(stderr, "coel-node: %s\n", node.err().message.c_str());
     return 1;

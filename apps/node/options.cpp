@@ -35,7 +35,8 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   node_options o;
   o.node.version = COEL_VERSION;
   o.node.cache_folder = model::default_cache_folder() / "manifests";
-  std::vector<std::string> models;
+  o.node.join.folder = model::default_cache_folder() / "models";
+  std::vector<std::string> models, join;
   std::string keys;
   actors::cluster_config cluster;
   cluster.state_folder = default_state_folder();
@@ -69,6 +70,8 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   app.add_option("--listen", cluster.listen, "address on which neighbours may connect; several allowed (default: all)")->envname("COEL_LISTEN");
   app.add_option("--link-port", link_port, "port for neighbours, instead of the cluster file's")->envname("COEL_LINK_PORT");
   app.add_option("--hello-port", hello_port, "UDP port of HELLOs, instead of the cluster file's; 0: none are sent")->envname("COEL_HELLO_PORT");
+  app.add_option("--join", join, "model of the cluster that this node fetches and serves; several allowed; none: no model (default: all)")->envname("COEL_JOIN");
+  app.add_option("--models", o.node.join.folder, "folder of fetched models")->capture_default_str()->envname("COEL_MODELS");
   app.add_option("--wire", wire, "activations between nodes: f32, f16 or int8")->capture_default_str()->check(CLI::IsMember({"f32", "f16", "int8"}))->envname("COEL_WIRE");
   app.add_option("--missing-patience-ms", missing_ms, "how long a request waits for an expert that no node holds before it fails; 0: not at all")->capture_default_str()->envname("COEL_MISSING_PATIENCE_MS");
   app.add_option("--state", cluster.state_folder, "folder of this node's keys")->capture_default_str()->envname("COEL_STATE");
@@ -86,6 +89,9 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       cluster.link_port = link_port;
     cluster.hello_port = hello_port;
     cluster.missing_patience = std::chrono::milliseconds(missing_ms);
+    o.node.join.none = join == std::vector<std::string>{"none"};
+    if (!o.node.join.none)
+      o.node.join.names = join;
     o.node.cluster = cluster;
   } else if (models.empty()) {
     std::fprintf(stderr, "coel-node: no model: give --model FILE, or --cluster FILE to fetch one from a cluster's nodes\n");

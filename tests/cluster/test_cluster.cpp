@@ -76,8 +76,9 @@ test_cluster::test_cluster(size_t nodes, node_options options)
   file->hello_port = 7698;
   BOOST_REQUIRE(net::write_cluster_file(folder_ / "cluster.toml", *file).ok());
   ram_bytes_ = options_.share < 1 ? budget() : 0;
-  for (size_t i = 0; i < nodes; ++i)
-    start(i);
+  if (options_.start_all)
+    for (size_t i = 0; i < nodes; ++i)
+      start(i);
 }
 
 /// Dense part, KV, buffers, and that share of the experts.
@@ -118,6 +119,8 @@ void test_cluster::start(size_t i) {
   cluster.wire = options_.wire;
   cluster.missing_patience = options_.missing_patience;
   c.cluster = cluster;
+  if (options_.adjust)
+    options_.adjust(i, c);
   auto made = actors::node::start(*n.system, n.device, c);
   BOOST_REQUIRE_MESSAGE(made.ok(), (made.ok() ? "" : made.err().message));
   n.running = std::move(*made);

@@ -19,6 +19,9 @@ struct node_options {
   double share = 1;                       ///< of all experts, that fit into a node's memory
   net::wire_type wire = net::wire_type::f32;
   std::chrono::milliseconds missing_patience{20000};
+  bool start_all = true;                  ///< false: the test starts them one by one
+  /// Changes what node i is started with.
+  std::function<void(size_t i, actors::node_config&)> adjust;
 };
 
 class test_cluster {
@@ -31,6 +34,8 @@ class test_cluster {
   /// As kill -9 does: no goodbye.
   void kill(size_t i);
 
+  const std::filesystem::path& folder() const { return folder_; }
+  caf::actor_system& system(size_t i) { return *nodes_[i].system; }
   actors::node& node(size_t i) { return *nodes_[i].running; }
   size_t size() const { return nodes_.size(); }
   const actors::hosted_model& model(size_t i) { return node(i).models()->front(); }
