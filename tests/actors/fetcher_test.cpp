@@ -109,6 +109,7 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
       [=](const file_want& ask) { return answer(self, ask); },
       [](atom::tell, const std::shared_ptr<const std::vector<std::byte>>&) {},
       [](atom::begin, node_id) {},
+      [](atom::drain) { return true; },
       [](atom::leave, const std::string&) {},
       [](atom::frame, const frame_ptr&) {},
       [](atom::gone) {},
