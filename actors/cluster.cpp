@@ -224,6 +224,21 @@ void cluster::join(const tier_actor& ram, uint64_t ram_bytes, std::vector<std::s
   caf::anon_send(perception_, atom::begin::value, updater_);
 }
 
+inspected_cluster cluster::inspected() const {
+  inspected_cluster out;
+  out.facts.name = name_;
+  out.facts.key = own_.public_key;
+  out.facts.endpoints = receiver_->endpoints();
+  if (hello_trouble_)
+    out.facts.hello_trouble = hello_trouble_->message;
+  else if (!hello_)
+    out.facts.hello_trouble = "turned off: --hello-port 0";
+  out.hello = hello_;
+  out.perception = perception_;
+  out.updater = updater_;
+  return out;
+}
+
 void cluster::leave(const std::string& reason) {
   caf::anon_send(perception_, atom::leave::value, reason);
 }

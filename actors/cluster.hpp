@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/hosted_models.hpp"
+#include "actors/inspector.hpp"
 #include "actors/library.hpp"
 #include "actors/link_directory.hpp"
 #include "actors/perception_loop.hpp"
@@ -46,6 +47,8 @@ class cluster {
   const std::string& key() const { return own_.public_key; }
   const std::vector<std::string>& endpoints() const { return receiver_->endpoints(); }
 
+  /// What the inspector asks; after join.
+  inspected_cluster inspected() const;
   /// Why no HELLO is heard, if so: neighbours must then be configured.
   const std::optional<error>& hello_trouble() const { return hello_trouble_; }
 

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <sstream>
 
 namespace coel::actors {
 
@@ -111,15 +110,6 @@ void add_model_actors(json& list, const model_actors& m, actor_depth depth) {
   add(list, experts);
 }
 
-placed_hop named(const hop& h) {
-  std::string what(h.actor);
-  if (what == "head")
-    return {"device", what, {}, h.at_us, h.took_us};
-  if (what == "attention")
-    return {"device", what, h.layer, h.at_us, h.took_us};
-  return {what, what == "gate" ? "dispatch" : "run", h.layer, h.at_us, h.took_us};
-}
-
 /// A scheduler that did not answer has no popularity to tell.
 double popularity_of(const scheduler_status& s, expert_key key) {
   auto layer = index(key.layer), expert = index(key.expert);
@@ -131,7 +121,7 @@ double popularity_of(const scheduler_status& s, expert_key key) {
 } // namespace
 
 std::string status_json(const node_facts& node, const std::vector<model_facts>& models,
-                        const std::vector<tier_status>& tiers) {
+                        const std::vector<tier_status>& tiers, const cluster_facts* cluster) {
   json list = json::array();
   uint64_t in = 0, out = 0;
   for (const auto& m : models) {
@@ -139,7 +129,7 @@ std::string status_json(const node_facts& node, const std::vector<model_facts>& 
     in += m.scheduler.tokens_in;
     out += m.scheduler.tokens_out;
   }
-  return text_of({{"node",
+  json document({{"node",
                    {{"version", node.version},
                     {"uptime_s", static_cast<uint64_t>(node.uptime_s)},
                     {"device", node.device},
@@ -152,6 +142,9 @@ std::string status_json(const node_facts& node, const std::vector<model_facts>& 
                     {"tokens_in", in},
                     {"tokens_out", out},
                     {"errors", node.errors}}}});
+  if (cluster)
+    document["cluster"] = cluster_summary(*cluster);
+  return text_of(document);
 }
 
 std::string actors_json(const node_actors& actors, actor_depth depth) {
@@ -223,26 +216,15 @@ std::string memory_json(const std::vector<model_facts>& models,
   return text_of({{"tiers", tiers_json(tiers, "name")}, {"models", list}});
 }
 
-std::vector<placed_hop> place_hops(const token_trace& token) {
-  std::vector<placed_hop> placed;
-  uint32_t now = 0;
-  for (size_t i = 0; i < token.hops.size(); ++i) {
-    auto h = named(token.hops[i]);
-    if (h.actor == "gate" && i + 1 < token.hops.size())
-      h.at_us = token.hops[i + 1].at_us - std::min(token.hops[i + 1].at_us, h.took_us);
-    if (h.at_us > now)
-      placed.push_back({"scheduler", "plan", h.layer, now, h.at_us - now});
-    h.at_us = std::max(h.at_us, now); // clocks of two threads, rounded
-    now = h.at_us + h.took_us;
-    placed.push_back(std::move(h));
-  }
-  if (token.total_us > now) {
-    bool drew = !placed.empty() && placed.back().work == "head";
-    placed.push_back(
-        {drew ? "session" : "scheduler", drew ? "draw" : "plan", {}, now, token.total_us - now});
-  }
-  return placed;
+namespace {
+
+/// A node that left keeps its number only.
+std::string name_in(const std::map<node_id, std::string>& names, node_id node) {
+  auto found = names.find(node);
+  return found == names.end() ? "node " + std::to_string(index(node)) : found->second;
 }
+
+} // namespace
 
 std::string trace_json(const request_trace& trace) {
   json list = json::array();
@@ -253,6 +235,8 @@ std::string trace_json(const request_trace& trace) {
           {{"actor", h.actor}, {"work", h.work}, {"at_us", h.at_us}, {"took_us", h.took_us}});
       if (h.layer)
         hops.back()["layer"] = *h.layer;
+      if (h.node != this_node)
+        hops.back().update({{"node", name_in(trace.nodes, h.node)}, {"there_us", h.there_us}});
     }
     list.push_back({{"index", t.index}, {"total_us", t.total_us}, {"hops", hops}});
   }
@@ -261,38 +245,6 @@ std::string trace_json(const request_trace& trace) {
        {"model", trace.model},
        {"tokens", list},
        {"socket", {{"messages", trace.socket.messages}, {"busy_us", trace.socket.busy_us}}}});
-}
-
-std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models,
-                         const std::vector<tier_status>& tiers) {
-  std::ostringstream out;
-  auto metric = [&](const char* name, const char* kind, const char* help) {
-    out << "# HELP " << name << " " << help << "\n# TYPE " << name << " " << kind << "\n";
-  };
-  metric("coel_requests_total", "counter", "Requests accepted or refused since start.");
-  out << "coel_requests_total " << node.requests << "\n";
-  metric("coel_errors_total", "counter", "Requests that ended in an error.");
-  out << "coel_errors_total " << node.errors << "\n";
-  metric("coel_prompt_tokens_total", "counter", "Prompt tokens admitted.");
-  for (const auto& m : models)
-    out << "coel_prompt_tokens_total{model=" << text_of(m.model->name) << "} "
-        << m.scheduler.tokens_in << "\n";
-  metric("coel_answer_tokens_total", "counter", "Tokens drawn.");
-  for (const auto& m : models)
-    out << "coel_answer_tokens_total{model=" << text_of(m.model->name) << "} "
-        << m.scheduler.tokens_out << "\n";
-  metric("coel_sessions", "gauge", "Sessions running or queued.");
-  for (const auto& m : models)
-    out << "coel_sessions{model=" << text_of(m.model->name) << "} " << m.scheduler.sessions.size()
-        << "\n";
-  metric("coel_kv_pages_used", "gauge", "KV pages that sessions hold.");
-  for (const auto& m : models)
-    out << "coel_kv_pages_used{model=" << text_of(m.model->name) << "} " << m.scheduler.pages_used
-        << "\n";
-  metric("coel_tier_used_bytes", "gauge", "Bytes of a memory tier in use.");
-  for (const auto& t : tiers)
-    out << "coel_tier_used_bytes{tier=" << text_of(t.name) << "} " << t.used_bytes << "\n";
-  return text_of({{"text", out.str()}});
 }
 
 } // namespace coel::actors

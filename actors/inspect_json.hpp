@@ -2,6 +2,7 @@
 // such as a model's name, may hold any bytes: what is not UTF-8 is replaced.
 #pragma once
 
+#include "actors/inspect_cluster.hpp"
 #include "actors/messages.hpp"
 #include "actors/served_model.hpp"
 
@@ -49,11 +50,13 @@ struct request_trace {
   request_id request{};
   std::string model;
   std::vector<token_trace> tokens;
-  component_status socket; ///< sends what the steps make
+  component_status socket;                ///< sends what the steps make
+  std::map<node_id, std::string> nodes{}; ///< names of neighbours
 };
 
+/// `cluster`, here and below: null for a node that stands alone.
 std::string status_json(const node_facts& node, const std::vector<model_facts>& models,
-                        const std::vector<tier_status>& tiers);
+                        const std::vector<tier_status>& tiers, const cluster_facts* cluster);
 std::string actors_json(const node_actors& actors, actor_depth depth);
 std::string experts_json(const model_facts& model, const std::vector<expert_status>& experts);
 std::string sessions_json(const std::vector<model_facts>& models);
@@ -62,19 +65,22 @@ std::string memory_json(const std::vector<model_facts>& models,
 std::string trace_json(const request_trace& trace);
 /// Prometheus text format, as {"text": ...}.
 std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models,
-                         const std::vector<tier_status>& tiers);
+                         const std::vector<tier_status>& tiers, const cluster_facts* cluster);
 
 /// A hop where it was in its step. The scheduler notes a gate's dispatch and its experts' run when
 /// both are over, and nothing of its own time: the dispatch is put before the run, and what lies
-/// between two hops is the scheduler's. What follows the head is the sessions'.
+/// between two hops is the scheduler's. What follows the head is the sessions'. In a layer with
+/// neighbours the dispatch comes first, then the run beside them, then the wait for the last of them.
 struct placed_hop {
-  std::string actor; ///< "scheduler", "device", "gate", "experts", "session"
-  std::string work;  ///< "plan", "attention", "dispatch", "run", "head", "draw"
+  std::string actor; ///< "scheduler", "device", "gate", "experts", "link", "session"
+  std::string work;  ///< "plan", "attention", "dispatch", "run", "wait", "sum", "head", "draw"
   std::optional<uint16_t> layer;
   uint32_t at_us = 0;
   uint32_t took_us = 0;
+  node_id node{};        ///< a neighbour's: it ran beside the hops of this node
+  uint32_t there_us = 0; ///< of a neighbour's: waiting and running there; the rest is the way
 };
-/// Hops rise and do not overlap.
+/// This node's hops rise and do not overlap; a layer's neighbours follow its experts.
 std::vector<placed_hop> place_hops(const token_trace& token);
 
 } // namespace coel::actors

@@ -1,24 +1,27 @@
 // INSPECTOR actor: asks the others and answers with documents (see interfaces.hpp).
 #pragma once
 
+#include "actors/hosted_models.hpp"
 #include "actors/inspect_json.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
 
 namespace coel::actors {
 
-struct inspected_model {
-  served_model_ptr model;
-  scheduler_actor scheduler;
-  std::vector<gate_actor> gates;
-  uint64_t bytes = 0;
+/// A node's part in a cluster.
+struct inspected_cluster {
+  cluster_facts facts;                     ///< what does not change
+  std::weak_ptr<const perception_loop> hello;
+  perception_actor perception;
+  updater_actor updater;
 };
 
 struct inspector_config {
   node_facts facts; ///< what does not change
-  std::vector<inspected_model> models;
+  hosted_models_ptr models;
   std::vector<tier_actor> tiers;
   steady::time_point started;
+  std::optional<inspected_cluster> cluster; ///< none: the node stands alone
 };
 
 struct inspector_state {

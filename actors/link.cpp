@@ -258,6 +258,10 @@ void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::by
     if (auto f = take(self, net::decode_block(bytes)))
       block_came(self, std::move(*f), bytes.size());
     return;
+  case k::drain:
+    if (take(self, net::decode_drain(bytes)))
+      notify(self, event_of(self->state, link_event::kind::drain));
+    return;
   default:
     return;
   }
@@ -433,6 +437,12 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
         tell_record(self->state);
       },
       [self](atom::begin, node_id id) { self->state.config.id = id; },
+      [self](atom::drain) -> caf::result<bool> {
+        auto& now = self->state;
+        if (!is_up(now) || !send(now, net::encode(net::drain_frame{})))
+          return to_caf({ec::io, who(now) + " is not connected"});
+        return true;
+      },
       [self](atom::leave, const std::string& reason) {
         send(self->state, net::encode(net::goodbye_frame{reason}));
       },

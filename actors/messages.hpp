@@ -191,6 +191,7 @@ struct link_event {
     up,         ///< `name` is the neighbour's
     down,       ///< `why`
     record,     ///< the neighbour's record
+    drain,      ///< the neighbour asks this node to drain
   };
   uint64_t serial = 0;
   kind what{};
@@ -242,6 +243,8 @@ using neighbour_actor = component_actor::extend<
     caf::reacts_to<atom::tell, std::shared_ptr<const std::vector<std::byte>>>,
     // The neighbour's number at this node.
     caf::reacts_to<atom::begin, node_id>,
+    // Asks the neighbour to drain; true once that is sent, io when it is not connected.
+    caf::replies_to<atom::drain>::with<bool>,
     // Says goodbye with a reason and stays silent.
     caf::reacts_to<atom::leave, std::string>,
     // INTERNAL: the neighbour sent this; its last connection is gone; the clock.

@@ -129,9 +129,9 @@ result<void> node::serve(const node_config& config) {
     cluster_->join(ram_, config.ram_bytes, server_->endpoints());
   start_joiner(config);
   auto about = device_->status();
-  inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, {}, {ram_}, started_};
-  for (auto all = models_->all(); const auto& m : *all)
-    inspected.models.push_back({m.model, m.scheduler, m.gates, *m.model->resident_bytes});
+  inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, models_, {ram_}, started_, {}};
+  if (cluster_)
+    inspected.cluster = cluster_->inspected();
   auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
   socket_ = keep(system_.spawn(app_socket, app_socket_config{server_, models_, inspects, config.default_deadline_ms}));
   door.set(socket_);

@@ -176,6 +176,10 @@ void take_news(self_ptr self, const link_event& news) {
       return;
     n.record = news.record;
     break;
+  case link_event::kind::drain:
+    if (auto updater = caf::actor_cast<caf::strong_actor_ptr>(st.updater))
+      self->send(caf::actor_cast<updater_actor>(updater), atom::drain::value);
+    return;
   }
   publish(self);
 }

@@ -178,7 +178,8 @@ void note_network(state& st, const layer_done& done) {
   auto& n = st.network;
   n.experts_us += us_between(st.current->dispatched, steady::now());
   n.waited_us += done.network_us;
-  n.alone_us += done.alone_us;
+  // without neighbours it was not predicted but seen
+  n.alone_us += done.remote.empty() ? us_between(st.current->dispatched, steady::now()) : done.alone_us;
   n.rounds += !done.remote.empty();
   n.wire_bytes += done.wire_bytes;
   n.repeats += done.repeats;

@@ -68,12 +68,7 @@ result<std::vector<int32_t>> prompt_of(const session_state& st, const generate_r
   auto parts = model::chat_prompt(m.chat, m.tokenizer->data(), r.messages);
   if (!parts)
     return parts.err();
-  std::vector<int32_t> tokens;
-  for (const auto& part : *parts) {
-    auto more = m.tokenizer->encode(part.text, part.special, false);
-    tokens.insert(tokens.end(), more.begin(), more.end());
-  }
-  return tokens;
+  return m.tokenizer->encode(*parts);
 }
 
 result<std::vector<int32_t>> input_of(session_state& st) {
@@ -81,14 +76,14 @@ result<std::vector<int32_t>> input_of(session_state& st) {
   if (const auto* r = generating(st)) {
     if (auto ok = model::check(r->sampling); !ok)
       return ok.err();
-    if (r->max_tokens == 0)
+    if (r->max_tokens == 0 && r->answered.empty())
       return {ec::bad_argument, "max_tokens must be at least 1"};
     st.max_tokens = r->max_tokens;
     auto params = r->sampling;
     if (params.seed == 0)
       params.seed = std::random_device{}() | 1u;
     st.seed = params.seed;
-    st.sampler.emplace(params);
+    st.sampler.emplace(params, r->answered.size());
     st.text.emplace(m.tokenizer, r->sampling.stop);
     return prompt_of(st, *r);
   }
@@ -97,12 +92,28 @@ result<std::vector<int32_t>> input_of(session_state& st) {
 }
 
 result<void> check_tokens(const std::vector<int32_t>& tokens, uint32_t vocab) {
-  if (tokens.empty())
-    return {ec::bad_argument, "the prompt is empty"};
   for (auto t : tokens)
     if (t < 0 || static_cast<uint32_t>(t) >= vocab)
       return {ec::bad_argument, "token " + std::to_string(t) + " is outside the vocabulary of " + std::to_string(vocab)};
   return {};
+}
+
+using ending = std::optional<finish_reason>;
+
+/// Takes over what another node has answered as if it had been drawn here; its text has been shown
+/// there. The reason, if the answer was complete and only its last reply got lost.
+result<ending> take_over(session_state& st, const generate_request& r) {
+  st.tokens.insert(st.tokens.end(), r.answered.begin(), r.answered.end());
+  for (size_t i = 0; i < r.answered.size(); ++i) {
+    if (st.config.model->tokenizer->is_end(r.answered[i]) && !r.ignore_end)
+      return {ec::bad_argument, "'answered' holds token " + std::to_string(r.answered[i]) + ", which ends an answer"};
+    if (!st.text->push(r.answered[i]).stopped)
+      continue;
+    if (i + 1 < r.answered.size())
+      return {ec::bad_argument, "'answered' goes on after a stop string"};
+    return ending{finish_reason::stop};
+  }
+  return r.max_tokens == 0 ? ending{finish_reason::length} : ending{};
 }
 
 void ask_for_place(self_ptr self) {
@@ -110,11 +121,19 @@ void ask_for_place(self_ptr self) {
   auto input = input_of(st);
   if (!input)
     return end(self, input.err());
-  if (auto ok = check_tokens(*input, st.config.model->config().vocab); !ok)
-    return end(self, ok.err());
+  if (input->empty())
+    return end(self, error{ec::bad_argument, "the prompt is empty"});
   st.prompt_tokens = static_cast<uint32_t>(input->size());
-  st.tokens = *input;
-  admission ask{st.config.id, std::move(*input), st.max_tokens, scoring(st) != nullptr};
+  st.tokens = std::move(*input);
+  auto complete = generating(st) ? take_over(st, *generating(st)) : result<ending>(ending{});
+  if (!complete)
+    return end(self, complete.err());
+  if (auto ok = check_tokens(st.tokens, st.config.model->config().vocab); !ok)
+    return end(self, ok.err());
+  if (*complete)
+    return finish(self, **complete);
+  st.given_tokens = static_cast<uint32_t>(st.tokens.size());
+  admission ask{st.config.id, st.tokens, st.max_tokens, scoring(st) != nullptr};
   self->request(st.config.scheduler, caf::infinite, std::move(ask), session_actor{self})
       .then([](bool) {}, [self](caf::error& why) { end(self, from_caf(why)); });
 }
@@ -144,7 +163,7 @@ session_move next_token(self_ptr self, const session_logits& logits) {
     finish(self, finish_reason::stop);
     return over;
   }
-  if (st.tokens.size() - st.prompt_tokens >= st.max_tokens) {
+  if (st.tokens.size() - st.given_tokens >= st.max_tokens) {
     finish(self, finish_reason::length);
     return over;
   }

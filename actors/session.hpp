@@ -28,6 +28,7 @@ struct session_state {
   session_config config;
   std::vector<int32_t> tokens;              ///< prompt and answer
   uint32_t prompt_tokens = 0;
+  uint32_t given_tokens = 0;                ///< prompt, and what another node has answered
   uint32_t max_tokens = 0;
   uint64_t seed = 0;
   std::optional<model::sampler> sampler;

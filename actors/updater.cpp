@@ -93,12 +93,21 @@ bitmap announced(const placed& m) {
   return holds;
 }
 
+/// A node that drains is asked only for what nobody else holds.
+bitmap asked_of(const updater_state& st, const placed& m, const member& who, const model_record& r) {
+  auto holds = r.holds;
+  for (size_t i = 0; who.record->draining && i < items_of(m); ++i)
+    if (holds.test(i) && (m.holds.test(i) || held_by_others(st, m, i)))
+      holds.set(i, false);
+  return holds;
+}
+
 void publish(self_ptr self, placed& m) {
   std::map<node_id, bitmap> holds{{this_node, m.holds}};
   std::map<node_id, link_actor> links;
   for (const auto& who : *self->state.members)
     if (const auto* r = record_of(who, m)) {
-      holds[who.id] = r->holds;
+      holds[who.id] = asked_of(self->state, m, who, *r);
       links.emplace(who.id, who.link);
     }
   if (holds == m.routed && m.view)

@@ -22,7 +22,7 @@ lab() { "$here/lab.sh" "$@"; }
 start_coel() {
   "$bin/coel-node" keygen "$work/cluster.toml" --name bench >/dev/null
   for i in $(seq "$nodes"); do
-    lab in "$i" "$bin/coel-node" --cluster "$work/cluster.toml" --listen "10.78.0.$i" --hello-port 0 \
+    "$here/lab.sh" in "$i" "$bin/coel-node" --cluster "$work/cluster.toml" --listen "10.78.0.$i" --hello-port 0 \
       $(for j in $(seq "$nodes"); do echo --peer "10.78.0.$j"; done) --state "$work/s$i" --name "n$i" \
       --model "m=$model" --endpoint "ipc://$work/n$i.sock" -t 1 --ram "$ram" --kv 256MB -q ${COEL_EXTRA:-} 2>"$work/n$i.log" &
     pids+=($!)
@@ -35,12 +35,11 @@ start_coel() {
 start_rpc() {
   rpc=
   for i in $(seq 2 "$nodes"); do
-    lab in "$i" "$llama/ggml-rpc-server" -H "10.78.0.$i" -p 50052 -t 1 >"$work/rpc$i.log" 2>&1 &
+    "$here/lab.sh" in "$i" "$llama/ggml-rpc-server" -H "10.78.0.$i" -p 50052 -t 1 >"$work/rpc$i.log" 2>&1 &
     pids+=($!)
     rpc=$rpc${rpc:+,}10.78.0.$i:50052
   done
 }
-freeze() { for p in "${pids[@]:$1:$2}"; do kill "-$3" "$p"; done; }
 
 lab up "$nodes" "$rate" "$rtt"
 lab check

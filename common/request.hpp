@@ -19,7 +19,8 @@ struct generate_request {
   std::string prompt;
   std::vector<int32_t> tokens;
   std::vector<chat_message> messages;
-  uint32_t max_tokens = 256;
+  std::vector<int32_t> answered;            ///< the answer's first tokens, given by another node
+  uint32_t max_tokens = 256;                ///< beyond `answered`
   uint32_t deadline_ms = 0;                 ///< 0: the node's default
   bool ignore_end = false;                  ///< go on after an end token (benchmarks)
   bool stream = true;                       ///< false: one done_reply with the whole answer
@@ -50,12 +51,14 @@ struct cancel_request {
 };
 
 /// Questions of `coel status` and coel-inspect: what = "status", "actors", "experts", "sessions",
-/// "memory", "trace", "metrics"; the answer is a JSON document.
+/// "memory", "trace", "cluster", "metrics"; the answer is a JSON document. what = "drain" and
+/// "expel" do something to a node of the cluster.
 struct inspect_request {
   std::string what = "status";
   std::string model;
   uint64_t target = 0;                      ///< request id for "trace"
   uint32_t depth = 0;                       ///< 0 brief, 1 normal, 2 everything
+  std::string node = {};                    ///< drain, expel: its name or key; empty: the node asked
 };
 
 using app_request = std::variant<generate_request, score_request, tokenize_request,
@@ -67,7 +70,8 @@ struct token_logprob {
 };
 
 /// One streamed piece of an answer. `text` is whole UTF-8 and may be empty while a character or a
-/// possible stop string is incomplete.
+/// possible stop string is incomplete. Text that is still held back when the answer ends comes
+/// without a token: `id` is -1.
 struct token_reply {
   int32_t id = 0;
   std::string text;
@@ -97,7 +101,7 @@ struct done_reply {
   finish_reason reason = finish_reason::end;
   uint64_t request = 0;                     ///< the node's own id, for trace
   uint32_t prompt_tokens = 0;
-  uint32_t answer_tokens = 0;
+  uint32_t answer_tokens = 0;               ///< those `answered` before included
   uint64_t seed = 0;
   timings times;
   std::optional<whole_answer> answer;       ///< set by the app server where nothing was streamed

@@ -99,6 +99,22 @@ void keep_likely(candidates& sorted, float p) {
   sorted.erase(std::max(last, sorted.begin() + 1), sorted.end());
 }
 
+/// SplitMix64's finaliser (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+/// 2014).
+uint64_t mixed(uint64_t x) {
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+  x = (x ^ x >> 27) * 0x94d049bb133111eb;
+  return x ^ x >> 31;
+}
+
+/// The chance of draw `n` in [0, 1): SplitMix64, whose n-th value needs none of those before it.
+/// The seed is mixed first, or the values of seeds that differ by the step would be the same,
+/// shifted.
+double chance(uint64_t seed, uint64_t n) {
+  constexpr uint64_t step = 0x9e3779b97f4a7c15;
+  return static_cast<double>(mixed(mixed(seed + step) + (n + 1) * step) >> 11) * 0x1.0p-53;
+}
+
 /// `u` in [0, 1) picks from softmax(logits / temperature).
 int32_t pick(const candidates& sorted, float temperature, double u) {
   const auto best = sorted.front().first;
@@ -152,7 +168,7 @@ result<void> check(const sampling_params& p) {
   return {};
 }
 
-sampler::sampler(const sampling_params& params) : params_(params), random_(params.seed) {}
+sampler::sampler(const sampling_params& params, uint64_t drawn) : params_(params), drawn_(drawn) {}
 
 sampled sampler::draw(std::span<const float> logits, std::span<const int32_t> history) {
   sampled out;
@@ -173,10 +189,9 @@ sampled sampler::draw(std::span<const float> logits, std::span<const int32_t> hi
       keep_nucleus(candidates_, params_.top_p);
     if (params_.min_p > 0)
       keep_likely(candidates_, params_.min_p);
-    // 53 bits by hand: std::uniform_real_distribution differs between standard libraries.
-    const auto u = static_cast<double>(random_() >> 11) * 0x1.0p-53;
-    out.id = pick(candidates_, params_.temperature, u);
+    out.id = pick(candidates_, params_.temperature, chance(params_.seed, drawn_));
   }
+  ++drawn_;
   out.logprob = norm.log_softmax(logits[static_cast<size_t>(out.id)]);
   return out;
 }

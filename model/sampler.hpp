@@ -5,7 +5,6 @@
 #include "common/sampling.hpp"
 
 #include <cstdint>
-#include <random>
 #include <span>
 #include <vector>
 
@@ -22,14 +21,16 @@ struct sampled {
 
 class sampler {
  public:
-  explicit sampler(const sampling_params& params);
+  /// `drawn`: tokens of this answer that were drawn before, here or at another node. A draw's chance
+  /// depends on the seed and on how many went before it, so that an answer can go on anywhere.
+  explicit sampler(const sampling_params& params, uint64_t drawn = 0);
 
   /// `logits` [vocab]; `history` is prompt and answer so far. NaN logits count as -infinity.
   sampled draw(std::span<const float> logits, std::span<const int32_t> history);
 
  private:
   sampling_params params_;
-  std::mt19937_64 random_;
+  uint64_t drawn_;
   std::vector<std::pair<float, int32_t>> candidates_;   // reused between draws
 };
 

@@ -17,6 +17,7 @@ struct app_client::state {
   zmq::socket_t socket{context, zmq::socket_type::dealer};
   zmq::socket_t monitor{context, zmq::socket_type::pair};
   std::string endpoint;
+  milliseconds lost_after{0};
   uint64_t next_id = 1; // 0 stands for an id that could not be read
   bool lost = false;
 };
@@ -46,13 +47,21 @@ int next_event(zmq::socket_t& monitor, milliseconds timeout) {
   return kind;
 }
 
+// Of the time after which a node is lost a quarter passes at most until the next ping; the rest is
+// left for its answer.
+void set_heartbeats(zmq::socket_t& socket, milliseconds lost_after) {
+  auto all = static_cast<int>(lost_after.count());
+  auto interval = std::min(all, std::max(1, all / 4));
+  socket.set(zmq::sockopt::heartbeat_ivl, interval);
+  socket.set(zmq::sockopt::heartbeat_timeout, std::max(interval, all - interval));
+}
+
 result<void> configure(zmq::socket_t& socket, const app_client_options& options) {
   socket.set(zmq::sockopt::reconnect_ivl, -1);
   socket.set(zmq::sockopt::linger, 500);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(max_reply_bytes));
   socket.set(zmq::sockopt::rcvhwm, 0); // see router.cpp
-  socket.set(zmq::sockopt::heartbeat_ivl, 5000);
-  socket.set(zmq::sockopt::heartbeat_timeout, 15000);
+  set_heartbeats(socket, options.lost_after);
   socket.set(zmq::sockopt::ipv6, true);
   if (!options.server_key)
     return {};
@@ -71,6 +80,12 @@ error nobody_at(const std::string& endpoint) {
   return {ec::io, "no node answers at " + endpoint +
                       "; start coel-node, or give its address with --endpoint or "
                       "COEL_ENDPOINT"};
+}
+
+error lost_node(const std::string& endpoint, milliseconds lost_after) {
+  return {ec::io, "the node at " + endpoint +
+                      " closed the connection, or gave no sign of life for " +
+                      std::to_string(lost_after.count()) + " ms"};
 }
 
 error refused_at(const std::string& endpoint, bool encrypted) {
@@ -118,6 +133,7 @@ result<app_client> app_client::connect(const app_client_options& options) {
   try {
     auto made = std::make_unique<state>();
     made->endpoint = endpoint;
+    made->lost_after = options.lost_after;
     if (auto configured = configure(made->socket, options); !configured.ok())
       return configured.err();
     if (::zmq_socket_monitor(made->socket.handle(), monitor_address, watched_events) != 0)
@@ -165,7 +181,7 @@ result<std::optional<app_client::incoming>> app_client::poll(milliseconds timeou
         return std::optional(incoming{*message.id, std::move(*message.body)});
       }
       if (s.lost)
-        return {ec::io, "the node at " + s.endpoint + " closed the connection"};
+        return lost_node(s.endpoint, s.lost_after);
       zmq::pollitem_t items[] = {{s.socket.handle(), 0, ZMQ_POLLIN, 0},
                                  {s.monitor.handle(), 0, ZMQ_POLLIN, 0}};
       if (zmq::poll(items, 2, left_until(deadline)) == 0)

@@ -1,6 +1,6 @@
 // The app's end of the protocol for C++ programs: one connection, many requests at once. Blocking;
 // used by one thread at a time. Lives as long as its connection: there is no silent reconnect,
-// since the requests of a lost connection are gone.
+// since the requests of a lost connection are gone; net/app_nodes.hpp goes on elsewhere.
 #pragma once
 
 #include "common/request.hpp"
@@ -19,6 +19,9 @@ struct app_client_options {
   std::optional<std::string> server_key; ///< the node's public key: CURVE is used
   std::optional<key_pair> keys;          ///< the client's own; none: made for this connection
   std::chrono::milliseconds connect_timeout{2000};
+  /// A node that gives no sign of life for so long is lost; a busy one answers heartbeats, which
+  /// libzmq's own thread does. 0: no heartbeats, and only a closed connection is noticed.
+  std::chrono::milliseconds lost_after{1000};
 };
 
 class app_client {

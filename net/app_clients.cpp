@@ -43,6 +43,8 @@ void backlog::clear() {
 
 void gather(whole_answer& answer, const token_reply& token) {
   answer.text += token.text;
+  if (token.id < 0) // text that was held back
+    return;
   answer.tokens.push_back(token.id);
   answer.logprobs.push_back(token.logprob);
 }

@@ -89,13 +89,19 @@ std::vector<token_logprob> read_top(field_reader& fields) {
   return top;
 }
 
+bool is_no_token(const msgpack::object& value) {
+  return value.type == msgpack::type::NEGATIVE_INTEGER && value.via.i64 == -1;
+}
+
 token_reply read_token(field_reader& fields) {
   token_reply out;
   if (const auto* token = fields.need("token")) {
     if (auto id = as_token(*token))
       out.id = *id;
+    else if (is_no_token(*token))
+      out.id = -1;
     else
-      fields.fail(ec::bad_frame, "field 'token' must be a token id");
+      fields.fail(ec::bad_frame, "field 'token' must be a token id, or -1");
   }
   fields.need("text");
   fields.text("text", out.text, max_reply_bytes);

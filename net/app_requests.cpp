@@ -33,8 +33,8 @@ void pack_messages(packer& out, const std::vector<chat_message>& messages) {
 }
 
 void pack_request(packer& out, uint64_t id, const generate_request& request) {
-  bool chat = !request.messages.empty();
-  pack_envelope(out, id, chat ? "chat" : "generate", 6 + sampling_fields);
+  bool chat = !request.messages.empty(), continued = !request.answered.empty();
+  pack_envelope(out, id, chat ? "chat" : "generate", 6 + continued + sampling_fields);
   pack_text_field(out, "model", request.model);
   if (chat)
     pack_messages(out, request.messages);
@@ -42,6 +42,8 @@ void pack_request(packer& out, uint64_t id, const generate_request& request) {
     pack_field(out, "tokens", request.tokens);
   else
     pack_text_field(out, "prompt", request.prompt);
+  if (continued)
+    pack_field(out, "answered", request.answered);
   pack_field(out, "max_tokens", request.max_tokens);
   pack_field(out, "deadline_ms", request.deadline_ms);
   pack_field(out, "ignore_end", request.ignore_end);
@@ -78,11 +80,13 @@ void pack_request(packer& out, uint64_t id, const cancel_request& request) {
 }
 
 void pack_request(packer& out, uint64_t id, const inspect_request& request) {
-  pack_envelope(out, id, "inspect", 4);
+  pack_envelope(out, id, "inspect", request.node.empty() ? 4 : 5);
   pack_text_field(out, "what", request.what);
   pack_text_field(out, "model", request.model);
   pack_field(out, "target", request.target);
   pack_field(out, "depth", request.depth);
+  if (!request.node.empty())
+    pack_text_field(out, "node", request.node);
 }
 
 void read_sampling(field_reader& fields, sampling_params& out) {
@@ -144,6 +148,7 @@ generate_request read_generate(field_reader& fields, bool chat) {
     out.messages = read_messages(fields);
   else
     read_input(fields, "prompt", out.prompt, out.tokens);
+  fields.tokens("answered", out.answered, max_tokens_listed);
   fields.count("max_tokens", out.max_tokens);
   fields.count("deadline_ms", out.deadline_ms);
   fields.boolean("ignore_end", out.ignore_end);
@@ -193,6 +198,7 @@ inspect_request read_inspect(field_reader& fields, bool status) {
   fields.text("model", out.model, max_name_bytes);
   fields.count("target", out.target);
   fields.count("depth", out.depth);
+  fields.text("node", out.node, max_name_bytes);
   return out;
 }
 

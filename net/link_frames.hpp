@@ -37,6 +37,7 @@ enum class link_frame_kind : uint8_t {
   want,
   block,
   goodbye,
+  drain,
 };
 
 /// One expert's rows: indices into the frame's rows.
@@ -130,6 +131,9 @@ struct goodbye_frame {
   std::string reason;
 };
 
+/// Asks the neighbour to take no new work and to let others hold its experts.
+struct drain_frame {};
+
 /// Kind of a frame; nothing if it is not one of ours.
 std::optional<link_frame_kind> kind_of(std::span<const std::byte> frame);
 
@@ -146,6 +150,7 @@ zmq::message_t encode(const record_frame&);
 zmq::message_t encode(const want_frame&);
 zmq::message_t encode(const block_frame& head, std::span<const std::byte> bytes);
 zmq::message_t encode(const goodbye_frame&);
+zmq::message_t encode(const drain_frame&);
 
 // decode: bad_frame with what is wrong; rows, experts and widths are bounded (constants in the
 // .cpp, said in docs/links.md), every row index is below rows, every float is finite.
@@ -159,5 +164,6 @@ result<record_frame> decode_record(std::span<const std::byte> frame);
 result<want_frame> decode_want(std::span<const std::byte> frame);
 result<block_frame> decode_block(std::span<const std::byte> frame);
 result<goodbye_frame> decode_goodbye(std::span<const std::byte> frame);
+result<drain_frame> decode_drain(std::span<const std::byte> frame);
 
 } // namespace coel::net

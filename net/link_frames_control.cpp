@@ -120,4 +120,16 @@ result<goodbye_frame> decode_goodbye(std::span<const std::byte> frame) {
   return out;
 }
 
+zmq::message_t encode(const drain_frame&) {
+  return frame_writer(link_frame_kind::drain).put(uint32_t{0}).message();
+}
+
+result<drain_frame> decode_drain(std::span<const std::byte> frame) {
+  frame_reader in(frame, link_frame_kind::drain);
+  in.unused(4);
+  if (auto problem = in.finish())
+    return *problem;
+  return drain_frame{};
+}
+
 } // namespace coel::net

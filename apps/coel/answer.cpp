@@ -46,36 +46,28 @@ void add_answer_options(CLI::App& command, generate_request& request) {
          "Report so many alternatives per token, at most 20 (with --json)", "", draw);
 }
 
-result<received_answer> receive_answer(net::app_client& client, const generate_request& request,
+result<received_answer> receive_answer(net::app_nodes& nodes, const generate_request& request,
                                        const std::function<void(const token_reply&)>& on_token) {
-  auto id = client.send(request);
-  if (!id.ok())
-    return id.err();
+  nodes.begin(request);
   received_answer out;
   for (;;) {
     if (interrupt_guard::take()) {
       if (out.interrupted)
         return out;
       out.interrupted = true;
-      if (auto sent = client.cancel(*id); !sent.ok())
-        return sent.err();
+      nodes.cancel();
     }
-    auto came = client.poll(std::chrono::milliseconds(200));
+    auto came = nodes.next(std::chrono::milliseconds(200));
     if (!came.ok())
       return came.err();
     if (!*came)
       continue;
-    auto& [reply_id, reply] = **came;
-    auto* failed = std::get_if<error>(&reply);
-    if (reply_id != *id && !(reply_id == 0 && failed != nullptr))
-      continue;
-    if (failed != nullptr)
-      return *failed;
-    if (auto* token = std::get_if<token_reply>(&reply)) {
+    if (auto* token = std::get_if<token_reply>(&**came)) {
       on_token(*token);
       out.text += token->text;
-      out.tokens.push_back(std::move(*token));
-    } else if (auto* done = std::get_if<done_reply>(&reply)) {
+      if (token->id >= 0)
+        out.tokens.push_back(std::move(*token));
+    } else if (auto* done = std::get_if<done_reply>(&**came)) {
       out.done = std::move(*done);
       return out;
     }

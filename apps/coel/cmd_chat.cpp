@@ -25,8 +25,8 @@ constexpr const char* help =
 // What is said, and to whom.
 class conversation {
  public:
-  conversation(net::app_client client, const chat_options& options, bool show_stats)
-      : client_(std::move(client)), request_(options.request), show_stats_(show_stats) {
+  conversation(net::app_nodes nodes, const chat_options& options, bool show_stats)
+      : nodes_(std::move(nodes)), request_(options.request), show_stats_(show_stats) {
     begin(options.system);
   }
 
@@ -42,7 +42,7 @@ class conversation {
   result<bool> say(std::string text);
 
  private:
-  net::app_client client_;
+  net::app_nodes nodes_;
   generate_request request_;
   std::string system_;
   bool show_stats_;
@@ -51,7 +51,7 @@ class conversation {
 result<bool> conversation::say(std::string text) {
   request_.messages.push_back({"user", std::move(text)});
   auto answer = receive_answer(
-      client_, request_, [](const token_reply& token) { std::cout << token.text << std::flush; });
+      nodes_, request_, [](const token_reply& token) { std::cout << token.text << std::flush; });
   std::cout << std::endl;
   if (!answer.ok()) {
     request_.messages.pop_back(); // an unanswered question would confuse the next
@@ -87,14 +87,14 @@ next_step obey(const std::string& line, conversation& with) {
 }
 
 int chat(const chat_options& options) {
-  auto client = connect(options.connection);
-  if (!client.ok()) {
-    print_error(client.err());
+  auto nodes = connect_nodes(options.connection);
+  if (!nodes.ok()) {
+    print_error(nodes.err());
     return exit_unreachable;
   }
   interrupt_guard guard;
   line_editor editor("chat_history");
-  conversation with(std::move(*client), options, editor.interactive() && !options.quiet);
+  conversation with(std::move(*nodes), options, editor.interactive() && !options.quiet);
   if (editor.interactive() && !options.quiet)
     std::cout << "/help shows what else you can say; Ctrl-D ends.\n";
   int exit = exit_good;

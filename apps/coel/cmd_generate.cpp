@@ -55,15 +55,19 @@ int generate(generate_options& options) {
   } else {
     options.request.prompt = std::move(prompt);
   }
-  auto client = connect(options.connection);
-  if (!client.ok()) {
-    print_error(client.err());
+  auto nodes = connect_nodes(options.connection);
+  if (!nodes.ok()) {
+    print_error(nodes.err());
     return exit_unreachable;
   }
   interrupt_guard guard;
-  auto answer = receive_answer(*client, options.request, [&](const token_reply& token) {
-    if (!options.as_json)
-      (options.ids ? std::cout << token.id << ' ' : std::cout << token.text) << std::flush;
+  auto answer = receive_answer(*nodes, options.request, [&](const token_reply& token) {
+    if (options.as_json)
+      return;
+    if (!options.ids)
+      std::cout << token.text << std::flush;
+    else if (token.id >= 0)
+      std::cout << token.id << ' ' << std::flush;
   });
   if (!options.as_json)
     std::cout << std::endl;

@@ -1,3 +1,4 @@
+#include "apps/coel/cmd_status_cluster.hpp"
 #include "apps/coel/commands.hpp"
 #include "apps/coel/connection.hpp"
 
@@ -111,6 +112,8 @@ int print(const document_reply& reply, bool as_json) {
   print_node(part(status, "node", json::value_t::object));
   print_models(part(status, "models", json::value_t::array));
   print_memory(part(status, "memory", json::value_t::array));
+  if (auto cluster = part(status, "cluster", json::value_t::object); !cluster.empty())
+    print_cluster(cluster);
   print_totals(part(status, "totals", json::value_t::object));
   return exit_good;
 }

@@ -20,6 +20,8 @@ void add_tokenize(CLI::App& app, int& exit);
 void add_detokenize(CLI::App& app, int& exit);
 void add_score(CLI::App& app, int& exit);
 void add_status(CLI::App& app, int& exit);
+void add_drain(CLI::App& app, int& exit);
+void add_expel(CLI::App& app, int& exit);
 void add_keygen(CLI::App& app, int& exit);
 void add_model(CLI::App& app, int& exit);
 void add_eval(CLI::App& app, int& exit);

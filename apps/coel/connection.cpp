@@ -9,16 +9,23 @@ namespace coel::app {
 
 void add_connection_options(CLI::App& command, connection_options& options) {
   constexpr const char* group = "Connection";
-  command
-      .add_option("--endpoint", options.endpoint,
-                  "Where the node listens (default " + net::default_endpoint() + ")")
-      ->envname("COEL_ENDPOINT")
-      ->group(group);
-  command
-      .add_option("--server-key", options.server_key,
-                  "The node's public key, or the .pub file that holds it")
-      ->envname("COEL_SERVER_KEY")
-      ->group(group);
+  auto several = [&](const char* name, std::vector<std::string>& variable, const std::string& help,
+                     const char* environment) {
+    command.add_option(name, variable, help)
+        ->envname(environment)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->group(group);
+  };
+  several("--endpoint", options.endpoints,
+          "Where the node listens (default " + net::default_endpoint() +
+              "); given again or after a comma: the next nodes to ask, should it fail",
+          "COEL_ENDPOINT");
+  several(
+      "--server-key", options.server_keys,
+      "The node's public key, or the .pub file that holds it; one for all TCP endpoints, or one "
+      "for each",
+      "COEL_SERVER_KEY");
   command.add_option("--keys", options.key_file, "Own key file, made by 'coel keygen'")
       ->envname("COEL_CLIENT_KEYS")
       ->group(group);
@@ -29,28 +36,92 @@ void add_connection_options(CLI::App& command, connection_options& options) {
       ->capture_default_str()
       ->check(CLI::Range(1, 86400))
       ->group(group);
+  command
+      .add_option("--lost-after-ms", options.lost_after_ms,
+                  "Milliseconds without a sign of life after which a node is lost; 0: never")
+      ->envname("COEL_LOST_AFTER_MS")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 3'600'000))
+      ->group(group);
 }
 
-result<net::app_client> connect(const connection_options& options) {
-  net::app_client_options out;
-  out.endpoint = options.endpoint;
-  if (!options.server_key.empty()) {
-    auto key = net::check_key(options.server_key, "key").ok()
-                   ? result<std::string>(options.server_key)
-                   : net::read_public_key(options.server_key);
+namespace {
+
+result<std::string> server_key(const std::string& given) {
+  auto key =
+      net::check_key(given, "key").ok() ? result<std::string>(given) : net::read_public_key(given);
+  if (!key.ok())
+    return {key.err().code, "--server-key: " + key.err().message};
+  return key;
+}
+
+bool is_ipc(const std::string& endpoint) {
+  return !net::socket_path(endpoint).empty();
+}
+
+// Keys protect TCP; a socket file is protected by its permissions.
+result<void> give_keys(std::vector<net::app_client_options>& nodes,
+                       const std::vector<std::string>& given) {
+  size_t tcp = 0;
+  for (auto& node : nodes) {
+    if (is_ipc(node.endpoint))
+      continue;
+    const auto& text = given.size() == 1 ? given.front() : tcp < given.size() ? given[tcp] : "";
+    ++tcp;
+    if (text.empty())
+      continue;
+    auto key = server_key(text);
     if (!key.ok())
-      return {key.err().code, "--server-key: " + key.err().message};
-    out.server_key = *key;
+      return key.err();
+    node.server_key = *key;
   }
+  if (given.size() > 1 && given.size() != tcp)
+    return {ec::bad_argument, "--server-key: " + std::to_string(given.size()) + " keys for " +
+                                  std::to_string(tcp) +
+                                  " TCP endpoints; give one for all of them, or one for each"};
+  return {};
+}
+
+result<std::vector<net::app_client_options>> nodes_of(const connection_options& options) {
+  std::optional<net::key_pair> own;
   if (!options.key_file.empty()) {
-    if (!out.server_key)
+    if (options.server_keys.empty())
       return {ec::bad_argument, "--keys needs --server-key, the public key of the node"};
     auto keys = net::read_keys(options.key_file);
     if (!keys.ok())
       return {keys.err().code, "--keys: " + keys.err().message};
-    out.keys = *keys;
+    own = *keys;
   }
-  return net::app_client::connect(out);
+  std::vector<net::app_client_options> out;
+  for (const auto& endpoint :
+       options.endpoints.empty() ? std::vector{net::default_endpoint()} : options.endpoints) {
+    auto& node = out.emplace_back();
+    node.endpoint = endpoint;
+    node.keys = own;
+    node.lost_after = std::chrono::milliseconds(options.lost_after_ms);
+  }
+  if (auto given = give_keys(out, options.server_keys); !given.ok())
+    return given.err();
+  return out;
+}
+
+} // namespace
+
+result<net::app_client> connect(const connection_options& options) {
+  auto nodes = nodes_of(options);
+  if (!nodes.ok())
+    return nodes.err();
+  auto reached = net::connect_any(*nodes);
+  if (!reached.ok())
+    return reached.err();
+  return std::move(reached->client);
+}
+
+result<net::app_nodes> connect_nodes(const connection_options& options) {
+  auto nodes = nodes_of(options);
+  if (!nodes.ok())
+    return nodes.err();
+  return net::app_nodes::connect(std::move(*nodes));
 }
 
 void print_error(const error& e) {

@@ -1,25 +1,31 @@
 // What every subcommand that asks a node shares.
 #pragma once
 
-#include "net/app_client.hpp"
+#include "net/app_nodes.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <string>
+#include <vector>
 
 namespace coel::app {
 
 struct connection_options {
-  std::string endpoint;    ///< empty: net::default_endpoint()
-  std::string server_key;  ///< Z85, or a file that holds it
-  std::string key_file;    ///< own keys
-  uint32_t timeout_s = 60; ///< for requests that are not streamed
+  std::vector<std::string> endpoints;   ///< in order of preference; none: net::default_endpoint()
+  std::vector<std::string> server_keys; ///< Z85, or files that hold it; one for all TCP endpoints,
+                                        ///< or one for each of them, in their order
+  std::string key_file;                 ///< own keys
+  uint32_t timeout_s = 60;              ///< for requests that are not streamed
+  uint32_t lost_after_ms = 1000;
 };
 
-/// --endpoint, --server-key, --keys, --timeout, each also from the environment.
+/// --endpoint, --server-key, --keys, --timeout, --lost-after-ms, each also from the environment.
 void add_connection_options(CLI::App& command, connection_options& options);
 
+/// To the first that can be reached.
 result<net::app_client> connect(const connection_options& options);
+/// To all of them as one, for answers that outlive a node.
+result<net::app_nodes> connect_nodes(const connection_options& options);
 
 /// "coel: code: message" on standard error.
 void print_error(const error& e);

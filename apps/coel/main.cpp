@@ -22,6 +22,8 @@ int main(int argc, char** argv) {
   add_detokenize(app, exit);
   add_score(app, exit);
   add_status(app, exit);
+  add_drain(app, exit);
+  add_expel(app, exit);
   add_keygen(app, exit);
   add_model(app, exit);
   add_eval(app, exit);

@@ -23,6 +23,11 @@ constexpr entry entries[] = {
     {"sessions", "", "requests that run or wait, tokens per second"},
     {"memory", "", "memory by tier and model"},
     {"trace", "[REQUEST] [STEP]", "where the microseconds of a request's tokens went"},
+    {"nodes", "", "the cluster's nodes: what each holds, who is heard"},
+    {"links", "", "connections to neighbours, and what they cost"},
+    {"placement", "[MODEL]", "which node holds which expert, as a map"},
+    {"drain", "NODE", "NODE takes no new work and others take its experts over"},
+    {"expel", "NODE", "nothing from NODE is heard any more"},
     {"metrics", "", "counters as Prometheus text"},
     {"watch", "[SECONDS] COMMAND", "a command again and again, until Ctrl-C"},
     {"help", "", "this"},
@@ -51,6 +56,13 @@ error too_much(const std::string& name, const std::string& word) {
   return usage(name, "'" + word + "' is too much");
 }
 
+std::string joined(const words& rest) {
+  std::string name;
+  for (const auto& word : rest)
+    name += (name.empty() ? "" : " ") + word;
+  return name;
+}
+
 result<command> parse_actors(command made, const words& rest) {
   if (rest.empty())
     return made;
@@ -71,8 +83,7 @@ result<command> parse_experts(command made, words rest) {
     made.layer = *layer;
     rest.pop_back();
   }
-  for (const auto& word : rest)
-    made.ask.model += (made.ask.model.empty() ? "" : " ") + word;
+  made.ask.model = joined(rest);
   return made;
 }
 
@@ -91,6 +102,24 @@ result<command> parse_trace(command made, const words& rest) {
       return step.err();
     made.step = *step;
   }
+  return made;
+}
+
+/// What all questions about the cluster ask; the name says how the answer is shown.
+result<command> parse_cluster(command made, const words& rest) {
+  made.ask.what = "cluster";
+  if (made.name != "placement" && !rest.empty())
+    return too_much(made.name, rest.front());
+  made.ask.depth = made.name == "placement" ? 1 : 0;
+  made.ask.model = joined(rest);
+  return made;
+}
+
+/// A name of several words is a name still.
+result<command> parse_action(command made, const words& rest) {
+  if (rest.empty())
+    return usage(made.name, "which node? give its name or its public key");
+  made.ask.node = joined(rest);
   return made;
 }
 
@@ -148,13 +177,17 @@ result<command> parse_words(words said) {
   made.what = name == "help"   ? command::kind::help
               : name == "quit" ? command::kind::quit
                                : command::kind::ask;
-  made.ask.what = name;
+  made.name = made.ask.what = name;
   if (name == "actors")
     return parse_actors(made, said);
   if (name == "experts")
     return parse_experts(made, said);
   if (name == "trace")
     return parse_trace(made, said);
+  if (name == "nodes" || name == "links" || name == "placement")
+    return parse_cluster(made, said);
+  if (name == "drain" || name == "expel")
+    return parse_action(made, said);
   if (!said.empty())
     return too_much(name, said.front());
   return made;
@@ -189,7 +222,8 @@ const std::vector<std::string>& command_names() {
 const std::vector<std::string>& watchable_names() {
   static const auto names = [] {
     auto all = command_names();
-    std::erase_if(all, [](const auto& n) { return n == "watch" || n == "help" || n == "quit"; });
+    const words other{"drain", "expel", "watch", "help", "quit"};
+    std::erase_if(all, [&](const auto& n) { return std::find(other.begin(), other.end(), n) != other.end(); });
     return all;
   }();
   return names;

@@ -15,6 +15,7 @@ namespace coel::inspect {
 struct command {
   enum class kind : uint8_t { nothing, ask, help, quit };
   kind what = kind::nothing;
+  std::string name;                               ///< as the user called it: how to show the answer
   inspect_request ask;                            ///< kind::ask
   std::optional<size_t> layer;                    ///< experts: of this layer only
   std::optional<uint64_t> step;                   ///< trace: this step hop by hop
@@ -27,7 +28,7 @@ result<command> parse_command(std::string_view line);
 /// Every command with what it does, for help.
 std::string help_text();
 
-/// Names of all commands; of those that `watch` can repeat.
+/// Names of all commands; of those that `watch` can repeat: that ask and change nothing.
 const std::vector<std::string>& command_names();
 const std::vector<std::string>& watchable_names();
 

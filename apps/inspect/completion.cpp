@@ -62,9 +62,16 @@ words possible(const position& p, const vocabulary& node) {
   if (name == "experts")
     return experts_arguments(p.before, node);
   words out;
-  if (name == "trace" && p.before.size() == 1)
+  if (p.before.size() != 1)
+    return out;
+  if (name == "trace")
     for (auto id : node.requests)
       out.push_back(std::to_string(id));
+  if (name == "placement")
+    for (const auto& [model, layers] : node.models)
+      out.push_back(model);
+  if (name == "drain" || name == "expel")
+    out = node.nodes;
   return out;
 }
 
@@ -81,7 +88,8 @@ completion complete(std::string_view line, const vocabulary& node) {
 
 bool needs_node(std::string_view line) {
   auto p = position_in(line);
-  return !p.before.empty() && (p.before.front() == "experts" || p.before.front() == "trace");
+  const words asking{"experts", "trace", "placement", "drain", "expel"};
+  return !p.before.empty() && std::find(asking.begin(), asking.end(), p.before.front()) != asking.end();
 }
 
 std::string continuation(const completion& found) {

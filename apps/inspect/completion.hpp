@@ -13,6 +13,7 @@ namespace coel::inspect {
 struct vocabulary {
   std::vector<std::pair<std::string, size_t>> models; ///< with their layers
   std::vector<uint64_t> requests;
+  std::vector<std::string> nodes{};
 };
 
 struct completion {

@@ -34,6 +34,15 @@ std::string model_line(const json& m, const look& how) {
                  " ", 2, how.width);
 }
 
+std::string cluster_lines(const json& c, const look& how) {
+  auto out = wrapped({"cluster: " + words(c, "name"), "is one of " + counted(whole(c, "nodes"), "node") + ",",
+                      count(c, "up") + " up;", "'nodes', 'links' and 'placement' tell more"},
+                     " ", 2, how.width);
+  for (const auto& n : c.at("network"))
+    out += render_network(n, how);
+  return out;
+}
+
 } // namespace
 
 std::string render_status(const json& d, const look& how) {
@@ -47,6 +56,8 @@ std::string render_status(const json& d, const look& how) {
   auto out = wrapped(about, " ", 2, how.width);
   for (const auto& m : d.at("models"))
     out += model_line(m, how);
+  if (d.contains("cluster"))
+    out += cluster_lines(d.at("cluster"), how);
   return out + wrapped({counted(whole(t, "requests"), "request") + ",",
                         counted(whole(t, "tokens_in"), "token") + " in,",
                         counted(whole(t, "tokens_out"), "token") + " out,",

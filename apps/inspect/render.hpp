@@ -24,4 +24,16 @@ std::string render_memory(const nlohmann::json& document, const look& how);
 std::string render_trace(const nlohmann::json& document, std::optional<uint64_t> step,
                          const look& how);
 
+/// What each node of the cluster holds, its key, and who is heard.
+std::string render_nodes(const nlohmann::json& document, const look& how);
+/// Connections to neighbours, what went over them, and render_network of each model.
+std::string render_links(const nlohmann::json& document, const look& how);
+/// What neighbours cost a token, and the advice if there is one: an entry of `network`.
+std::string render_network(const nlohmann::json& entry, const look& how);
+/// Which node holds which expert of `model`, or of each where it is empty. Throws std::out_of_range
+/// without that model.
+std::string render_placement(const nlohmann::json& document, const std::string& model, const look& how);
+/// That a node drains or was expelled.
+std::string render_action(const nlohmann::json& document, const look& how);
+
 } // namespace coel::inspect

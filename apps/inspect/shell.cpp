@@ -35,7 +35,15 @@ int complain(const error& why) {
 }
 
 std::string rendered(const command& what, const nlohmann::json& document, const look& how) {
-  const auto& name = what.ask.what;
+  const auto& name = what.name;
+  if (name == "nodes")
+    return render_nodes(document, how);
+  if (name == "links")
+    return render_links(document, how);
+  if (name == "placement")
+    return render_placement(document, what.ask.model, how);
+  if (name == "drain" || name == "expel")
+    return render_action(document, how);
   if (name == "actors")
     return render_actors(document, how);
   if (name == "experts")
@@ -167,10 +175,10 @@ int shell::run(const std::string& line) {
 /// Quietly nothing where the node does not answer at once: TAB is no place for errors.
 nlohmann::json shell::part_of(const char* document, const char* part) {
   if (!node_)
-    return nlohmann::json::array();
+    return {};
   auto got = document_once({document, "", 0, 0}, completion_patience);
   auto parsed = got.ok() ? nlohmann::json::parse(*got, nullptr, false) : nlohmann::json();
-  return parsed.is_object() ? parsed.value(part, nlohmann::json::array()) : nlohmann::json::array();
+  return parsed.is_object() && parsed.contains(part) ? parsed[part] : nlohmann::json();
 }
 
 vocabulary shell::known_to_node() {
@@ -180,6 +188,11 @@ vocabulary shell::known_to_node() {
       known.models.emplace_back(m.at("name").get<std::string>(), m.at("layers").get<uint16_t>());
     for (const auto& s : part_of("sessions", "sessions"))
       known.requests.push_back(s.at("request").get<uint64_t>());
+    if (auto cluster = part_of("status", "cluster"); cluster.is_object()) {
+      known.nodes.push_back(printable(cluster.at("name").get<std::string>()));
+      for (const auto& l : cluster.at("links"))
+        known.nodes.push_back(printable(l.at("name").get<std::string>()));
+    }
   } catch (const nlohmann::json::exception&) { // what came until then is offered
   }
   return known;

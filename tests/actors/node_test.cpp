@@ -252,6 +252,11 @@ BOOST_AUTO_TEST_CASE(the_inspector_tells_of_everything) {
   auto tokens = nlohmann::json::parse(std::get<document_reply>(*trace).json)["tokens"];
   BOOST_TEST(tokens.size() == 10u);
   BOOST_TEST(!app.ask(inspect_request{"nonsense", "", 0, 0}, 10s).ok());
+  for (const char* what : {"cluster", "drain", "expel"}) {
+    auto alone = app.ask(inspect_request{what, "", 0, 0, "n2"}, 10s);
+    BOOST_REQUIRE(!alone.ok());
+    BOOST_TEST(alone.err().message.find("stands alone") != std::string::npos, alone.err().message);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(draining_refuses_the_new_and_ends_the_running) {

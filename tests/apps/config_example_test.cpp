@@ -102,11 +102,11 @@ BOOST_AUTO_TEST_CASE(the_node_reads_the_defaults_as_they_are) {
   BOOST_TEST(o.node.models[0].path.filename() == "qwen1.5-moe-a2.7b-q4_0.gguf");
   BOOST_TEST(o.device.threads == unset.device.threads);
   BOOST_TEST(o.node.ram_bytes == unset.node.ram_bytes);
-  BOOST_TEST(o.node.kv_bytes == unset.node.kv_bytes);
-  BOOST_TEST(o.node.max_sessions == unset.node.max_sessions);
-  BOOST_TEST(o.node.max_queue == unset.node.max_queue);
-  BOOST_TEST(o.node.max_rows == unset.node.max_rows);
-  BOOST_TEST(o.node.slice_rows == unset.node.slice_rows);
+  BOOST_TEST(o.node.hosting.kv_bytes == unset.node.hosting.kv_bytes);
+  BOOST_TEST(o.node.hosting.max_sessions == unset.node.hosting.max_sessions);
+  BOOST_TEST(o.node.hosting.max_queue == unset.node.hosting.max_queue);
+  BOOST_TEST(o.node.hosting.max_rows == unset.node.hosting.max_rows);
+  BOOST_TEST(o.node.hosting.slice_rows == unset.node.hosting.slice_rows);
   BOOST_TEST(o.node.default_deadline_ms == unset.node.default_deadline_ms);
   BOOST_TEST(o.drain_ms == unset.drain_ms);
 }
@@ -133,14 +133,14 @@ BOOST_AUTO_TEST_CASE(every_value_reaches_the_node) {
   BOOST_TEST(o.device.threads == 3u);
   BOOST_TEST(o.device.kernels == "reference");
   BOOST_TEST(o.node.ram_bytes == 8ull << 30);
-  BOOST_TEST(o.node.kv_bytes == 1ull << 30);
-  BOOST_TEST(o.node.max_sessions == 5u);
-  BOOST_TEST(o.node.max_queue == 6u);
-  BOOST_TEST(o.node.max_rows == 7u);
-  BOOST_TEST(o.node.slice_rows == 2u);
+  BOOST_TEST(o.node.hosting.kv_bytes == 1ull << 30);
+  BOOST_TEST(o.node.hosting.max_sessions == 5u);
+  BOOST_TEST(o.node.hosting.max_queue == 6u);
+  BOOST_TEST(o.node.hosting.max_rows == 7u);
+  BOOST_TEST(o.node.hosting.slice_rows == 2u);
   BOOST_TEST(o.node.default_deadline_ms == 9u);
   BOOST_TEST(o.drain_ms == 10u);
-  BOOST_TEST(!o.node.record_routing.empty());
+  BOOST_TEST(!o.node.hosting.record_routing.empty());
   BOOST_TEST(o.node.server.endpoints.size() == 2u);
   BOOST_TEST(o.node.server.allowed_clients.size() == 1u);
   BOOST_TEST(o.node.server.allow_any_client);

@@ -89,6 +89,8 @@ void small(link_frame_kind kind, bytes frame) {
                     [](const block_frame& block) { return encode(block, block.bytes); });
   case link_frame_kind::goodbye:
     return survives(frame, decode_goodbye, write_again);
+  case link_frame_kind::drain:
+    return survives(frame, decode_drain, write_again);
   default:
     return;
   }

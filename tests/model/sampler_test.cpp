@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <random>
 #include <set>
 
 using namespace coel;
@@ -83,6 +84,40 @@ BOOST_AUTO_TEST_CASE(same_seed_same_tokens) {
   };
   BOOST_TEST(run(5) == run(5), boost::test_tools::per_element());
   BOOST_TEST((run(5) != run(6)));
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_goes_on_in_another_sampler) {
+  auto logits = random_logits(200, 1);
+  auto p = bare();
+  sampler whole(p);
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 40; ++i)
+    ids.push_back(whole.draw(logits, {}).id);
+  for (size_t cut = 0; cut < ids.size(); ++cut) {
+    sampler rest(p, cut);
+    for (size_t i = cut; i < ids.size(); ++i)
+      BOOST_TEST(rest.draw(logits, {}).id == ids[i]);
+  }
+}
+
+// Each draw's chance must be even over seeds too: many answers begin with draw 0 of seeds 1,
+// 2, 3...
+BOOST_AUTO_TEST_CASE(neighbouring_seeds_are_independent) {
+  const std::vector<float> even(4, 0.f);
+  std::map<int32_t, int> first;
+  std::map<std::pair<int32_t, int32_t>, int> pairs;
+  const int seeds = 8000;
+  auto p = bare();
+  for (p.seed = 1; p.seed <= seeds; ++p.seed) {
+    sampler s(p);
+    auto a = s.draw(even, {}).id, b = s.draw(even, {}).id;
+    ++first[a], ++pairs[{a, b}];
+  }
+  for (int32_t a = 0; a < 4; ++a) {
+    BOOST_TEST(std::abs(first[a] / double(seeds) - 0.25) < 0.03); // over 5 sigma
+    for (int32_t b = 0; b < 4; ++b)
+      BOOST_TEST((std::abs(pairs[{a, b}] / double(seeds) - 0.0625) < 0.015));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(greedy_takes_the_largest_and_the_first_of_equals) {

@@ -103,6 +103,28 @@ BOOST_AUTO_TEST_CASE(empty_stop_strings_stop_nothing) {
   BOOST_TEST(joined(shown("abc", {"", ""})) == "abc");
 }
 
+// Another node takes an answer over by pushing its tokens, of which the text has been shown.
+BOOST_AUTO_TEST_CASE(a_stream_goes_on_where_another_was_cut) {
+  const texts stops = {"END", "\n\n"};
+  for (std::string text : {"é中🙂 EN", "ab EN中\nx\n\ny", "\xf0\x9f", "aENDb"})
+    for (size_t cut = 0; cut <= text.size(); ++cut) {
+      text_stream here(bytes, stops), there(bytes, stops);
+      std::string seen;
+      bool stopped = false;
+      for (size_t i = 0; i < text.size() && !stopped; ++i) {
+        const auto id = static_cast<uint8_t>(text[i]);
+        if (i < cut)
+          seen += here.push(id).text;
+        auto step = there.push(id);
+        stopped = step.stopped;
+        if (i >= cut)
+          seen += step.text;
+      }
+      seen += there.finish();
+      BOOST_TEST(seen + (stopped ? "(stop)" : "") == joined(shown(text, stops)));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(control_tokens_and_ids_out_of_range_are_silent) {
   text_stream stream(bytes, {});
   for (int32_t id : {258, -1, 1 << 30})

@@ -1,9 +1,11 @@
 // A node that answers without a model: the server under test, and a handler whose answers are
-// known. Requests run until told to finish where the prompt is "wait".
+// known. Requests run until told to finish where the prompt is "wait", or where the node is told to
+// fall silent or shut down in mid-answer.
 #pragma once
 
 #include "net/app_server.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <filesystem>
 #include <map>
@@ -34,9 +36,16 @@ class scratch_folder {
   std::filesystem::path path_;
 };
 
+/// What becomes of answers of more tokens: no more is said, or the node says that it shuts down.
+struct misfortune {
+  enum class kind { silence, shutdown };
+  size_t after_tokens = SIZE_MAX; ///< given by this node to each request
+  kind then = kind::silence;
+};
+
 class fake_node {
  public:
-  explicit fake_node(app_server_options options) {
+  explicit fake_node(app_server_options options, misfortune fate = {}) : fate_(fate) {
     std::lock_guard lock(mutex_); // requests may come before start() returns
     auto started = app_server::start(std::move(options), {[this](auto who, auto id, auto request) {
                                                             on_request(who, id, std::move(request));
@@ -61,7 +70,8 @@ class fake_node {
   // Under the lock of eventually only:
   size_t requests = 0;
   size_t gone = 0;
-  std::map<std::pair<client_ref, uint64_t>, generate_request> waiting; ///< prompt "wait"
+  std::vector<generate_request> asked;
+  std::map<std::pair<client_ref, uint64_t>, generate_request> waiting; ///< and not answered
   std::vector<std::pair<client_ref, uint64_t>> silent;                 ///< op score: never answered
 
  private:
@@ -85,6 +95,7 @@ class fake_node {
 
   // The answer is the prompt's bytes, one token each, up to max_tokens.
   void answer(client_ref who, uint64_t id, generate_request& body) {
+    asked.push_back(body);
     auto prompt = body.messages.empty() ? body.prompt : body.messages.back().content;
     if (prompt == "wait") {
       waiting[{who, id}] = body;
@@ -92,17 +103,32 @@ class fake_node {
     }
     if (prompt == "fail")
       return reply(who, id, error{ec::busy, "the fake node is told to fail"});
-    uint32_t sent = 0;
-    for (; sent < std::min<size_t>(prompt.size(), body.max_tokens); ++sent)
-      reply(who, id, token_reply{prompt[sent], std::string(1, prompt[sent]), -0.5f, {}});
+    const auto begun = body.answered.size();
+    if (begun > prompt.size() ||
+        !std::equal(body.answered.begin(), body.answered.end(), prompt.begin()))
+      return reply(who, id, error{ec::bad_argument, "no node has answered that"});
+    auto rest = prompt.substr(begun, body.max_tokens);
+    for (size_t sent = 0; sent < rest.size(); ++sent) {
+      if (sent == fate_.after_tokens)
+        return suffer(who, id, body);
+      reply(who, id, token_reply{rest[sent], std::string(1, rest[sent]), -0.5f, {}});
+    }
+    if (rest.size() == fate_.after_tokens)
+      return suffer(who, id, body);
     done_reply done;
-    done.reason = sent < prompt.size() ? finish_reason::length : finish_reason::end;
+    done.reason = begun + rest.size() < prompt.size() ? finish_reason::length : finish_reason::end;
     done.request = 77;
     done.prompt_tokens = static_cast<uint32_t>(prompt.size());
-    done.answer_tokens = sent;
+    done.answer_tokens = static_cast<uint32_t>(begun + rest.size());
     done.seed = body.sampling.seed;
     done.times = {1000, 20000, 500000};
     reply(who, id, done);
+  }
+  void suffer(client_ref who, uint64_t id, const generate_request& body) {
+    if (fate_.then == misfortune::kind::silence)
+      waiting[{who, id}] = body;
+    else
+      reply(who, id, error{ec::shutting_down, "the fake node shuts down"});
   }
   void answer(client_ref who, uint64_t id, score_request& body) {
     if (body.text == "silent")
@@ -143,6 +169,7 @@ class fake_node {
       R"("kv_bytes":65536,"buffer_bytes":0}],)"
       R"("totals":{"requests":5,"tokens_in":50,"tokens_out":70,"errors":1}})";
 
+  misfortune fate_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::unique_ptr<app_server> server_;

@@ -91,6 +91,8 @@ ec verdict(std::span<const std::byte> frame) {
     return code(decode_block(frame));
   case link_frame_kind::goodbye:
     return code(decode_goodbye(frame));
+  case link_frame_kind::drain:
+    return code(decode_drain(frame));
   }
   return ec::internal;
 }
@@ -123,6 +125,7 @@ std::vector<bytes> one_of_each() {
   out.push_back(bytes_of(encode(link_frame_kind::pong, ping_frame{1, 2})));
   out.push_back(bytes_of(encode(want_frame{1, some_hash(5), 2, 4096, 65536})));
   out.push_back(bytes_of(encode(goodbye_frame{"stopped"})));
+  out.push_back(bytes_of(encode(drain_frame{})));
   return out;
 }
 
@@ -357,9 +360,13 @@ BOOST_AUTO_TEST_CASE(rows_and_widths_are_bounded) {
 
 BOOST_AUTO_TEST_CASE(strangers_are_of_no_kind) {
   BOOST_TEST(!kind_of({}));
+  auto drain = bytes_of(encode(drain_frame{}));
+  BOOST_TEST((kind_of(drain) == link_frame_kind::drain));
+  BOOST_TEST((verdict(drain) == ec::none));
+  BOOST_TEST((verdict(with(drain, 4, uint32_t{1})) == ec::bad_frame)); // for later versions
   auto frame = bytes_of(encode(goodbye_frame{}));
   BOOST_TEST((kind_of(frame) == link_frame_kind::goodbye));
-  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{11})));
+  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{12})));
   BOOST_TEST(!kind_of(with(frame, 3, 'l')));
   BOOST_TEST((decode_ping(frame).err().code == ec::bad_frame));
   BOOST_TEST((decode_sum(frame).err().code == ec::bad_frame));

@@ -103,6 +103,10 @@ BOOST_AUTO_TEST_CASE(wrong_types_of_options_are_named) {
     check_names_field(generate(name, -1), name);
   }
   check_names_field(generate("max_tokens", 1ull << 32), "max_tokens");
+  check_names_field(generate("answered", "text"), "answered");
+  check_names_field(generate("answered", 7), "answered");
+  check_names_field(generate("answered", std::vector<int>{1, -1}), "answered");
+  BOOST_TEST(decode_request(generate("answered", std::vector<int>{})).body.ok());
   for (const char* name : {"temperature", "top_p", "min_p", "repeat_penalty"}) {
     check_names_field(generate(name, "1"), name);
     BOOST_TEST(decode_request(generate(name, 1)).body.ok());     // an integer is a number

@@ -88,6 +88,20 @@ BOOST_AUTO_TEST_CASE(generate_from_tokens_and_from_nothing) {
   check_same(empty.sampling, sampling_params{});
 }
 
+BOOST_AUTO_TEST_CASE(an_answer_to_go_on_with) {
+  generate_request in;
+  in.prompt = "x";
+  in.answered = {0, 5, INT32_MAX};
+  in.max_tokens = 0;
+  auto out = there_and_back(in);
+  BOOST_TEST(out.answered == in.answered);
+  BOOST_TEST(out.max_tokens == 0u);
+  in.messages = {{"user", "Why?"}};
+  BOOST_TEST(there_and_back(in).answered == in.answered);
+  // Without one the field is not sent: nodes of before read the same message as ever.
+  BOOST_TEST(encode(1, app_request(generate_request{})).find("answered") == std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(chat) {
   generate_request in;
   in.messages = {{"system", "Be brief."}, {"user", "Why?"}, {"assistant", ""}};
@@ -117,6 +131,8 @@ BOOST_AUTO_TEST_CASE(small_requests) {
   BOOST_TEST(inspect.model == "m");
   BOOST_TEST(inspect.target == 12u);
   BOOST_TEST(inspect.depth == 2u);
+  BOOST_TEST(inspect.node.empty());
+  BOOST_TEST(there_and_back(inspect_request{"drain", "", 0, 0, "n2"}).node == "n2");
 }
 
 BOOST_AUTO_TEST_CASE(replies) {
@@ -127,6 +143,7 @@ BOOST_AUTO_TEST_CASE(replies) {
   BOOST_REQUIRE(token.top.size() == 2u);
   BOOST_TEST(token.top[1].id == 6);
   BOOST_TEST(token.top[1].logprob == -3.25f);
+  BOOST_TEST(reply_and_back(token_reply{-1, "held back", 0, {}}).id == -1);
   auto score = reply_and_back(score_reply{{1, 2, 3}, {-1.5f, -HUGE_VALF}});
   BOOST_TEST(score.tokens == (std::vector<int32_t>{1, 2, 3}));
   BOOST_TEST(score.logprobs == (std::vector<float>{-1.5f, -HUGE_VALF}));

@@ -1,4 +1,5 @@
-"""Uses python/coel.py against the fake node of the tests; its endpoint is the argument."""
+"""Uses python/coel.py against fake nodes of the tests. The argument is the endpoint of a healthy
+one; after it may come that of one that dies in mid-answer, and of one that shuts down."""
 import sys
 import threading
 
@@ -53,13 +54,51 @@ def main(endpoint):
         thread.join()
     assert sorted(answers) == [f"word{i}" for i in range(4)], answers
 
-    try:
-        with coel.Node("tcp://127.0.0.1:1", timeout_s=0.2) as nobody:
-            nobody.status()
-        raise AssertionError("nobody answered")
-    except TimeoutError:
-        pass
+    nobody = ["tcp://127.0.0.1:1", endpoint + ".nobody"]
+    for several in (nobody[0], nobody, ",".join(nobody)):
+        try:
+            with coel.Node(several, timeout_s=20) as node:
+                node.status()
+            raise AssertionError("nobody answered")
+        except ConnectionError as problem:
+            for one in nobody if several != nobody[0] else nobody[:1]:
+                assert one in str(problem), problem
+    with coel.Node([*nobody, endpoint], timeout_s=20) as node:
+        assert node.tokenize("ab") == [97, 98]
     print("python client good")
 
 
-main(sys.argv[1])
+SENTENCE = "the home dies"
+
+
+def fail_over(healthy, dying, ending):
+    """The test ends the dying node when its four tokens have been heard."""
+    with coel.Node([dying, ending, healthy], timeout_s=20) as node:
+        ids = []
+        for piece in node.generate(SENTENCE):
+            ids.append(piece["token"])
+            if len(ids) == 4:
+                open(dying.removeprefix("ipc://") + ".heard", "w").close()
+        assert bytes(ids).decode() == SENTENCE, ids
+        assert node.last["answer_tokens"] == len(SENTENCE) and node.last["reason"] == "end"
+        assert node.last["seed"] != 0
+        assert pieces(node.generate("ok")) == "ok"
+    with coel.Node([ending, ending.replace("ending", "nobody")], timeout_s=20) as node:
+        try:
+            pieces(node.generate(SENTENCE))
+            raise AssertionError("no node was left")
+        except ConnectionError as problem:
+            assert "shuts down" in str(problem) and "nobody" in str(problem), problem
+    with coel.Node(ending, timeout_s=20) as node:
+        try:
+            pieces(node.generate(SENTENCE))
+            raise AssertionError("the only node has shut down")
+        except coel.NodeError as problem:
+            assert problem.code == "shutting_down", problem
+    print("failover good")
+
+
+if len(sys.argv) == 2:
+    main(sys.argv[1])
+else:
+    fail_over(*sys.argv[1:])

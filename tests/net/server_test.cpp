@@ -115,6 +115,31 @@ BOOST_AUTO_TEST_CASE(whole_answers_for_who_does_not_stream) {
   BOOST_TEST(done.answer->logprobs == std::vector<float>(5, -0.5f));
 }
 
+BOOST_AUTO_TEST_CASE(text_held_back_to_the_end_is_no_token) {
+  scratch_folder folder;
+  fake_node node(at(folder.ipc()));
+  auto client = connected(node.endpoint());
+  for (bool stream : {true, false}) {
+    auto request = prompt("wait");
+    request.stream = stream;
+    auto id = client.send(request);
+    BOOST_REQUIRE(id.ok());
+    BOOST_REQUIRE(node.eventually([&] { return node.waiting.size() == 1; }));
+    auto who = std::exchange(node.waiting, {}).begin()->first.first;
+    node.server().send(who, *id, token_reply{-1, "END", 0, {}});
+    node.server().send(who, *id, done_reply{});
+    if (stream) {
+      BOOST_TEST(streamed_text(client, *id) == "wEND end");
+      continue;
+    }
+    auto done = expect<done_reply>(next(client).reply);
+    BOOST_REQUIRE(done.answer);
+    BOOST_TEST(done.answer->text == "wEND");
+    BOOST_TEST(done.answer->tokens == std::vector<int32_t>{1});
+    BOOST_TEST(done.answer->logprobs.size() == 1u);
+  }
+}
+
 // REQ sends an empty frame first and can take one reply only; DEALER may do with or without.
 BOOST_AUTO_TEST_CASE(req_and_dealer_are_answered_in_kind) {
   scratch_folder folder;
