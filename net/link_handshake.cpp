@@ -15,6 +15,7 @@ namespace {
 constexpr auto first_back_off = 200ms;
 constexpr auto last_back_off = 5000ms;
 constexpr auto rest_time = 30000ms;  // after a refusal or a goodbye
+constexpr auto short_rest = 5000ms;  // after a refusal by the socket: it may be too many attempts
 constexpr auto stable_time = 1000ms; // up so long: the next failure is a new one
 constexpr auto connect_patience = 3000ms;
 constexpr auto impatient_after = 500ms; // of connecting, once they are known to live
@@ -96,6 +97,8 @@ link_handshake::actions link_handshake::refused(const refusal_frame& why, time_p
   if (why.echo == 0)
     connected_ = false;
   rest(state::refused, why.why, now);
+  if (why.echo == 0)
+    retry_at_ = now + jittered(short_rest);
   return out;
 }
 
