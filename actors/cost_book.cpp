@@ -5,7 +5,7 @@ namespace coel::actors {
 cost_book::entry& cost_book::of(node_id host) {
   auto [at, fresh] = entries_.try_emplace(host);
   if (fresh)
-    at->second.travel = policy::linear_fit(0, 4.0 * hidden_ / lan_bytes_per_us, 1e5, 1e3);
+    at->second.travel = policy::linear_fit(0, 4.0 * hidden_ / lan_bytes_per_us);
   return at->second;
 }
 

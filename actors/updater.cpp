@@ -185,7 +185,8 @@ model_record record_here(const updater_state& st, const placed& m) {
   r.capacity_bytes = m.room * m.expert_bytes;
   r.home = m.hosted.scheduler && !st.draining;
   auto speed = model.costs->speed(this_node);
-  r.speed = {std::round(speed.expert_us), std::round(speed.row_us)};
+  constexpr double most_us = 1e9;
+  r.speed = {std::round(std::min(speed.expert_us, most_us)), std::round(std::min(speed.row_us, most_us))};
   r.holds = announced(m);
   r.popularity = quantised(m);
   return r;

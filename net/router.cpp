@@ -78,6 +78,12 @@ router::router(zmq::context_t& context, const router_options& options)
   monitor_.connect(address);
 }
 
+// libzmq's own thread would wait for ever to tell a monitor that is no longer there.
+router::~router() {
+  if (socket_.handle() != nullptr)
+    (void)::zmq_socket_monitor(socket_.handle(), nullptr, 0);
+}
+
 result<router> router::open(zmq::context_t& context, const router_options& options) {
   try {
     router opened(context, options);

@@ -43,6 +43,10 @@ class router {
   /// Binds all endpoints. Errors: io, bad_argument, naming the endpoint.
   static result<router> open(zmq::context_t& context, const router_options& options);
 
+  router(router&&) = default;
+  router& operator=(router&&) = delete;
+  ~router();
+
   /// Does not wait; nothing if no message is there. Take what is gone before using the message:
   /// a peer that chose its own routing id may be back under the same one.
   std::optional<message> receive();

@@ -1,6 +1,7 @@
-// y = a * u + b * v, fitted to what is measured, the past fading: recursive least squares with
-// forgetting (Haykin, Adaptive Filter Theory, ch. 10). Used for run times (u: experts, v: rows) and
-// for transfers (u: 1, v: bytes).
+// y = a * u + b * v, fitted to what is measured, the past fading: weighted least squares over decayed
+// sums, each measurement by its relative error, pulled towards the last estimate where measurements
+// do not tell a from b (as Levenberg does). Used for run times (u: experts, v: rows) and for
+// transfers (u: 1, v: rows).
 #pragma once
 
 #include <algorithm>
@@ -9,24 +10,21 @@ namespace coel::policy {
 
 class linear_fit {
  public:
-  /// Begins at a guess and how sure it is: the variances of a and b in units of the noise of one
-  /// measurement. Where measurements cannot tell a from b, they share the blame in that proportion.
-  explicit linear_fit(double a = 0, double b = 0, double var_a = 1e4, double var_b = 1e2,
-                      double memory = 0.98)
-      : a_(a), b_(b), memory_(memory), most_a_(var_a), most_b_(var_b), p_{var_a, 0, var_b} {}
+  /// Begins at a guess. Where a and b cannot be told apart (one row for each expert, say), almost
+  /// all of a difference is put down to a.
+  explicit linear_fit(double a = 0, double b = 0) : a_(a), b_(b) {}
 
+  /// Ignored unless u, v are not negative, u is positive and y is at least 0 and finite.
   void add(double u, double v, double y) {
-    double gu = p_[0] * u + p_[1] * v, gv = p_[1] * u + p_[2] * v;
-    double scale = memory_ + u * gu + v * gv;
-    double off = (y - a_ * u - b_ * v) / scale;
-    a_ = std::max(0.0, a_ + gu * off);   // times and rates are never negative
-    b_ = std::max(0.0, b_ + gv * off);
-    // Without a ceiling forgetting makes it grow without bound where nothing is measured.
-    p_[0] = std::min(most_a_, (p_[0] - gu * gu / scale) / memory_);
-    p_[1] = (p_[1] - gu * gv / scale) / memory_;
-    p_[2] = std::min(most_b_, (p_[2] - gv * gv / scale) / memory_);
-    if (p_[1] * p_[1] > p_[0] * p_[2])
-      p_[1] = 0;
+    if (!(u > 0 && u < most && v >= 0 && v < most && y >= 0 && y < most))
+      return;
+    double weight = 1 / (std::max(y, 1.0) * std::max(y, 1.0));
+    uu_ = memory * uu_ + weight * u * u;
+    uv_ = memory * uv_ + weight * u * v;
+    vv_ = memory * vv_ + weight * v * v;
+    uy_ = memory * uy_ + weight * u * y;
+    vy_ = memory * vy_ + weight * v * y;
+    solve();
     ++count_;
   }
 
@@ -36,8 +34,30 @@ class linear_fit {
   unsigned long count() const { return count_; }
 
  private:
-  double a_, b_, memory_, most_a_, most_b_;
-  double p_[3];                          // covariance: aa, ab, bb
+  static constexpr double memory = 0.98;
+  static constexpr double most = 1e12;
+  static constexpr double stiff_a = 0.01, stiff_b = 1;   // pull towards the last estimate, in shares of uu and vv
+
+  void solve() {
+    double aa = uu_ * (1 + stiff_a), bb = vv_ * (1 + stiff_b) + tiny;
+    double ay = uy_ + stiff_a * uu_ * a_, by = vy_ + (stiff_b * vv_ + tiny) * b_;
+    double determinant = aa * bb - uv_ * uv_;   // positive: uv^2 <= uu * vv
+    double a = (ay * bb - by * uv_) / determinant;
+    double b = (by * aa - ay * uv_) / determinant;
+    if (b < 0) {   // times are never negative
+      b = 0;
+      a = ay / aa;
+    } else if (a < 0) {
+      a = 0;
+      b = by / bb;
+    }
+    a_ = std::max(0.0, a);
+    b_ = std::max(0.0, b);
+  }
+
+  static constexpr double tiny = 1e-30;         // for v = 0 all along
+  double a_, b_;
+  double uu_ = 0, uv_ = 0, vv_ = 0, uy_ = 0, vy_ = 0;
   unsigned long count_ = 0;
 };
 

@@ -164,6 +164,21 @@ actors::placement_status test_cluster::placement(size_t i) {
   return out;
 }
 
+std::string test_cluster::links(size_t i) {
+  caf::scoped_actor self{*nodes_[i].system};
+  std::string out;
+  self->request(node(i).neighbours()->perception(), 5s, actors::atom::details::value)
+      .receive(
+          [&](std::vector<actors::link_status>& all) {
+            for (const auto& l : all)
+              out += "; link " + l.endpoint + " " + l.name + " " + l.state + " " + l.why + ", frames out " +
+                     std::to_string(l.counts.frames_out) + " in " + std::to_string(l.counts.frames_in) +
+                     ", times down " + std::to_string(l.counts.times_down);
+          },
+          [](caf::error&) {});
+  return out;
+}
+
 void test_cluster::settle() {
   size_t running = 0;
   for (const auto& n : nodes_)
@@ -171,7 +186,7 @@ void test_cluster::settle() {
   for (size_t i = 0; i < nodes_.size(); ++i)
     if (nodes_[i].running)
       wait_for([&] {
-        return "node " + std::to_string(i) + " to know " + std::to_string(running) + " nodes with all experts: " + text_of(placement(i));
+        return "node " + std::to_string(i) + " to know " + std::to_string(running) + " nodes with all experts: " + text_of(placement(i)) + links(i);
       }, [&] {
         auto p = placement(i);
         size_t up = 0;

@@ -42,6 +42,8 @@ class test_cluster {
 
   /// Waits until every running node is linked to all others and all experts are held.
   void settle();
+  /// States of node i's links, for failure texts.
+  std::string links(size_t i);
   /// What node i knows of the placement of its model.
   actors::placement_status placement(size_t i);
 

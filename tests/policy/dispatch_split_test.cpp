@@ -5,6 +5,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <cmath>
 #include <random>
 
 using namespace coel;
@@ -128,6 +129,20 @@ BOOST_AUTO_TEST_CASE(costs_are_learnt_from_what_is_measured) {
   for (int i = 0; i < 400; ++i)
     fit.add(4, 4, 10 * (200 * 4 + 12 * 4));   // the machine became ten times slower
   BOOST_TEST(fit.at(4, 4) == 8480.0, boost::test_tools::tolerance(0.1));
+}
+
+BOOST_AUTO_TEST_CASE(a_fit_stays_finite_whatever_is_measured) {
+  for (uint32_t seed = 1; seed <= 200; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937 random(seed);
+      linear_fit fit(0, random() % 100);
+      for (int i = 0; i < 3000; ++i) {
+        double u = random() % 3 ? 1 : static_cast<double>(random() % 64 + 1);
+        double v = random() % 4 ? u : u * static_cast<double>(random() % 5000);
+        fit.add(u, v, std::exp(static_cast<double>(random() % 20)));
+        BOOST_REQUIRE((fit.a() >= 0 && fit.a() < 1e12 && fit.b() >= 0 && fit.b() < 1e12));
+      }
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
