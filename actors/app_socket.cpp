@@ -18,7 +18,8 @@ void send_answer(app_socket_state& st, uint64_t client, uint64_t id, app_reply r
   st.config.server->send(net::client_ref{client}, id, std::move(reply));
 }
 
-result<std::shared_ptr<const hosted_model>> find_model(const app_socket_state& st, const std::string& name) {
+result<std::shared_ptr<const hosted_model>> find_model(const app_socket_state& st,
+                                                       const std::string& name) {
   if (auto m = st.config.models->named(name))
     return m;
   std::string known;
@@ -26,8 +27,8 @@ result<std::shared_ptr<const hosted_model>> find_model(const app_socket_state& s
     known += (known.empty() ? "" : ", ") + m.model->name;
   for (const auto& [coming, percent] : st.config.models->fetching())
     if (name.empty() || name == coming)
-      return {ec::unknown_model, "this node is fetching '" + coming + "' (" + std::to_string(percent) +
-                                     " %): ask again, or another node"};
+      return {ec::unknown_model, "this node is fetching '" + coming + "' (" +
+                                     std::to_string(percent) + " %): ask again, or another node"};
   if (known.empty())
     return {ec::unknown_model, "no model is served here"};
   return {ec::unknown_model, "no model '" + name + "' is served here; there is: " + known};
@@ -38,8 +39,12 @@ void open_session(self_ptr self, const app_call& call, const std::string& model)
   auto found = find_model(st, model);
   if (!found)
     return send_answer(st, call.client, call.id, found.err());
-  session_config config{request_id{st.next_request++}, call, (*found)->model, (*found)->scheduler,
-                        caf::actor_cast<answer_sink>(self), st.config.default_deadline_ms};
+  session_config config{request_id{st.next_request++},
+                        call,
+                        (*found)->model,
+                        (*found)->scheduler,
+                        caf::actor_cast<answer_sink>(self),
+                        st.config.default_deadline_ms};
   st.sessions[{call.client, call.id}] = self->spawn<caf::monitored>(session, std::move(config));
 }
 
@@ -52,7 +57,8 @@ void answer_later(self_ptr self, const app_call& call, const std::string& model,
     return send_answer(st, call.client, call.id, found.err());
   auto sink = caf::actor_cast<answer_sink>(self);
   self->spawn([=, m = (*found)->model](caf::event_based_actor* worker) {
-    worker->send(sink, app_answer{call.client, call.id, std::make_shared<const app_reply>(work(*m))});
+    worker->send(sink,
+                 app_answer{call.client, call.id, std::make_shared<const app_reply>(work(*m))});
   });
 }
 
@@ -60,18 +66,22 @@ void cancel(self_ptr self, const app_call& call, uint64_t target) {
   auto& st = self->state;
   auto found = st.sessions.find({call.client, target});
   if (found == st.sessions.end())
-    return send_answer(st, call.client, call.id,
-                       error{ec::unknown_request, "request " + std::to_string(target) + " is not running"});
+    return send_answer(
+        st, call.client, call.id,
+        error{ec::unknown_request, "request " + std::to_string(target) + " is not running"});
   self->send(found->second, atom::cancel::value);
   send_answer(st, call.client, call.id, cancelled_reply{});
 }
 
 void inspect(self_ptr self, const app_call& call, const inspect_request& what) {
   self->request(self->state.config.inspector, caf::infinite, what)
-      .then([self, call](std::string& json) {
-              send_answer(self->state, call.client, call.id, document_reply{std::move(json)});
-            },
-            [self, call](caf::error& why) { send_answer(self->state, call.client, call.id, from_caf(why)); });
+      .then(
+          [self, call](std::string& json) {
+            send_answer(self->state, call.client, call.id, document_reply{std::move(json)});
+          },
+          [self, call](caf::error& why) {
+            send_answer(self->state, call.client, call.id, from_caf(why));
+          });
 }
 
 /// One overload for each kind of request.
@@ -98,11 +108,15 @@ struct handle {
 void take_call(self_ptr self, const app_call& call) {
   auto& st = self->state;
   ++st.totals.requests;
-  bool work = std::holds_alternative<generate_request>(*call.request) || std::holds_alternative<score_request>(*call.request);
+  bool work = std::holds_alternative<generate_request>(*call.request) ||
+              std::holds_alternative<score_request>(*call.request);
   if (work && st.totals.draining)
-    return send_answer(st, call.client, call.id, error{ec::shutting_down, "the node is shutting down: ask another"});
+    return send_answer(st, call.client, call.id,
+                       error{ec::shutting_down, "the node is shutting down: ask another"});
   if (work && st.sessions.contains({call.client, call.id}))
-    return send_answer(st, call.client, call.id, error{ec::bad_argument, "id " + std::to_string(call.id) + " is in use by a request that runs"});
+    return send_answer(st, call.client, call.id,
+                       error{ec::bad_argument, "id " + std::to_string(call.id) +
+                                                   " is in use by a request that runs"});
   std::visit(handle{self, call}, *call.request);
 }
 
@@ -120,7 +134,9 @@ void note_end(app_socket_state& st, const caf::down_msg& down) {
     if (i->second.address() == down.source) {
       auto [client, id] = i->first;
       st.sessions.erase(i);
-      send_answer(st, client, id, error{ec::internal, "the session ended unexpectedly: " + caf::to_string(down.reason)});
+      send_answer(
+          st, client, id,
+          error{ec::internal, "the session ended unexpectedly: " + caf::to_string(down.reason)});
       return settle_drain(st);
     }
 }
@@ -175,14 +191,19 @@ struct app_doorway::shared {
   std::shared_future<app_socket_actor> ready{actor.get_future().share()};
 };
 
-std::shared_ptr<app_doorway::shared> app_doorway::make() { return std::make_shared<shared>(); }
+std::shared_ptr<app_doorway::shared> app_doorway::make() {
+  return std::make_shared<shared>();
+}
 
-void app_doorway::set(const app_socket_actor& actor) { shared_->actor.set_value(actor); }
+void app_doorway::set(const app_socket_actor& actor) {
+  shared_->actor.set_value(actor);
+}
 
 net::app_handler app_doorway::handler() {
   return {[s = shared_](net::client_ref client, uint64_t id, app_request request) {
-            caf::anon_send(s->ready.get(), app_call{static_cast<uint64_t>(client), id,
-                                                    std::make_shared<const app_request>(std::move(request))});
+            caf::anon_send(s->ready.get(),
+                           app_call{static_cast<uint64_t>(client), id,
+                                    std::make_shared<const app_request>(std::move(request))});
           },
           [s = shared_](net::client_ref client) {
             caf::anon_send(s->ready.get(), atom::gone::value, static_cast<uint64_t>(client));

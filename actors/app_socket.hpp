@@ -1,9 +1,9 @@
 // APP SOCKET actor: requests in, answers out (see interfaces.hpp).
 #pragma once
 
+#include "actors/hosted_models.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
-#include "actors/hosted_models.hpp"
 #include "net/app_server.hpp"
 
 #include <optional>
@@ -12,7 +12,7 @@ namespace coel::actors {
 
 struct app_socket_config {
   std::shared_ptr<net::app_server> server;
-  hosted_models_ptr models;                 ///< the first is meant where a request names none
+  hosted_models_ptr models; ///< the first is meant where a request names none
   inspector_actor inspector;
   uint32_t default_deadline_ms = 600'000;
 };
@@ -20,15 +20,15 @@ struct app_socket_config {
 struct app_socket_state {
   static inline const char* name = "app_socket";
   app_socket_config config;
-  std::map<std::pair<uint64_t, uint64_t>, session_actor> sessions;   ///< by client and its id
+  std::map<std::pair<uint64_t, uint64_t>, session_actor> sessions; ///< by client and its id
   uint64_t next_request = 1;
   app_totals totals;
   std::vector<caf::typed_response_promise<atom::drained>> waiting_for_drain;
   meter cost;
 };
 
-app_socket_actor::behavior_type app_socket(app_socket_actor::stateful_pointer<app_socket_state> self,
-                                           app_socket_config config);
+app_socket_actor::behavior_type
+app_socket(app_socket_actor::stateful_pointer<app_socket_state> self, app_socket_config config);
 
 /// Handlers for a server that is started before the actor exists: requests wait until `set`.
 class app_doorway {

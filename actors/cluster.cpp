@@ -39,7 +39,8 @@ uint16_t port_of(const std::string& endpoint) {
 
 /// Memory that could be had now, cached files counted as free, but for a tenth of all of it.
 uint64_t free_memory() {
-  auto all = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  auto all =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   std::ifstream info("/proc/meminfo");
   std::string name, unit;
   uint64_t kib = 0, free = all / 2;
@@ -62,13 +63,14 @@ model_record files_record(const kept_models& kept, const served_model& m) {
   }
   auto here = files->mirror->present();
   std::vector<uint8_t> bytes(here.encode().size());
-  std::transform(here.encode().begin(), here.encode().end(), bytes.begin(), [](std::byte b) { return static_cast<uint8_t>(b); });
+  std::transform(here.encode().begin(), here.encode().end(), bytes.begin(),
+                 [](std::byte b) { return static_cast<uint8_t>(b); });
   r.chunks = bitmap(here.size(), std::move(bytes));
   return r;
 }
 
-result<std::unique_ptr<cluster>> cluster::open(caf::actor_system& system, const cluster_config& config,
-                                               hosted_models_ptr models) {
+result<std::unique_ptr<cluster>>
+cluster::open(caf::actor_system& system, const cluster_config& config, hosted_models_ptr models) {
   std::unique_ptr<cluster> made(new cluster(system, std::move(models)));
   auto file = net::read_cluster_file(config.file);
   if (!file)
@@ -95,7 +97,8 @@ net::receiver_handler cluster::handler() {
       caf::anon_send(perception, stranger{key, address, std::move(frame)});
   };
   net::receiver_handler h;
-  h.on_frame = [=, &system = system_](const std::string& key, const std::string& address, zmq::message_t frame) {
+  h.on_frame = [=, &system = system_](const std::string& key, const std::string& address,
+                                      zmq::message_t frame) {
     auto shared = std::make_shared<const zmq::message_t>(std::move(frame));
     auto link = directory->find(key);
     if (!link || net::kind_of(bytes_of(shared)) == net::link_frame_kind::greeting)
@@ -155,7 +158,8 @@ void cluster::start_hello(const cluster_config& config) {
   add_peers(file_.peers);
   add_peers(config.peers);
   if (config.listen.size() == 1)
-    if (auto at = net::parse_udp_address(config.listen.front().substr(0, config.listen.front().find(':')), port)) {
+    if (auto at = net::parse_udp_address(
+            config.listen.front().substr(0, config.listen.front().find(':')), port)) {
       options.bound = *at;
       options.broadcast = false;
     }
@@ -165,7 +169,8 @@ void cluster::start_hello(const cluster_config& config) {
   auto link_port = config.link_port.value_or(file_.link_port);
   calls.candidate = [directory = directory_, link_port](policy::ipv4_address address) {
     if (auto to = directory->perception())
-      caf::anon_send(to, atom::heard::value, "tcp://" + net::ipv4_text(address) + ":" + std::to_string(link_port));
+      caf::anon_send(to, atom::heard::value,
+                     "tcp://" + net::ipv4_text(address) + ":" + std::to_string(link_port));
   };
   auto loop = perception_loop::start(std::move(options), std::move(calls));
   if (loop)
@@ -206,7 +211,8 @@ void cluster::spawn_perception(const cluster_config& config) {
   directory_->set_perception(perception_);
 }
 
-void cluster::join(const tier_actor& ram, uint64_t ram_bytes, std::vector<std::string> app_endpoints) {
+void cluster::join(const tier_actor& ram, uint64_t ram_bytes,
+                   std::vector<std::string> app_endpoints) {
   updater_config u;
   u.models = models_;
   u.ram = ram;
@@ -246,7 +252,7 @@ void cluster::leave(const std::string& reason) {
 cluster::~cluster() {
   if (hello_)
     hello_->stop();
-  receiver_.reset();   // no frames any more
+  receiver_.reset(); // no frames any more
   directory_->set_perception({});
   auto end = [](const auto& actor) {
     if (actor)

@@ -13,14 +13,14 @@
 namespace coel::actors {
 
 struct cluster_config {
-  std::filesystem::path file;             ///< the cluster file; empty: this node stands alone
-  std::filesystem::path state_folder;     ///< this node's keys, and models fetched from others
-  std::string name;                       ///< for people; empty: the host's
-  std::vector<std::string> listen;        ///< addresses; empty: all
-  std::vector<std::string> peers;         ///< beside those of the cluster file
-  std::optional<uint16_t> link_port;      ///< instead of the file's
+  std::filesystem::path file;         ///< the cluster file; empty: this node stands alone
+  std::filesystem::path state_folder; ///< this node's keys, and models fetched from others
+  std::string name;                   ///< for people; empty: the host's
+  std::vector<std::string> listen;    ///< addresses; empty: all
+  std::vector<std::string> peers;     ///< beside those of the cluster file
+  std::optional<uint16_t> link_port;  ///< instead of the file's
   net::wire_type wire = net::wire_type::f16;
-  std::optional<uint16_t> hello_port;     ///< instead of the file's; 0: no HELLO
+  std::optional<uint16_t> hello_port; ///< instead of the file's; 0: no HELLO
   std::chrono::milliseconds missing_patience{30000};
 };
 
@@ -31,8 +31,8 @@ class cluster {
  public:
   /// Reads the cluster file, makes this node's keys if it has none, listens. Errors: those of the
   /// file; io naming the port.
-  static result<std::unique_ptr<cluster>> open(caf::actor_system& system, const cluster_config& config,
-                                               hosted_models_ptr models);
+  static result<std::unique_ptr<cluster>>
+  open(caf::actor_system& system, const cluster_config& config, hosted_models_ptr models);
   ~cluster();
 
   /// Links to neighbours from now on; `app_endpoints` are told to them.
@@ -56,7 +56,8 @@ class cluster {
   void leave(const std::string& reason);
 
  private:
-  cluster(caf::actor_system& system, hosted_models_ptr models) : system_(system), models_(std::move(models)) {}
+  cluster(caf::actor_system& system, hosted_models_ptr models)
+      : system_(system), models_(std::move(models)) {}
   result<void> listen(const cluster_config& config);
   void start_hello(const cluster_config& config);
   void spawn_perception(const cluster_config& config);

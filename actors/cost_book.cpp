@@ -34,14 +34,16 @@ void cost_book::forget(node_id host) {
   entries_.erase(host);
 }
 
-std::map<node_id, policy::host_cost> cost_book::costs(node_id self, const std::vector<node_id>& hosts) const {
+std::map<node_id, policy::host_cost> cost_book::costs(node_id self,
+                                                      const std::vector<node_id>& hosts) const {
   std::lock_guard lock(mutex_);
   std::map<node_id, policy::host_cost> all;
   auto measured = [&](node_id host) {
     auto e = entries_.find(host);
     if (e == entries_.end())
       return expert_speed{};
-    return e->second.run.count() ? expert_speed{e->second.run.a(), e->second.run.b()} : e->second.said;
+    return e->second.run.count() ? expert_speed{e->second.run.a(), e->second.run.b()}
+                                 : e->second.said;
   };
   auto own = measured(self);
   for (auto host : hosts) {
@@ -54,7 +56,8 @@ std::map<node_id, policy::host_cost> cost_book::costs(node_id self, const std::v
       bool known = e != entries_.end() && e->second.travel.count();
       double ping = e == entries_.end() ? 0 : e->second.ping_us;
       cost.fixed_us = known ? e->second.travel.a() : ping + handling_us;
-      cost.wire_us_per_row = e == entries_.end() ? 4.0 * hidden_ / lan_bytes_per_us : e->second.travel.b();
+      cost.wire_us_per_row =
+          e == entries_.end() ? 4.0 * hidden_ / lan_bytes_per_us : e->second.travel.b();
     }
     all.emplace(host, cost);
   }

@@ -34,8 +34,8 @@ class cost_book {
   static constexpr double handling_us = 60;
 
   struct entry {
-    policy::linear_fit run;           // experts, rows
-    policy::linear_fit travel;        // 1, rows
+    policy::linear_fit run;    // experts, rows
+    policy::linear_fit travel; // 1, rows
     expert_speed said;
     double ping_us = 0;
   };

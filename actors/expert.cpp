@@ -105,9 +105,14 @@ expert_actor::behavior_type expert(self_ptr self, expert_config config) {
       [self](atom::details) {
         const auto& st = self->state;
         bool here = st.held.weights != nullptr;
-        return expert_status{st.config.key, st.rows, here ? st.held.weights->bytes : 0,
-                             here ? "ram" : "absent", st.config.type, st.cost.messages(),
-                             st.cost.busy_us(), static_cast<uint32_t>(self->mailbox().size())};
+        return expert_status{st.config.key,
+                             st.rows,
+                             here ? st.held.weights->bytes : 0,
+                             here ? "ram" : "absent",
+                             st.config.type,
+                             st.cost.messages(),
+                             st.cost.busy_us(),
+                             static_cast<uint32_t>(self->mailbox().size())};
       },
   };
 }

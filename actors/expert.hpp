@@ -11,15 +11,15 @@ struct expert_config {
   served_model_ptr model;
   expert_key key;
   dtype type = dtype::f32;
-  tier_actor home;                        ///< the tier that brings it and whose budget it uses
+  tier_actor home; ///< the tier that brings it and whose budget it uses
 };
 
 struct expert_state {
   static inline const char* name = "expert";
   expert_config config;
-  lease held;                             ///< empty while absent
+  lease held; ///< empty while absent
   bool loading = false;
-  bool urgent = false;                    ///< nothing can make the load any faster
+  bool urgent = false; ///< nothing can make the load any faster
   std::vector<caf::typed_response_promise<lease>> waiting;
   uint64_t rows = 0;
   meter cost;

@@ -4,7 +4,8 @@
 
 namespace coel::actors {
 
-fetch_goals::goal_id fetch_goals::add(const std::vector<model::chunk_id>& chunks, uint32_t priority) {
+fetch_goals::goal_id fetch_goals::add(const std::vector<model::chunk_id>& chunks,
+                                      uint32_t priority) {
   auto id = ++next_;
   goals_.emplace(id, need{{chunks.begin(), chunks.end()}, priority});
   for (auto chunk : chunks)

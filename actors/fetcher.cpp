@@ -26,13 +26,18 @@ constexpr auto record_after = 1s;
 /// By urgency; smaller is first.
 constexpr uint32_t to_open = 0, for_a_request = 1, for_every_token = 2, for_the_plan = 3;
 
-uint64_t now_us() { return us_between(steady::time_point{}, steady::now()); }
+uint64_t now_us() {
+  return us_between(steady::time_point{}, steady::now());
+}
 
-peer_id peer_of(node_id id) { return static_cast<peer_id>(index(id)); }
+peer_id peer_of(node_id id) {
+  return static_cast<peer_id>(index(id));
+}
 
 // ---- what is wanted
 
-std::vector<chunk_id> missing(const model::mirror& in, const std::vector<model::byte_range>& ranges) {
+std::vector<chunk_id> missing(const model::mirror& in,
+                              const std::vector<model::byte_range>& ranges) {
   std::set<chunk_id> chunks;
   for (const auto& range : ranges)
     for (auto chunk : in.missing(range))
@@ -40,7 +45,8 @@ std::vector<chunk_id> missing(const model::mirror& in, const std::vector<model::
   return {chunks.begin(), chunks.end()};
 }
 
-fetch_goals::goal_id want(fetcher_state& st, const std::vector<chunk_id>& chunks, uint32_t priority) {
+fetch_goals::goal_id want(fetcher_state& st, const std::vector<chunk_id>& chunks,
+                          uint32_t priority) {
   auto goal = st.goals.add(chunks, priority);
   for (auto chunk : chunks)
     st.planner->want(chunk, st.goals.priority(chunk));
@@ -141,7 +147,7 @@ void take_piece(self_ptr self, uint64_t serial, const file_block& block, uint64_
   if (at == st.coming.end())
     return;
   auto& in = at->second;
-  bool wanted = st.planner->wanted(in.chunk);   // not if it came from somebody faster
+  bool wanted = st.planner->wanted(in.chunk); // not if it came from somebody faster
   bool right_size = block.bytes.size() == asked;
   if (wanted && right_size) {
     in.bytes.insert(in.bytes.end(), block.bytes.begin(), block.bytes.end());
@@ -168,7 +174,7 @@ void piece_failed(self_ptr self, uint64_t serial, const error& why) {
   else if (why.code == ec::deadline)
     st.planner->released(from, in.mapped().chunk);
   else {
-    st.planner->peer_gone(from);         // until its next record
+    st.planner->peer_gone(from); // until its next record
     st.peers.at(from).record = nullptr;
   }
 }
@@ -192,7 +198,8 @@ void ask_piece(self_ptr self, uint64_t serial) {
   const auto& description = st.config.mirror->description();
   auto place = description.place(in.chunk);
   auto length = std::min<uint64_t>(st.config.piece_bytes, place.length - in.bytes.size());
-  file_want ask{description.hash(), place.file, place.offset + in.bytes.size(), static_cast<uint32_t>(length)};
+  file_want ask{description.hash(), place.file, place.offset + in.bytes.size(),
+                static_cast<uint32_t>(length)};
   self->request(st.peers.at(in.from).link, piece_patience, ask)
       .then(
           [=](const file_block& block) {
@@ -211,13 +218,15 @@ void ask_piece(self_ptr self, uint64_t serial) {
 bool obtainable(const fetcher_state& st, fetch_goals::goal_id goal) {
   const auto& chunks = st.goals.missing(goal);
   auto now = now_us();
-  return std::all_of(chunks.begin(), chunks.end(), [&](auto chunk) { return st.planner->obtainable(chunk, now); });
+  return std::all_of(chunks.begin(), chunks.end(),
+                     [&](auto chunk) { return st.planner->obtainable(chunk, now); });
 }
 
 error not_obtainable(const fetcher_state& st) {
   if (st.trouble)
     return *st.trouble;
-  return {ec::expert_not_here, "a part of '" + st.config.model + "' is not here, and no neighbour that is up has it"};
+  return {ec::expert_not_here,
+          "a part of '" + st.config.model + "' is not here, and no neighbour that is up has it"};
 }
 
 caf::result<bool> ensure(self_ptr self, expert_key key, bool urgent) {
@@ -291,7 +300,8 @@ void take_members(self_ptr self, const members_ptr& members) {
   for (const auto& who : *members)
     meet(st, who);
   for (auto& [id, peer] : st.peers) {
-    bool known = std::any_of(members->begin(), members->end(), [&, id = id](const member& m) { return peer_of(m.id) == id; });
+    bool known = std::any_of(members->begin(), members->end(),
+                             [&, id = id](const member& m) { return peer_of(m.id) == id; });
     if (!known && peer.up) {
       peer.up = false;
       peer.record = nullptr;
@@ -323,7 +333,8 @@ void tick(self_ptr self) {
     st.trouble.reset();
   revive_failed(st);
   self->request(st.config.perception, 5s, atom::members::value)
-      .then([self](const members_ptr& members) { take_members(self, members); }, [](caf::error&) {});
+      .then([self](const members_ptr& members) { take_members(self, members); },
+            [](caf::error&) {});
   self->delayed_send(self, tick_every, atom::tick::value);
 }
 
@@ -358,7 +369,9 @@ fetcher_actor::behavior_type fetcher(self_ptr self, fetcher_config config) {
         auto measured = self->state.cost.measure();
         return ensure(self, key, urgent);
       },
-      [self](atom::status) { return self->state.cost.status(self, "fetcher", self->state.config.model); },
+      [self](atom::status) {
+        return self->state.cost.status(self, "fetcher", self->state.config.model);
+      },
       [self](atom::open) -> caf::result<opened_mirror_ptr> {
         auto promise = self->make_response_promise<opened_mirror_ptr>();
         self->state.waiting.push_back(promise);

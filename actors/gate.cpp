@@ -49,9 +49,11 @@ error nobody_runs(const gate_state& st, const groups& missing) {
   if (missing.size() > 1)
     which += " and " + std::to_string(missing.size() - 1) + " more of its layer";
   if (st.config.view->links.empty())
-    return {ec::expert_not_here, "expert " + which + " is not on this node, and no neighbour is linked"};
-  return {ec::expert_not_here, "no node holds expert " + which +
-                                   ": start a node that can, or give the others more memory (--ram)"};
+    return {ec::expert_not_here,
+            "expert " + which + " is not on this node, and no neighbour is linked"};
+  return {ec::expert_not_here,
+          "no node holds expert " + which +
+              ": start a node that can, or give the others more memory (--ram)"};
 }
 
 /// Sums of other nodes, in order of their dispatch and not of their arrival.
@@ -68,8 +70,10 @@ std::vector<float> total_of(const gate_state& st, size_t hidden) {
 void run_list(self_ptr self, compute::command_list list) {
   auto& st = self->state;
   st.current->running = true;
-  submit(*st.config.model->device, std::move(list), self->system(), self, std::pair(st.current->work.memory, st.arrived),
-         [](const compute::completion_info& info) { return caf::make_message(atom::step::value, info); });
+  submit(*st.config.model->device, std::move(list), self->system(), self,
+         std::pair(st.current->work.memory, st.arrived), [](const compute::completion_info& info) {
+           return caf::make_message(atom::step::value, info);
+         });
 }
 
 /// Adds the sums of other nodes to the residual, once the device is through with the local part.
@@ -118,7 +122,7 @@ void advance(self_ptr self) {
       finish(self);
     return;
   }
-  std::erase_if(b.tasks, [](const auto& t) { return !t.expert; });   // their leases failed
+  std::erase_if(b.tasks, [](const auto& t) { return !t.expert; }); // their leases failed
   if (!b.tasks.empty())
     return run_local(self);
   if (b.sums_due || !b.homeless.empty()) {
@@ -222,7 +226,8 @@ void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
             if (sum.values.size() == values)
               sum_arrived(self, part, sent, sum);
             else
-              sum_failed(self, part, sent, {ec::bad_frame, "a node answered with a sum of the wrong size"});
+              sum_failed(self, part, sent,
+                         {ec::bad_frame, "a node answered with a sum of the wrong size"});
             advance(self);
           },
           [=](caf::error& failure) {
@@ -236,20 +241,23 @@ void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
 bool has_other_host(const gate_state& st, expert_id e, node_id than) {
   const auto& view = *st.config.view;
   for (auto host : view.table.hosts({st.config.layer, e}))
-    if (host != than && !st.current->avoid.count(host) && (host == st.config.self || view.links.count(host)))
+    if (host != than && !st.current->avoid.count(host) &&
+        (host == st.config.self || view.links.count(host)))
       return true;
   return false;
 }
 
 /// How long to wait for a share: long where some of it could not be asked of another host.
-microseconds patience_for(const gate_state& st, const policy::host_rows& share, const policy::host_cost& cost) {
+microseconds patience_for(const gate_state& st, const policy::host_rows& share,
+                          const policy::host_cost& cost) {
   for (const auto& e : share.experts)
     if (!has_other_host(st, e.expert, share.host))
       return longest_patience;
   double us = cost.fixed_us + cost.wire_us_per_row * static_cast<double>(rows_of(share.experts)) +
               cost.speed.expert_us * static_cast<double>(share.experts.size()) +
               cost.speed.row_us * static_cast<double>(rows_of(share.experts));
-  return std::clamp(microseconds(static_cast<int64_t>(late_factor * us)), least_patience, longest_patience);
+  return std::clamp(microseconds(static_cast<int64_t>(late_factor * us)), least_patience,
+                    longest_patience);
 }
 
 /// Rows of experts that nobody holds wait for a table that says otherwise, or for a host that
@@ -283,7 +291,7 @@ void place(self_ptr self, groups experts) {
   auto& st = self->state;
   auto& b = *st.current;
   const auto& view = *st.config.view;
-  if (view.links.empty() && !b.avoid.count(st.config.self))   // one node alone needs no plan
+  if (view.links.empty() && !b.avoid.count(st.config.self)) // one node alone needs no plan
     return place_here(self, std::move(experts));
   std::vector<node_id> hosts{st.config.self};
   for (const auto& [host, link] : view.links)
@@ -293,7 +301,7 @@ void place(self_ptr self, groups experts) {
                                  std::move(experts));
   if (!b.report.alone_us)
     b.report.alone_us = static_cast<uint64_t>(plan.alone_us);
-  for (auto& share : plan.hosts)   // what leaves the node leaves first
+  for (auto& share : plan.hosts) // what leaves the node leaves first
     if (share.host != st.config.self) {
       auto patience = patience_for(st, share, costs.at(share.host));
       ask_node(self, std::move(share), patience);
@@ -316,7 +324,7 @@ caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
   b.promise = self->make_response_promise<layer_done>();
   auto promise = b.promise;
   place(self, rows_by_expert(*st.config.model, work));
-  advance(self);   // answers are messages, so nothing has arrived yet: this only acts on failures
+  advance(self); // answers are messages, so nothing has arrived yet: this only acts on failures
   return promise;
 }
 
@@ -336,7 +344,8 @@ void device_done(self_ptr self, const compute::completion_info& info) {
   if (auto experts = std::exchange(b.experts_here, 0)) {
     b.report.run_us += info.busy_us;
     if (info.outcome)
-      st.config.model->costs->ran(st.config.self, experts, b.rows_here, static_cast<double>(info.busy_us));
+      st.config.model->costs->ran(st.config.self, experts, b.rows_here,
+                                  static_cast<double>(info.busy_us));
   }
   advance(self);
 }
@@ -390,7 +399,9 @@ gate_actor::behavior_type gate(self_ptr self, gate_config config) {
         auto measured = self->state.cost.measure();
         device_done(self, info);
       },
-      [self](atom::details) -> caf::result<std::vector<expert_status>> { return ask_details(self); },
+      [self](atom::details) -> caf::result<std::vector<expert_status>> {
+        return ask_details(self);
+      },
   };
 }
 

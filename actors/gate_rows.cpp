@@ -7,13 +7,16 @@ namespace coel::actors {
 
 namespace {
 
-bool is_shared(const served_model& m, expert_id e) { return index(e) >= m.config().experts; }
+bool is_shared(const served_model& m, expert_id e) {
+  return index(e) >= m.config().experts;
+}
 
 /// The shared gate's value of each row.
 std::vector<float> shared_factors(const served_model& m, const layer_work& work) {
   std::vector<float> factors(work.rows, 1.f);
   if (m.config().shared_gated)
-    m.device->read(factors.data(), work.buffers().shared_weight->data(), factors.size() * sizeof(float));
+    m.device->read(factors.data(), work.buffers().shared_weight->data(),
+                   factors.size() * sizeof(float));
   return factors;
 }
 
@@ -29,7 +32,8 @@ std::vector<uint32_t> union_of_rows(const std::vector<expert_rows>& experts, uin
   return all;
 }
 
-std::vector<float> gather(const served_model& m, const layer_work& work, const std::vector<uint32_t>& rows) {
+std::vector<float> gather(const served_model& m, const layer_work& work,
+                          const std::vector<uint32_t>& rows) {
   size_t hidden = m.config().hidden;
   std::vector<float> packed(rows.size() * hidden);
   const float* from = work.buffers().normed->f32();
@@ -86,7 +90,8 @@ remote_share share_for(const served_model& m, const layer_work& work,
         e.weights.push_back(factors[r]);
     }
     for (auto& r : e.rows)
-      r = static_cast<uint32_t>(std::lower_bound(share.rows.begin(), share.rows.end(), r) - share.rows.begin());
+      r = static_cast<uint32_t>(std::lower_bound(share.rows.begin(), share.rows.end(), r) -
+                                share.rows.begin());
   }
   return share;
 }

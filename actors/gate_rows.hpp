@@ -17,7 +17,7 @@ compute::expert_task task_for(const served_model& m, const layer_work& work, exp
 
 /// A neighbour's share of a batch: the rows that its experts need, counted anew from 0.
 struct remote_share {
-  std::vector<uint32_t> rows;               ///< of the batch, rising
+  std::vector<uint32_t> rows; ///< of the batch, rising
   remote_dispatch message;
 };
 remote_share share_for(const served_model& m, const layer_work& work,

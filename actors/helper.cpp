@@ -80,7 +80,8 @@ void run(self_ptr self, uint64_t number) {
   }
   auto hidden = st.config.model->config().hidden;
   compute::command_list list;
-  list.push_back(compute::run_experts{{j.in->f32(), j.rows, hidden}, j.tasks, {j.out->f32(), j.rows, hidden}});
+  list.push_back(
+      compute::run_experts{{j.in->f32(), j.rows, hidden}, j.tasks, {j.out->f32(), j.rows, hidden}});
   submit(*st.config.model->device, std::move(list), self->system(), self, std::pair(j.in, j.out),
          [number](const compute::completion_info& info) {
            return caf::make_message(atom::step::value, number, info);
@@ -132,7 +133,7 @@ caf::result<partial_sum> help(self_ptr self, const remote_dispatch& ask) {
   auto promise = self->make_response_promise<partial_sum>();
   st.jobs.emplace(number, job{number, promise, *in, *out, ask.rows, 0, {}, 0, {}, steady::now()});
   lease_experts(self, number, ask);
-  run(self, number);   // for a dispatch without experts
+  run(self, number); // for a dispatch without experts
   return promise;
 }
 

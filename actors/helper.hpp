@@ -11,9 +11,9 @@ namespace coel::actors {
 struct helper_config {
   served_model_ptr model;
   node_id self{};
-  std::vector<expert_actor> experts;      ///< by layer, then expert_id
-  uint32_t max_in_flight = 32;            ///< dispatches; more are refused with busy
-  uint32_t max_rows = 4096;               ///< of one dispatch
+  std::vector<expert_actor> experts; ///< by layer, then expert_id
+  uint32_t max_in_flight = 32;       ///< dispatches; more are refused with busy
+  uint32_t max_rows = 4096;          ///< of one dispatch
 };
 
 struct helper_state {
@@ -22,9 +22,9 @@ struct helper_state {
   struct job {
     uint64_t number = 0;
     caf::typed_response_promise<partial_sum> promise;
-    compute::buffer_ptr in, out;          ///< [rows, hidden]
+    compute::buffer_ptr in, out; ///< [rows, hidden]
     uint32_t rows = 0;
-    size_t expert_rows = 0;               ///< over all experts
+    size_t expert_rows = 0; ///< over all experts
     std::vector<compute::expert_task> tasks;
     uint32_t leases_due = 0;
     result<void> outcome;
@@ -40,6 +40,7 @@ struct helper_state {
   meter cost;
 };
 
-helper_actor::behavior_type helper(helper_actor::stateful_pointer<helper_state> self, helper_config config);
+helper_actor::behavior_type helper(helper_actor::stateful_pointer<helper_state> self,
+                                   helper_config config);
 
 } // namespace coel::actors

@@ -11,11 +11,11 @@ namespace coel::actors {
 
 struct hosted_model {
   served_model_ptr model;
-  std::vector<gate_actor> gates;          ///< by layer
-  std::vector<expert_actor> experts;      ///< by layer, then expert_id
+  std::vector<gate_actor> gates;     ///< by layer
+  std::vector<expert_actor> experts; ///< by layer, then expert_id
   helper_actor helper;
-  scheduler_actor scheduler;              ///< none: this node is no home of the model
-  recorder_actor recorder;                ///< none: routing is not recorded
+  scheduler_actor scheduler; ///< none: this node is no home of the model
+  recorder_actor recorder;   ///< none: routing is not recorded
 };
 
 class hosted_models {

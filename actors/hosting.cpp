@@ -25,12 +25,14 @@ compute::kv_shape kv_shape_for(const model::model_config& c, uint64_t bytes) {
   // By default room for one full context, and for more of them while that is cheap.
   constexpr uint64_t cheap = uint64_t{1} << 30;
   uint64_t pages = bytes ? bytes / shape.page_bytes()
-                         : std::max<uint64_t>(whole, std::min<uint64_t>(cheap / shape.page_bytes(), 16ull * whole));
+                         : std::max<uint64_t>(whole, std::min<uint64_t>(cheap / shape.page_bytes(),
+                                                                        16ull * whole));
   shape.pages = static_cast<uint32_t>(std::min<uint64_t>(pages, UINT32_MAX));
   return shape;
 }
 
-result<void> reserve(caf::actor_system& system, const tier_actor& ram, memory_kind kind, uint64_t bytes) {
+result<void> reserve(caf::actor_system& system, const tier_actor& ram, memory_kind kind,
+                     uint64_t bytes) {
   caf::scoped_actor self{system};
   result<void> outcome;
   self->request(ram, caf::infinite, atom::reserve::value, kind, bytes)
@@ -38,7 +40,8 @@ result<void> reserve(caf::actor_system& system, const tier_actor& ram, memory_ki
   return outcome;
 }
 
-result<step_memory_ptr> make_memory(const served_model_ptr& m, const compute::kv_shape& shape, uint32_t rows) {
+result<step_memory_ptr> make_memory(const served_model_ptr& m, const compute::kv_shape& shape,
+                                    uint32_t rows) {
   auto cache = m->device->make_kv_cache(shape);
   if (!cache)
     return cache.err();
@@ -56,7 +59,8 @@ void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor&
     for (uint32_t e = 0; e < m->experts_per_layer; ++e) {
       expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
       auto type = model::expert_type(*m->source, key);
-      gate_of.experts.push_back(system.spawn(expert, expert_config{m, key, type ? *type : dtype::f32, ram}));
+      gate_of.experts.push_back(
+          system.spawn(expert, expert_config{m, key, type ? *type : dtype::f32, ram}));
     }
     to.experts.insert(to.experts.end(), gate_of.experts.begin(), gate_of.experts.end());
     to.gates.push_back(system.spawn(gate, std::move(gate_of)));
@@ -76,7 +80,8 @@ result<recorder_actor> start_recorder(caf::actor_system& system, const model::mo
 
 } // namespace
 
-result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path, std::string name,
+result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path,
+                                                        std::string name,
                                                         const compute::device_ptr& device) {
   auto source = model::open_model(path);
   if (!source)
@@ -84,11 +89,12 @@ result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::p
   return serve_source(*source, std::move(name), device);
 }
 
-result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& source, std::string name,
-                                                   const compute::device_ptr& device) {
+result<std::shared_ptr<served_model>>
+serve_source(const model::source_ptr& source, std::string name, const compute::device_ptr& device) {
   auto tokenizer = model::make_tokenizer(source->vocabulary());
   if (!tokenizer)
-    return {tokenizer.err().code, source->info().files.front().string() + ": " + tokenizer.err().message};
+    return {tokenizer.err().code,
+            source->info().files.front().string() + ": " + tokenizer.err().message};
   auto dense = model::load_dense(*source, *device);
   if (!dense)
     return dense.err();
@@ -105,14 +111,17 @@ result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& sour
   return m;
 }
 
-result<hosted_model> host_model(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
-                           const hosting_config& config, route_view_ptr view) {
+result<hosted_model> host_model(caf::actor_system& system, const served_model_ptr& model,
+                                const tier_actor& ram, const hosting_config& config,
+                                route_view_ptr view) {
   const auto& c = model->config();
   auto shape = kv_shape_for(c, config.kv_bytes);
   auto rows = std::min(config.max_rows, c.context);
   if (auto ok = reserve(system, ram, memory_kind::kv, shape.page_bytes() * shape.pages); !ok)
     return ok.err();
-  if (auto ok = reserve(system, ram, memory_kind::buffers, model::step_buffer_bytes(c, rows, max_logits)); !ok)
+  if (auto ok =
+          reserve(system, ram, memory_kind::buffers, model::step_buffer_bytes(c, rows, max_logits));
+      !ok)
     return ok.err();
   auto memory = make_memory(model, shape, rows);
   if (!memory)
@@ -125,38 +134,44 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
   policy::batching_limits batching{rows, std::min(config.slice_rows, rows), max_logits};
   policy::admission_limits admission{c.context, page_tokens, shape.pages,
                                      std::min(config.max_sessions, max_logits), config.max_queue};
-  made.scheduler = system.spawn(scheduler, scheduler_config{model, made.gates, *memory, batching, admission, *record});
+  made.scheduler = system.spawn(
+      scheduler, scheduler_config{model, made.gates, *memory, batching, admission, *record});
   return made;
 }
 
-result<hosted_model> host_alone(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
-                                const hosting_config& config) {
+result<hosted_model> host_alone(caf::actor_system& system, const served_model_ptr& model,
+                                const tier_actor& ram, const hosting_config& config) {
   policy::routing_table here(model->config().layers, model->experts_per_layer, this_node);
-  return host_model(system, model, ram, config, std::make_shared<route_view>(route_view{std::move(here), {}}));
+  return host_model(system, model, ram, config,
+                    std::make_shared<route_view>(route_view{std::move(here), {}}));
 }
 
-result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
-                                     const hosting_config& config) {
+result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model,
+                                     const tier_actor& ram, const hosting_config& config) {
   policy::routing_table nobody(model->config().layers, model->experts_per_layer, {}, 0);
-  return host_model(system, model, ram, config, std::make_shared<route_view>(route_view{std::move(nobody), {}}));
+  return host_model(system, model, ram, config,
+                    std::make_shared<route_view>(route_view{std::move(nobody), {}}));
 }
 
-result<void> load_experts(caf::actor_system& system, const hosted_model& hosted, const load_progress& progress) {
+result<void> load_experts(caf::actor_system& system, const hosted_model& hosted,
+                          const load_progress& progress) {
   const auto& m = *hosted.model;
   const auto& experts = hosted.experts;
   caf::scoped_actor self{system};
   uint64_t bytes = 0, total = 0;
   for (size_t i = 0; i < experts.size(); ++i)
-    total += *model::expert_file_bytes(*m.source, {static_cast<layer_id>(i / m.experts_per_layer),
-                                                   static_cast<expert_id>(i % m.experts_per_layer)});
+    total +=
+        *model::expert_file_bytes(*m.source, {static_cast<layer_id>(i / m.experts_per_layer),
+                                              static_cast<expert_id>(i % m.experts_per_layer)});
   std::optional<error> problem;
   // A window keeps the queue of the tier short.
   constexpr size_t window = 16;
   size_t asked = 0;
   std::deque<std::function<void()>> waiting;
   auto ask = [&] {
-    auto handle = std::make_shared<decltype(self->request(experts[0], caf::infinite, atom::load::value))>(
-        self->request(experts[asked++], caf::infinite, atom::load::value));
+    auto handle =
+        std::make_shared<decltype(self->request(experts[0], caf::infinite, atom::load::value))>(
+            self->request(experts[asked++], caf::infinite, atom::load::value));
     waiting.push_back([&, handle] {
       handle->receive([&](uint64_t got) { bytes += got; },
                       [&](caf::error& why) {

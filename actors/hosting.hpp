@@ -9,42 +9,45 @@
 namespace coel::actors {
 
 struct hosting_config {
-  uint64_t kv_bytes = 0;                  ///< KV of a model; 0: one full context, more while that is cheap
+  uint64_t kv_bytes = 0; ///< KV of a model; 0: one full context, more while that is cheap
   uint32_t max_sessions = 64;
   uint32_t max_queue = 256;
-  uint32_t max_rows = 512;                ///< rows of a step
-  uint32_t slice_rows = 128;              ///< prompt rows of a step in which others decode
+  uint32_t max_rows = 512;   ///< rows of a step
+  uint32_t slice_rows = 128; ///< prompt rows of a step in which others decode
   std::chrono::milliseconds missing_patience{0};
-  std::filesystem::path record_routing;   ///< empty: not recorded
+  std::filesystem::path record_routing; ///< empty: not recorded
 };
 
 /// The part of a model that every token needs, loaded; no actors yet. Blocks.
 /// Errors: those of open_model and device::load.
-result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path, std::string name,
+result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path,
+                                                        std::string name,
                                                         const compute::device_ptr& device);
 
 /// The same of a model that is open already. Every matrix of its dense part must be readable.
-result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& source, std::string name,
-                                                   const compute::device_ptr& device);
+result<std::shared_ptr<served_model>>
+serve_source(const model::source_ptr& source, std::string name, const compute::device_ptr& device);
 
 /// Takes KV and buffers from the tier's budget and spawns the model's actors; its experts are still
 /// absent. Blocks on the tier. Errors: out_of_memory, io (routing file).
-result<hosted_model> host_model(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
-                           const hosting_config& config, route_view_ptr view);
+result<hosted_model> host_model(caf::actor_system& system, const served_model_ptr& model,
+                                const tier_actor& ram, const hosting_config& config,
+                                route_view_ptr view);
 
 /// The same where all experts will be loaded here.
-result<hosted_model> host_alone(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
-                                const hosting_config& config);
+result<hosted_model> host_alone(caf::actor_system& system, const served_model_ptr& model,
+                                const tier_actor& ram, const hosting_config& config);
 
 /// The same where experts are spread over nodes: nobody holds one until an updater says so.
-result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model, const tier_actor& ram,
-                                     const hosting_config& config);
+result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model,
+                                     const tier_actor& ram, const hosting_config& config);
 
 /// Called while experts load, with bytes done and in total.
 using load_progress = std::function<void(const std::string& model, uint64_t done, uint64_t total)>;
 
 /// Makes every expert resident and waits. Errors: the first failure.
-result<void> load_experts(caf::actor_system& system, const hosted_model& hosted, const load_progress& progress);
+result<void> load_experts(caf::actor_system& system, const hosted_model& hosted,
+                          const load_progress& progress);
 
 /// Ends the actors; requests still running are lost.
 void stop(const hosted_model& hosted);

@@ -31,18 +31,26 @@ const placement_status* placement_of(const cluster_facts& f, const std::string& 
 }
 
 /// A link has no name before it was up once; the address is better than nothing.
-std::string name_of(const link_status& l) { return l.name.empty() ? l.endpoint : l.name; }
+std::string name_of(const link_status& l) {
+  return l.name.empty() ? l.endpoint : l.name;
+}
 
-json this_json(const cluster_facts& f) { return {{"name", f.name}, {"key", f.key}, {"endpoints", f.endpoints}}; }
+json this_json(const cluster_facts& f) {
+  return {{"name", f.name}, {"key", f.key}, {"endpoints", f.endpoints}};
+}
 
 // ---- HELLO
 
 const char* word_of(policy::link_status s) {
   switch (s) {
-  case policy::link_status::asymmetric: return "asymmetric";
-  case policy::link_status::symmetric: return "symmetric";
-  case policy::link_status::lost: return "lost";
-  case policy::link_status::unspecified: break;
+  case policy::link_status::asymmetric:
+    return "asymmetric";
+  case policy::link_status::symmetric:
+    return "symmetric";
+  case policy::link_status::lost:
+    return "lost";
+  case policy::link_status::unspecified:
+    break;
   }
   return "unspecified";
 }
@@ -79,7 +87,7 @@ json hello_json(const cluster_facts& f) {
 // ---- links
 
 json counts_json(const link_counts& c) {
-  return {{"frames_out", c.frames_out}, {"frames_in", c.frames_in}, {"bytes_out", c.bytes_out},
+  return {{"frames_out", c.frames_out}, {"frames_in", c.frames_in},   {"bytes_out", c.bytes_out},
           {"bytes_in", c.bytes_in},     {"dispatches", c.dispatches}, {"late", c.late},
           {"failed", c.failed},         {"bad_frames", c.bad_frames}, {"times_down", c.times_down}};
 }
@@ -139,7 +147,9 @@ json node_json(const cluster_facts& f, const placement_status& p, size_t i, uint
   const auto* m = member_of(f, n.id);
   json out{{"id", index(n.id)},
            {"name", n.name},
-           {"key", n.id == this_node ? f.key : m ? m->key : ""},
+           {"key", n.id == this_node ? f.key
+                   : m               ? m->key
+                                     : ""},
            {"this", n.id == this_node},
            {"up", n.up},
            {"complete", n.complete},
@@ -157,9 +167,15 @@ json placement_json(const cluster_facts& f, const placement_status& p, uint32_t 
   json nodes = json::array();
   for (size_t i = 0; i < p.nodes.size(); ++i)
     nodes.push_back(node_json(f, p, i, depth));
-  return {{"model", p.model},         {"layers", p.layers}, {"experts_per_layer", p.experts_per_layer},
-          {"epoch", p.epoch},         {"uncovered", p.uncovered}, {"loading", p.loading},
-          {"wanted", p.wanted},       {"replicas", replicas_of(p)}, {"nodes", nodes}};
+  return {{"model", p.model},
+          {"layers", p.layers},
+          {"experts_per_layer", p.experts_per_layer},
+          {"epoch", p.epoch},
+          {"uncovered", p.uncovered},
+          {"loading", p.loading},
+          {"wanted", p.wanted},
+          {"replicas", replicas_of(p)},
+          {"nodes", nodes}};
 }
 
 // ---- network
@@ -208,7 +224,8 @@ token_costs token_costs_of(const network_totals& t) {
   if (t.step_us)
     out.network_share = static_cast<double>(t.waited_us) / static_cast<double>(t.step_us);
   if (t.alone_us)
-    out.alone_us = static_cast<double>(t.step_us - std::min(t.step_us, t.experts_us) + t.alone_us) / rows;
+    out.alone_us =
+        static_cast<double>(t.step_us - std::min(t.step_us, t.experts_us) + t.alone_us) / rows;
   return out;
 }
 
@@ -216,11 +233,12 @@ std::string cluster_advice(const network_totals& t, const placement_status* p) {
   constexpr uint64_t fewest_steps = 32; // the first ones also fetch weights into the caches
   constexpr double margin = 0.95;
   auto costs = token_costs_of(t);
-  if (t.rounds == 0 || t.steps < fewest_steps || !costs.alone_us || *costs.alone_us > margin * costs.us)
+  if (t.rounds == 0 || t.steps < fewest_steps || !costs.alone_us ||
+      *costs.alone_us > margin * costs.us)
     return {};
   auto us = [](double x) { return std::to_string(std::llround(x)) + " us"; };
-  auto out = "this machine alone would take " + us(*costs.alone_us) + " a token, by prediction, instead of " +
-             us(costs.us) + " with its neighbours";
+  auto out = "this machine alone would take " + us(*costs.alone_us) +
+             " a token, by prediction, instead of " + us(costs.us) + " with its neighbours";
   if (!p || p->nodes.empty())
     return out + ": start it without --cluster, if its memory holds the model";
   auto all = uint64_t{p->layers} * p->experts_per_layer;
@@ -273,10 +291,12 @@ json cluster_summary(const cluster_facts& f) {
                        {"draining", p.nodes[i].draining},
                        {"holds", p.nodes[i].holds.count()},
                        {"alone", held_alone(p, i)}});
-    placement.push_back({{"model", p.model}, {"experts", p.layers * p.experts_per_layer},
-                         {"uncovered", p.uncovered}, {"nodes", nodes}});
+    placement.push_back({{"model", p.model},
+                         {"experts", p.layers * p.experts_per_layer},
+                         {"uncovered", p.uncovered},
+                         {"nodes", nodes}});
   }
-  return {{"name", f.name},   {"key", f.key},           {"nodes", nodes_known}, {"up", up},
+  return {{"name", f.name}, {"key", f.key},           {"nodes", nodes_known},       {"up", up},
           {"links", links}, {"placement", placement}, {"network", networks_json(f)}};
 }
 
@@ -301,7 +321,8 @@ result<named_node> find_node(const cluster_facts& f, const std::string& said) {
       return named_node{false, m.key, m.name, m.link};
     if (m.key != said && m.name != said)
       continue;
-    auto same = std::find_if(found.begin(), found.end(), [&](const auto& n) { return n.key == m.key; });
+    auto same =
+        std::find_if(found.begin(), found.end(), [&](const auto& n) { return n.key == m.key; });
     if (same == found.end()) // a node may have a second link for a moment
       found.push_back({false, m.key, m.name, m.link});
     else if (m.up)
@@ -314,7 +335,8 @@ result<named_node> find_node(const cluster_facts& f, const std::string& said) {
   std::string keys;
   for (const auto& n : found)
     keys += (keys.empty() ? "" : ", ") + n.key;
-  return {ec::bad_argument, "several nodes are called '" + said + "': give the key of one of them: " + keys};
+  return {ec::bad_argument,
+          "several nodes are called '" + said + "': give the key of one of them: " + keys};
 }
 
 } // namespace coel::actors

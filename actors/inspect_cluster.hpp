@@ -20,13 +20,13 @@ struct model_network {
 struct cluster_facts {
   std::string name;
   std::string key;
-  std::vector<std::string> endpoints;       ///< where neighbours may connect
-  std::string hello_trouble;                ///< why no HELLO is heard; empty: they are
+  std::vector<std::string> endpoints; ///< where neighbours may connect
+  std::string hello_trouble;          ///< why no HELLO is heard; empty: they are
   std::optional<perception_snapshot> hello;
   std::vector<link_status> links;
-  members_ptr members;                      ///< null: perception did not answer
+  members_ptr members; ///< null: perception did not answer
   std::vector<placement_status> placement;
-  std::vector<model_network> network;       ///< of models that this node is a home of
+  std::vector<model_network> network; ///< of models that this node is a home of
 };
 
 /// What neighbours cost and bring, a token. A token is a row of a step, of a prompt or an answer.
@@ -34,8 +34,8 @@ struct token_costs {
   double rounds = 0;
   double bytes = 0;
   double us = 0;
-  double network_share = 0;                 ///< of the time: waiting with nothing left to do here
-  std::optional<double> alone_us;           ///< predicted for this node with all experts; none: not known
+  double network_share = 0;       ///< of the time: waiting with nothing left to do here
+  std::optional<double> alone_us; ///< predicted for this node with all experts; none: not known
 };
 token_costs token_costs_of(const network_totals& totals);
 
@@ -61,8 +61,8 @@ std::map<node_id, std::string> node_names(const members_ptr& members);
 struct named_node {
   bool self = false;
   std::string key;
-  std::string name;                         ///< empty: not a member now
-  neighbour_actor link;                     ///< invalid: this node, or not a member now
+  std::string name;     ///< empty: not a member now
+  neighbour_actor link; ///< invalid: this node, or not a member now
 };
 /// Empty means this node. Errors: bad_argument that lists the nodes, or tells to give the key.
 result<named_node> find_node(const cluster_facts& facts, const std::string& said);

@@ -6,7 +6,9 @@ namespace coel::actors {
 
 namespace {
 
-bool is_link(const hop& h) { return h.actor == "link"; }
+bool is_link(const hop& h) {
+  return h.actor == "link";
+}
 
 placed_hop named(const hop& h) {
   std::string what(h.actor);
@@ -67,7 +69,9 @@ class step_line {
 
 std::vector<placed_hop> place_hops(const token_trace& token) {
   const auto& hops = token.hops;
-  auto has_neighbours = [&](size_t experts) { return experts + 1 < hops.size() && is_link(hops[experts + 1]); };
+  auto has_neighbours = [&](size_t experts) {
+    return experts + 1 < hops.size() && is_link(hops[experts + 1]);
+  };
   step_line line;
   for (size_t i = 0; i < hops.size(); ++i) {
     auto h = named(hops[i]);
@@ -76,7 +80,8 @@ std::vector<placed_hop> place_hops(const token_trace& token) {
       continue;
     }
     if (h.actor == "gate" && i + 1 < hops.size())
-      h.at_us = has_neighbours(i + 1) ? line.now() : hops[i + 1].at_us - std::min(hops[i + 1].at_us, h.took_us);
+      h.at_us = has_neighbours(i + 1) ? line.now()
+                                      : hops[i + 1].at_us - std::min(hops[i + 1].at_us, h.took_us);
     if (h.actor == "experts" && has_neighbours(i))
       h.at_us = line.now();
     line.put(std::move(h));

@@ -130,18 +130,18 @@ std::string status_json(const node_facts& node, const std::vector<model_facts>& 
     out += m.scheduler.tokens_out;
   }
   json document({{"node",
-                   {{"version", node.version},
-                    {"uptime_s", static_cast<uint64_t>(node.uptime_s)},
-                    {"device", node.device},
-                    {"threads", node.threads},
-                    {"draining", node.draining}}},
-                  {"models", list},
-                  {"memory", tiers_json(tiers, "tier")},
-                  {"totals",
-                   {{"requests", node.requests},
-                    {"tokens_in", in},
-                    {"tokens_out", out},
-                    {"errors", node.errors}}}});
+                  {{"version", node.version},
+                   {"uptime_s", static_cast<uint64_t>(node.uptime_s)},
+                   {"device", node.device},
+                   {"threads", node.threads},
+                   {"draining", node.draining}}},
+                 {"models", list},
+                 {"memory", tiers_json(tiers, "tier")},
+                 {"totals",
+                  {{"requests", node.requests},
+                   {"tokens_in", in},
+                   {"tokens_out", out},
+                   {"errors", node.errors}}}});
   if (cluster)
     document["cluster"] = cluster_summary(*cluster);
   return text_of(document);

@@ -70,7 +70,8 @@ std::string metrics_json(const node_facts& node, const std::vector<model_facts>&
 /// A hop where it was in its step. The scheduler notes a gate's dispatch and its experts' run when
 /// both are over, and nothing of its own time: the dispatch is put before the run, and what lies
 /// between two hops is the scheduler's. What follows the head is the sessions'. In a layer with
-/// neighbours the dispatch comes first, then the run beside them, then the wait for the last of them.
+/// neighbours the dispatch comes first, then the run beside them, then the wait for the last of
+/// them.
 struct placed_hop {
   std::string actor; ///< "scheduler", "device", "gate", "experts", "link", "session"
   std::string work;  ///< "plan", "attention", "dispatch", "run", "wait", "sum", "head", "draw"

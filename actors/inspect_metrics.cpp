@@ -35,7 +35,9 @@ class exposition {
   std::ostringstream out_;
 };
 
-std::string model_label(const std::string& name) { return "model=" + quoted(name); }
+std::string model_label(const std::string& name) {
+  return "model=" + quoted(name);
+}
 
 std::string link_label(const link_status& l) {
   return "node=" + quoted(l.name) + ",endpoint=" + quoted(l.endpoint);
@@ -43,8 +45,8 @@ std::string link_label(const link_status& l) {
 
 /// One metric of all links.
 template <class Value>
-void of_links(exposition& out, const cluster_facts& f, const char* name, const char* kind, const char* help,
-              Value value) {
+void of_links(exposition& out, const cluster_facts& f, const char* name, const char* kind,
+              const char* help, Value value) {
   out.metric(name, kind, help);
   for (const auto& l : f.links)
     out.sample(link_label(l), value(l));
@@ -53,9 +55,11 @@ void of_links(exposition& out, const cluster_facts& f, const char* name, const c
 void link_metrics(exposition& out, const cluster_facts& f) {
   of_links(out, f, "coel_link_up", "gauge", "1 while the neighbour answers.",
            [](const link_status& l) { return l.state == "up" ? 1 : 0; });
-  of_links(out, f, "coel_link_round_trip_seconds", "gauge", "Smoothed round trip of an empty frame.",
+  of_links(out, f, "coel_link_round_trip_seconds", "gauge",
+           "Smoothed round trip of an empty frame.",
            [](const link_status& l) { return l.round_trip_us / 1e6; });
-  of_links(out, f, "coel_link_goodput_bytes_per_second", "gauge", "Of blocks of files; 0: not measured.",
+  of_links(out, f, "coel_link_goodput_bytes_per_second", "gauge",
+           "Of blocks of files; 0: not measured.",
            [](const link_status& l) { return l.goodput_bytes_s; });
   of_links(out, f, "coel_link_waiting", "gauge", "Dispatches without an answer yet.",
            [](const link_status& l) { return l.waiting; });
@@ -65,9 +69,11 @@ void link_metrics(exposition& out, const cluster_facts& f) {
            [](const link_status& l) { return l.counts.bytes_in; });
   of_links(out, f, "coel_link_dispatches_total", "counter", "Dispatches asked of the neighbour.",
            [](const link_status& l) { return l.counts.dispatches; });
-  of_links(out, f, "coel_link_late_total", "counter", "Dispatches given up, as no answer came in time.",
+  of_links(out, f, "coel_link_late_total", "counter",
+           "Dispatches given up, as no answer came in time.",
            [](const link_status& l) { return l.counts.late; });
-  of_links(out, f, "coel_link_failed_total", "counter", "Dispatches answered by an error, or lost with the link.",
+  of_links(out, f, "coel_link_failed_total", "counter",
+           "Dispatches answered by an error, or lost with the link.",
            [](const link_status& l) { return l.counts.failed; });
   of_links(out, f, "coel_link_bad_frames_total", "counter", "Frames that were refused.",
            [](const link_status& l) { return l.counts.bad_frames; });
@@ -77,7 +83,8 @@ void link_metrics(exposition& out, const cluster_facts& f) {
 
 /// One metric of all models of which something is placed, or whose network is known.
 template <class List, class Value>
-void of_models(exposition& out, const List& list, const char* name, const char* kind, const char* help, Value value) {
+void of_models(exposition& out, const List& list, const char* name, const char* kind,
+               const char* help, Value value) {
   out.metric(name, kind, help);
   for (const auto& m : list)
     out.sample(model_label(m.model), value(m));
@@ -89,13 +96,15 @@ void placement_metrics(exposition& out, const cluster_facts& f) {
             [](const p& m) { return m.uncovered; });
   of_models(out, f.placement, "coel_experts_loading", "gauge", "Experts on their way to this node.",
             [](const p& m) { return m.loading; });
-  of_models(out, f.placement, "coel_experts_wanted", "gauge", "Experts that this node should hold and does not yet.",
+  of_models(out, f.placement, "coel_experts_wanted", "gauge",
+            "Experts that this node should hold and does not yet.",
             [](const p& m) { return m.wanted; });
   out.metric("coel_experts_held", "gauge", "Experts that a node holds.");
   for (const auto& m : f.placement)
     for (const auto& n : m.nodes)
       out.sample(model_label(m.model) + ",node=" + quoted(n.name), n.holds.count());
-  out.metric("coel_experts_held_alone", "gauge", "Experts that a node holds and no other that stays.");
+  out.metric("coel_experts_held_alone", "gauge",
+             "Experts that a node holds and no other that stays.");
   for (const auto& m : f.placement)
     for (size_t i = 0; i < m.nodes.size(); ++i)
       out.sample(model_label(m.model) + ",node=" + quoted(m.nodes[i].name), held_alone(m, i));
@@ -108,12 +117,12 @@ void network_metrics(exposition& out, const cluster_facts& f) {
   of_models(out, f.network, "coel_network_wait_seconds_total", "counter",
             "Part of the steps that only waited for neighbours.",
             [](const n& m) { return static_cast<double>(m.totals.waited_us) / 1e6; });
-  of_models(out, f.network, "coel_network_rounds_total", "counter", "Layers of steps that needed a neighbour.",
-            [](const n& m) { return m.totals.rounds; });
+  of_models(out, f.network, "coel_network_rounds_total", "counter",
+            "Layers of steps that needed a neighbour.", [](const n& m) { return m.totals.rounds; });
   of_models(out, f.network, "coel_network_bytes_total", "counter", "Bytes for steps, both ways.",
             [](const n& m) { return m.totals.wire_bytes; });
-  of_models(out, f.network, "coel_network_repeats_total", "counter", "Dispatches sent again after a failure.",
-            [](const n& m) { return m.totals.repeats; });
+  of_models(out, f.network, "coel_network_repeats_total", "counter",
+            "Dispatches sent again after a failure.", [](const n& m) { return m.totals.repeats; });
 }
 
 } // namespace
@@ -133,8 +142,10 @@ std::string metrics_json(const node_facts& node, const std::vector<model_facts>&
     for (const auto& m : models)
       out.sample(model_label(m.model->name), value(m));
   };
-  out.metric("coel_requests_total", "counter", "Requests accepted or refused since start.").sample("", node.requests);
-  out.metric("coel_errors_total", "counter", "Requests that ended in an error.").sample("", node.errors);
+  out.metric("coel_requests_total", "counter", "Requests accepted or refused since start.")
+      .sample("", node.requests);
+  out.metric("coel_errors_total", "counter", "Requests that ended in an error.")
+      .sample("", node.errors);
   out.metric("coel_prompt_tokens_total", "counter", "Prompt tokens admitted.");
   each_model([](const model_facts& m) { return m.scheduler.tokens_in; });
   out.metric("coel_answer_tokens_total", "counter", "Tokens drawn.");

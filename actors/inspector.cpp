@@ -57,13 +57,14 @@ void finish_trace(inspector_ptr self, request_trace trace, text_promise promise)
         atom::status::value);
   if (const auto& cluster = self->state.config.cluster)
     ask<members_ptr>(
-        self, until, cluster->perception, [whole](const members_ptr& m) { whole->nodes = node_names(m); },
-        atom::members::value);
+        self, until, cluster->perception,
+        [whole](const members_ptr& m) { whole->nodes = node_names(m); }, atom::members::value);
   until->over();
 }
 
 /// The scheduler that knows the request answers.
-void answer_trace(inspector_ptr self, request_id id, text_promise promise, hosted_list models, size_t model = 0) {
+void answer_trace(inspector_ptr self, request_id id, text_promise promise, hosted_list models,
+                  size_t model = 0) {
   while (model < models->size() && !(*models)[model].scheduler)
     ++model;
   if (model == models->size()) {
@@ -108,7 +109,9 @@ void gather_all(inspector_ptr self, const picture_ptr& p, const gathering_ptr& u
   gather_cluster(self, p, until);
 }
 
-const cluster_facts* cluster_of(const picture& p) { return p.cluster ? &*p.cluster : nullptr; }
+const cluster_facts* cluster_of(const picture& p) {
+  return p.cluster ? &*p.cluster : nullptr;
+}
 
 using document = std::string (*)(const picture&);
 
@@ -135,8 +138,9 @@ void answer(inspector_ptr self, const inspect_request& r, text_promise promise) 
   if (r.what == "experts")
     return answer_experts(self, r, promise);
   if (r.what == "trace")
-    return r.target ? answer_trace(self, request_id{r.target}, promise, self->state.config.models->all())
-                    : answer_newest_trace(self, promise);
+    return r.target
+               ? answer_trace(self, request_id{r.target}, promise, self->state.config.models->all())
+               : answer_newest_trace(self, promise);
   if (r.what == "cluster")
     return answer_cluster(self, r.depth, promise);
   if (r.what == "drain")
@@ -151,10 +155,10 @@ void answer(inspector_ptr self, const inspect_request& r, text_promise promise) 
   if (auto make = document_named(r.what))
     return answer_picture(self, promise, gather_all, make);
   promise.deliver(
-      to_caf({ec::bad_argument,
-              "'" + r.what +
-                  "' is not one of status, actors, experts, sessions, memory, trace, cluster, metrics, drain and "
-                  "expel"}));
+      to_caf({ec::bad_argument, "'" + r.what +
+                                    "' is not one of status, actors, experts, sessions, memory, "
+                                    "trace, cluster, metrics, drain and "
+                                    "expel"}));
 }
 
 } // namespace

@@ -10,7 +10,7 @@ namespace coel::actors {
 
 /// A node's part in a cluster.
 struct inspected_cluster {
-  cluster_facts facts;                     ///< what does not change
+  cluster_facts facts; ///< what does not change
   std::weak_ptr<const perception_loop> hello;
   perception_actor perception;
   updater_actor updater;

@@ -11,14 +11,16 @@ namespace {
 using nlohmann::json;
 
 std::string report(const char* action, const named_node& who, const char* then) {
-  json document{{"action", action}, {"node", who.name}, {"key", who.key}, {"this", who.self}, {"then", then}};
+  json document{
+      {"action", action}, {"node", who.name}, {"key", who.key}, {"this", who.self}, {"then", then}};
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-constexpr const char* after_drain = "it takes no new work; stop it once no expert is held by it alone";
-constexpr const char* after_expel =
-    "only this node refuses it, and only until this node stops: also write its key under 'expelled' in the "
-    "cluster file of every machine, and start their nodes again";
+constexpr const char* after_drain =
+    "it takes no new work; stop it once no expert is held by it alone";
+constexpr const char* after_expel = "only this node refuses it, and only until this node stops: "
+                                    "also write its key under 'expelled' in the "
+                                    "cluster file of every machine, and start their nodes again";
 
 /// Calls `use` with the node that is meant.
 template <class Use>
@@ -60,10 +62,13 @@ void answer_expel(inspector_ptr self, const inspect_request& r, text_promise pro
     return refuse(promise, {ec::bad_argument, "which node? give its name or its public key"});
   auto expel = [=](const named_node& who) mutable {
     if (who.self)
-      return refuse(promise, {ec::bad_argument, "a node cannot expel itself: ask another node, or stop it"});
-    self->request(self->state.config.cluster->perception, caf::infinite, atom::expel::value, who.key)
-        .then([=](const std::string&) mutable { promise.deliver(report("expel", who, after_expel)); },
-              [=](caf::error& why) mutable { promise.deliver(std::move(why)); });
+      return refuse(promise,
+                    {ec::bad_argument, "a node cannot expel itself: ask another node, or stop it"});
+    self->request(self->state.config.cluster->perception, caf::infinite, atom::expel::value,
+                  who.key)
+        .then(
+            [=](const std::string&) mutable { promise.deliver(report("expel", who, after_expel)); },
+            [=](caf::error& why) mutable { promise.deliver(std::move(why)); });
   };
   const auto& cluster = self->state.config.cluster;
   if (cluster && r.node != cluster->facts.key && net::check_key(r.node, "key").ok())

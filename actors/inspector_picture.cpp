@@ -10,8 +10,8 @@ namespace {
 
 /// A gate passes the question for its experts on, so it is asked for its own status first: a
 /// question that waits behind another would count as its mailbox.
-void gather_layer(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until, size_t model,
-                  size_t layer) {
+void gather_layer(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until,
+                  size_t model, size_t layer) {
   auto gate = (*p->hosted)[model].gates[layer];
   auto take_experts = [=](std::vector<expert_status> e) {
     p->actors.models[model].layers[layer].experts = std::move(e);
@@ -25,7 +25,8 @@ void gather_layer(inspector_ptr self, const picture_ptr& p, const gathering_ptr&
       atom::status::value);
 }
 
-void gather_model(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until, size_t model) {
+void gather_model(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until,
+                  size_t model) {
   const auto& m = (*p->hosted)[model];
   auto& seen = p->actors.models[model];
   seen.model = m.model->name;
@@ -51,7 +52,8 @@ std::vector<compute::device_status> devices_of(const hosted_models::list& hosted
 /// Adds the status of one actor that serves all models; the place is taken before the answer comes,
 /// so that the order is always the same.
 template <class Whom>
-void gather_other(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until, const Whom& whom) {
+void gather_other(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until,
+                  const Whom& whom) {
   auto place = p->actors.others.size();
   p->actors.others.emplace_back();
   ask<component_status>(
@@ -62,7 +64,8 @@ void gather_other(inspector_ptr self, const picture_ptr& p, const gathering_ptr&
 /// By name; those that never answered have none and come last.
 std::vector<link_status> in_order(std::vector<link_status> links) {
   std::sort(links.begin(), links.end(), [](const auto& a, const auto& b) {
-    return std::tuple(a.name.empty(), a.name, a.endpoint) < std::tuple(b.name.empty(), b.name, b.endpoint);
+    return std::tuple(a.name.empty(), a.name, a.endpoint) <
+           std::tuple(b.name.empty(), b.name, b.endpoint);
   });
   return links;
 }
@@ -70,7 +73,8 @@ std::vector<link_status> in_order(std::vector<link_status> links) {
 /// This node stays the first.
 std::vector<placement_status> in_order(std::vector<placement_status> placement) {
   for (auto& p : placement)
-    std::sort(p.nodes.begin() + 1, p.nodes.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    std::sort(p.nodes.begin() + 1, p.nodes.end(),
+              [](const auto& a, const auto& b) { return a.name < b.name; });
   return placement;
 }
 
@@ -105,7 +109,8 @@ void gather(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until
     if (hosted.scheduler)
       ask<scheduler_status>(
           self, until, hosted.scheduler,
-          [p, i](scheduler_status s) { p->models[i].scheduler = std::move(s); }, atom::details::value);
+          [p, i](scheduler_status s) { p->models[i].scheduler = std::move(s); },
+          atom::details::value);
   }
   for (size_t i = 0; i < config.tiers.size(); ++i)
     ask<tier_status>(
@@ -149,10 +154,11 @@ void gather_cluster(inspector_ptr self, const picture_ptr& p, const gathering_pt
     facts.hello = hello->snapshot();
   ask<std::vector<link_status>>(
       self, until, cluster->perception,
-      [p](std::vector<link_status> links) { p->cluster->links = in_order(std::move(links)); }, atom::details::value);
+      [p](std::vector<link_status> links) { p->cluster->links = in_order(std::move(links)); },
+      atom::details::value);
   ask<members_ptr>(
-      self, until, cluster->perception, [p](members_ptr members) { p->cluster->members = std::move(members); },
-      atom::members::value);
+      self, until, cluster->perception,
+      [p](members_ptr members) { p->cluster->members = std::move(members); }, atom::members::value);
   ask<std::vector<placement_status>>(
       self, until, cluster->updater,
       [p](std::vector<placement_status> all) { p->cluster->placement = in_order(std::move(all)); },

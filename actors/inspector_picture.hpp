@@ -32,7 +32,8 @@ using gathering_ptr = std::shared_ptr<gathering>;
 
 /// Asks `whom`; the answer goes to `take`, which may ask on.
 template <class Answer, class Whom, class Take, class... Question>
-void ask(inspector_ptr self, const gathering_ptr& until, const Whom& whom, Take take, Question... question) {
+void ask(inspector_ptr self, const gathering_ptr& until, const Whom& whom, Take take,
+         Question... question) {
   until->asked();
   self->request(whom, caf::infinite, question...)
       .then(
@@ -72,7 +73,9 @@ void answer_picture(inspector_ptr self, text_promise promise, Gather gather_into
   until->over();
 }
 
-inline void refuse(text_promise promise, const error& why) { promise.deliver(to_caf(why)); }
+inline void refuse(text_promise promise, const error& why) {
+  promise.deliver(to_caf(why));
+}
 
 /// The answer to questions about a cluster where there is none.
 inline error stands_alone() {

@@ -2,8 +2,8 @@
 // Failures come as caf::error made by to_caf (errors.hpp), so the code and sentence survive.
 //
 // Requests inside a node carry no timeout on purpose: an actor that dies bounces its requests, one
-// that waits (an expert for its tier) answers when it is through, and a timer per request would wake
-// the clock's thread eight times a layer. Requests that leave the node always carry one.
+// that waits (an expert for its tier) answers when it is through, and a timer per request would
+// wake the clock's thread eight times a layer. Requests that leave the node always carry one.
 #pragma once
 
 #include "actors/messages.hpp"
@@ -30,11 +30,11 @@ using tier_actor = component_actor::extend<
     caf::replies_to<atom::details>::with<tier_status>>;
 
 /// LOADER: reads and repacks one expert at a time for a tier, on a thread of its own.
-using loader_actor = caf::typed_actor<
-    caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>>;
+using loader_actor =
+    caf::typed_actor<caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>>;
 
-/// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency, version,
-/// statistics. The arithmetic runs on a device under the lease it grants.
+/// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency,
+/// version, statistics. The arithmetic runs on a device under the lease it grants.
 using expert_actor = component_actor::extend<
     // Grants a lease to run that many rows; loads the expert first if it is not resident.
     caf::replies_to<atom::acquire, uint32_t>::with<lease>,
@@ -44,26 +44,27 @@ using expert_actor = component_actor::extend<
     caf::replies_to<atom::evict>::with<uint64_t>,
     caf::replies_to<atom::details>::with<expert_status>>;
 
-/// GATE: one per layer of a model. Sends a routed batch's rows to where the routing table says their
-/// experts are, and adds up what comes back. One batch at a time.
-using gate_actor = component_actor::extend<
-    caf::replies_to<layer_work>::with<layer_done>,
-    // From now on experts are where this says; a batch under way keeps to its own unless it must
-    // send something again.
-    caf::reacts_to<atom::publish, route_view_ptr>,
-    // INTERNAL: rows of that batch have waited long enough for an expert that nobody holds.
-    caf::reacts_to<atom::give_up, uint64_t>,
-    // INTERNAL: the device ran the local experts.
-    caf::reacts_to<atom::step, compute::completion_info>,
-    // Experts of this layer hosted here.
-    caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
+/// GATE: one per layer of a model. Sends a routed batch's rows to where the routing table says
+/// their experts are, and adds up what comes back. One batch at a time.
+using gate_actor =
+    component_actor::extend<caf::replies_to<layer_work>::with<layer_done>,
+                            // From now on experts are where this says; a batch under way keeps to
+                            // its own unless it must send something again.
+                            caf::reacts_to<atom::publish, route_view_ptr>,
+                            // INTERNAL: rows of that batch have waited long enough for an expert
+                            // that nobody holds.
+                            caf::reacts_to<atom::give_up, uint64_t>,
+                            // INTERNAL: the device ran the local experts.
+                            caf::reacts_to<atom::step, compute::completion_info>,
+                            // Experts of this layer hosted here.
+                            caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
 
 /// HELPER: one per model. Runs rows that neighbours send through experts hosted here. Refuses with
 /// unknown_model, bad_frame or busy.
-using helper_actor = component_actor::extend<
-    caf::replies_to<remote_dispatch>::with<partial_sum>,
-    // INTERNAL: the device ran that job.
-    caf::reacts_to<atom::step, uint64_t, compute::completion_info>>;
+using helper_actor =
+    component_actor::extend<caf::replies_to<remote_dispatch>::with<partial_sum>,
+                            // INTERNAL: the device ran that job.
+                            caf::reacts_to<atom::step, uint64_t, compute::completion_info>>;
 
 /// SESSION: one per generate or score request. Owns its tokens, sampling, stream and deadline.
 using session_actor = component_actor::extend<
@@ -93,22 +94,23 @@ using library_actor = component_actor::extend<
     // Fails with unknown_model, bad_argument or io.
     caf::replies_to<file_want>::with<file_block>>;
 
-/// FETCHER: one per model that is fetched from neighbours, on a thread of its own. Owns what is asked
-/// of whom; checks what comes and writes it.
-using fetcher_actor = component_actor::extend<
-    caf::replies_to<atom::ensure, expert_key, bool>::with<bool>,
-    // Answers once the headers and what every token needs are here. Fails with bad_file or io.
-    caf::replies_to<atom::open>::with<opened_mirror_ptr>,
-    caf::replies_to<atom::details>::with<fetch_status>,
-    // INTERNAL: the clock.
-    caf::reacts_to<atom::tick>>;
+/// FETCHER: one per model that is fetched from neighbours, on a thread of its own. Owns what is
+/// asked of whom; checks what comes and writes it.
+using fetcher_actor =
+    component_actor::extend<caf::replies_to<atom::ensure, expert_key, bool>::with<bool>,
+                            // Answers once the headers and what every token needs are here. Fails
+                            // with bad_file or io.
+                            caf::replies_to<atom::open>::with<opened_mirror_ptr>,
+                            caf::replies_to<atom::details>::with<fetch_status>,
+                            // INTERNAL: the clock.
+                            caf::reacts_to<atom::tick>>;
 
 /// JOINER: one per node of a cluster, on a thread of its own. Brings the models that neighbours
 /// announce to this node, and those that an earlier start has left on disk.
-using joiner_actor = component_actor::extend<
-    caf::replies_to<atom::details>::with<std::vector<fetch_status>>,
-    // INTERNAL: the clock.
-    caf::reacts_to<atom::tick>>;
+using joiner_actor =
+    component_actor::extend<caf::replies_to<atom::details>::with<std::vector<fetch_status>>,
+                            // INTERNAL: the clock.
+                            caf::reacts_to<atom::tick>>;
 
 /// UPDATER: one per node. Decides from the members' records what this node should hold, brings it
 /// there, and publishes who holds what.
@@ -151,16 +153,14 @@ using app_socket_actor = component_actor::extend<
     // INTERNAL: that client is gone.
     caf::reacts_to<atom::gone, uint64_t>,
     // Sends a reply; the last reply of a request ends it.
-    caf::reacts_to<app_answer>,
-    caf::replies_to<atom::details>::with<app_totals>,
+    caf::reacts_to<app_answer>, caf::replies_to<atom::details>::with<app_totals>,
     // Accepts nothing new; answers when the last request has ended.
     caf::replies_to<atom::drain>::with<atom::drained>>;
 
 /// INSPECTOR: owns nothing, asks the others; answers with a JSON document.
-using inspector_actor = component_actor::extend<
-    caf::replies_to<inspect_request>::with<std::string>,
-    // The socket, which starts after the inspector.
-    caf::reacts_to<atom::begin, app_socket_actor>>;
+using inspector_actor = component_actor::extend<caf::replies_to<inspect_request>::with<std::string>,
+                                                // The socket, which starts after the inspector.
+                                                caf::reacts_to<atom::begin, app_socket_actor>>;
 
 } // namespace coel::actors
 

@@ -21,9 +21,10 @@ using namespace std::chrono_literals;
 constexpr auto tick_every = 500ms;
 constexpr auto tell_every = 2s;
 constexpr auto retry_after = 30s;
-constexpr auto part_patience = 30s;       // a link answers before
+constexpr auto part_patience = 30s; // a link answers before
 constexpr uint64_t max_manifest_bytes = uint64_t{256} << 20;
-/// Beside the model's files, which never begin with a dot: keys of the clusters that it was joined in.
+/// Beside the model's files, which never begin with a dot: keys of the clusters that it was joined
+/// in.
 constexpr const char* clusters_name = ".clusters";
 
 void event(const joiner_state& st, const std::string& line) {
@@ -43,7 +44,8 @@ void fail(self_ptr self, const hash256& hash, const error& why) {
   m.failed = why;
   m.retry = steady::now() + retry_after;
   if (news)
-    event(st, "join-failed model=" + model::in_quotes(m.name) + " why=" + model::in_quotes(why.message));
+    event(st, "join-failed model=" + model::in_quotes(m.name) +
+                  " why=" + model::in_quotes(why.message));
 }
 
 // ---- a mirror is here: fetch what is missing, then host
@@ -52,7 +54,8 @@ void fail(self_ptr self, const hash256& hash, const error& why) {
 result<void> account(self_ptr self, uint64_t bytes) {
   caf::scoped_actor here{self->system()};
   result<void> outcome;
-  here->request(self->state.config.ram, caf::infinite, atom::reserve::value, memory_kind::weights, bytes)
+  here->request(self->state.config.ram, caf::infinite, atom::reserve::value, memory_kind::weights,
+                bytes)
       .receive([](bool) {}, [&](caf::error& why) { outcome = from_caf(why); });
   return outcome;
 }
@@ -61,7 +64,9 @@ result<void> host(self_ptr self, const hash256& hash, const opened_mirror& opene
   auto& st = self->state;
   auto& m = st.models.at(hash);
   if (st.config.models->named(m.name))
-    return {ec::bad_argument, "another model of that name is served here: give that one another with --model NAME=FILE"};
+    return {
+        ec::bad_argument,
+        "another model of that name is served here: give that one another with --model NAME=FILE"};
   auto made = serve_source(opened.source, m.name, st.config.device);
   if (!made)
     return made.err();
@@ -109,7 +114,8 @@ void fill(self_ptr self, const hash256& hash, const model::mirror_ptr& mirror) {
   auto& st = self->state;
   auto& m = st.models.at(hash);
   m.mirror = mirror;
-  st.config.kept->add({std::make_shared<const model::manifest>(mirror->description()), files_of(*mirror), mirror});
+  st.config.kept->add(
+      {std::make_shared<const model::manifest>(mirror->description()), files_of(*mirror), mirror});
   fetcher_config config;
   config.model = m.name;
   config.mirror = mirror;
@@ -124,7 +130,8 @@ void fill(self_ptr self, const hash256& hash, const model::mirror_ptr& mirror) {
 
 std::string clusters_of(const std::filesystem::path& folder) {
   auto bytes = model::read_whole(folder / clusters_name, 1 << 20);
-  return bytes ? std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) : std::string();
+  return bytes ? std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size())
+               : std::string();
 }
 
 /// Without a neighbour nobody tells whose models these are.
@@ -139,10 +146,12 @@ void remember_cluster(const joiner_state& st, const std::filesystem::path& folde
 void reuse(self_ptr self, const std::filesystem::path& folder) {
   auto& st = self->state;
   auto hash = model::sha256_from_hex(folder.filename().string());
-  if (!hash || clusters_of(folder).find(st.config.cluster) == std::string::npos || st.config.models->with(*hash))
+  if (!hash || clusters_of(folder).find(st.config.cluster) == std::string::npos ||
+      st.config.models->with(*hash))
     return;
   auto mirror = model::mirror::reopen(folder);
-  if (mirror && ((*mirror)->description().hash() != *hash || !to_be_joined(st, (*mirror)->description().title())))
+  if (mirror && ((*mirror)->description().hash() != *hash ||
+                 !to_be_joined(st, (*mirror)->description().title())))
     return;
   auto& m = st.models[*hash];
   m.name = mirror ? (*mirror)->description().title() : folder.filename().string();
@@ -188,13 +197,17 @@ void ask_part(self_ptr self, const hash256& hash);
 
 void take_part(self_ptr self, const hash256& hash, const file_block& part) {
   auto& bytes = self->state.models.at(hash).manifest;
-  if (part.bytes.empty() || part.total > max_manifest_bytes || bytes.size() + part.bytes.size() > part.total)
-    return ask_next(self, hash, {ec::bad_frame, "a neighbour sent no manifest when it was asked for one"});
+  if (part.bytes.empty() || part.total > max_manifest_bytes ||
+      bytes.size() + part.bytes.size() > part.total)
+    return ask_next(self, hash,
+                    {ec::bad_frame, "a neighbour sent no manifest when it was asked for one"});
   bytes.insert(bytes.end(), part.bytes.begin(), part.bytes.end());
   if (bytes.size() < part.total)
     return ask_part(self, hash);
   if (!is_right(bytes, hash))
-    return ask_next(self, hash, {ec::bad_file, "a neighbour sent a manifest that is not of the model that it announces"});
+    return ask_next(
+        self, hash,
+        {ec::bad_file, "a neighbour sent a manifest that is not of the model that it announces"});
   make_mirror(self, hash);
 }
 
@@ -219,7 +232,7 @@ void ask_next(self_ptr self, const hash256& hash, const error& why) {
 
 struct offer {
   std::string name;
-  std::deque<neighbour_actor> from;       ///< who has the manifest
+  std::deque<neighbour_actor> from; ///< who has the manifest
 };
 
 std::map<hash256, offer> offers(const joiner_state& st, const std::vector<member>& members) {
@@ -243,7 +256,9 @@ void begin(self_ptr self, const hash256& hash, const offer& what) {
   auto& st = self->state;
   auto& m = st.models.at(hash);
   if (st.config.models->named(m.name))
-    return fail(self, hash, {ec::bad_argument, "another model of that name is served here: give that one another with --model NAME=FILE"});
+    return fail(self, hash,
+                {ec::bad_argument, "another model of that name is served here: give that one "
+                                   "another with --model NAME=FILE"});
   m.to_ask = what.from;
   st.config.models->fetching(m.name, 0);
   ask_part(self, hash);
@@ -254,7 +269,7 @@ void try_again(self_ptr self, const hash256& hash, const offer& what) {
   auto& m = self->state.models.at(hash);
   if (!m.failed || steady::now() < m.retry)
     return;
-  m.retry = steady::time_point::max();    // until it fails again
+  m.retry = steady::time_point::max(); // until it fails again
   if (m.fetcher)
     return open_and_host(self, hash);
   begin(self, hash, what);
@@ -287,14 +302,16 @@ void report(self_ptr self, const hash256& hash, const fetch_status& fetched) {
   auto& m = st.models.at(hash);
   auto now = with_plan(m, fetched);
   if (!m.hosted)
-    st.config.models->fetching(m.name, static_cast<uint32_t>(now.of_bytes ? now.done_bytes * 100 / now.of_bytes : 100));
+    st.config.models->fetching(
+        m.name, static_cast<uint32_t>(now.of_bytes ? now.done_bytes * 100 / now.of_bytes : 100));
   if (steady::now() - m.told_at < tell_every)
     return;
   if (now.trouble != m.told.trouble && !now.trouble.empty())
-    event(st, "fetching-stopped model=" + model::in_quotes(m.name) + " why=" + model::in_quotes(now.trouble));
+    event(st, "fetching-stopped model=" + model::in_quotes(m.name) +
+                  " why=" + model::in_quotes(now.trouble));
   if (now.done_bytes != m.told.done_bytes)
-    event(st, "fetching model=" + model::in_quotes(m.name) + " done=" + std::to_string(now.done_bytes) +
-                  " of=" + std::to_string(now.of_bytes));
+    event(st, "fetching model=" + model::in_quotes(m.name) + " done=" +
+                  std::to_string(now.done_bytes) + " of=" + std::to_string(now.of_bytes));
   m.told = now;
   m.told_at = steady::now();
 }
@@ -309,13 +326,15 @@ void take_plans(joiner_state& st, const std::vector<placement_status>& plans) {
 void tick(self_ptr self) {
   auto& st = self->state;
   self->request(st.config.updater, 5s, atom::details::value)
-      .then([self](const std::vector<placement_status>& plans) { take_plans(self->state, plans); }, [](caf::error&) {});
+      .then([self](const std::vector<placement_status>& plans) { take_plans(self->state, plans); },
+            [](caf::error&) {});
   self->request(st.config.perception, 5s, atom::members::value)
       .then([self](const members_ptr& members) { consider(self, members); }, [](caf::error&) {});
   for (const auto& [hash, m] : st.models)
     if (m.fetcher)
       self->request(m.fetcher, 5s, atom::details::value)
-          .then([self, hash = hash](const fetch_status& now) { report(self, hash, now); }, [](caf::error&) {});
+          .then([self, hash = hash](const fetch_status& now) { report(self, hash, now); },
+                [](caf::error&) {});
   self->delayed_send(self, tick_every, atom::tick::value);
 }
 

@@ -11,11 +11,11 @@
 namespace coel::actors {
 
 struct joiner_config {
-  std::filesystem::path folder;           ///< of mirrors
-  std::vector<std::string> names;         ///< models to join; empty: all of the cluster
-  std::string cluster;                    ///< its public key: mirrors of other clusters are left alone
+  std::filesystem::path folder;   ///< of mirrors
+  std::vector<std::string> names; ///< models to join; empty: all of the cluster
+  std::string cluster;            ///< its public key: mirrors of other clusters are left alone
   perception_actor perception;
-  updater_actor updater;                  ///< knows how many experts are still to come
+  updater_actor updater; ///< knows how many experts are still to come
   hosted_models_ptr models;
   kept_models_ptr kept;
   tier_actor ram;
@@ -33,15 +33,15 @@ struct joiner_state {
   /// A model on its way here.
   struct joining {
     std::string name;
-    std::deque<neighbour_actor> to_ask;   ///< for the manifest
+    std::deque<neighbour_actor> to_ask; ///< for the manifest
     std::vector<std::byte> manifest;
-    fetcher_actor fetcher;                ///< once there is a mirror
+    fetcher_actor fetcher; ///< once there is a mirror
     model::mirror_ptr mirror;
     bool hosted = false;
-    uint64_t expert_bytes = 0;            ///< of one, once it is hosted
-    uint32_t wanted = 0;                  ///< experts that the updater will ask for later
+    uint64_t expert_bytes = 0; ///< of one, once it is hosted
+    uint32_t wanted = 0;       ///< experts that the updater will ask for later
     std::optional<error> failed;
-    steady::time_point retry{};           ///< after a failure
+    steady::time_point retry{}; ///< after a failure
     fetch_status told;
     steady::time_point told_at{};
   };
@@ -52,6 +52,7 @@ struct joiner_state {
 };
 
 /// Opens files and loads weights: spawn it detached.
-joiner_actor::behavior_type joiner(joiner_actor::stateful_pointer<joiner_state> self, joiner_config config);
+joiner_actor::behavior_type joiner(joiner_actor::stateful_pointer<joiner_state> self,
+                                   joiner_config config);
 
 } // namespace coel::actors

@@ -28,14 +28,14 @@ void lane::deliver(const caf::strong_actor_ptr& to, caf::message content) {
 
 void lane::run(caf::resumable* job) {
   switch (job->resume(this, messages_per_job)) {
-    case caf::resumable::resume_later:
-      jobs_.push_back(job);
-      break;
-    case caf::resumable::done:
-    case caf::resumable::awaiting_message:
-    case caf::resumable::shutdown_execution_unit:
-      caf::intrusive_ptr_release(job);
-      break;
+  case caf::resumable::resume_later:
+    jobs_.push_back(job);
+    break;
+  case caf::resumable::done:
+  case caf::resumable::awaiting_message:
+  case caf::resumable::shutdown_execution_unit:
+    caf::intrusive_ptr_release(job);
+    break;
   }
 }
 

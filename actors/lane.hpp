@@ -38,12 +38,13 @@ class lane : public caf::execution_unit {
 /// Submits a list; when it has run, `to` receives make_reply(info) as an asynchronous message.
 /// `keep` owns what the list points to: the receiver may be gone before the list has run.
 template <class Handle, class Keep, class MakeReply>
-void submit(compute::device& dev, compute::command_list list, caf::actor_system& sys, const Handle& to,
-            Keep keep, MakeReply make_reply) {
+void submit(compute::device& dev, compute::command_list list, caf::actor_system& sys,
+            const Handle& to, Keep keep, MakeReply make_reply) {
   auto receiver = caf::actor_cast<caf::strong_actor_ptr>(to);
-  dev.submit(std::move(list), [&sys, receiver, keep, make_reply](const compute::completion_info& info) {
-    lane(sys).deliver(receiver, make_reply(info));
-  });
+  dev.submit(std::move(list),
+             [&sys, receiver, keep, make_reply](const compute::completion_info& info) {
+               lane(sys).deliver(receiver, make_reply(info));
+             });
 }
 
 } // namespace coel::actors

@@ -23,7 +23,8 @@ caf::result<file_block> manifest_part(const kept_model& kept, const file_want& a
 constexpr size_t chunks_remembered = 8;
 
 /// The bytes stay valid until the next call.
-result<std::span<const std::byte>> read_chunk(library_state& st, const kept_model& kept, model::chunk_id chunk) {
+result<std::span<const std::byte>> read_chunk(library_state& st, const kept_model& kept,
+                                              model::chunk_id chunk) {
   const auto& m = *kept.manifest;
   for (const auto& known : st.read)
     if (known.chunk == chunk && known.model == m.hash())
@@ -37,7 +38,8 @@ result<std::span<const std::byte>> read_chunk(library_state& st, const kept_mode
   return std::span<const std::byte>(st.read.front().bytes);
 }
 
-caf::result<file_block> part_of_chunk(library_state& st, const kept_model& kept, const file_want& ask) {
+caf::result<file_block> part_of_chunk(library_state& st, const kept_model& kept,
+                                      const file_want& ask) {
   const auto& m = *kept.manifest;
   if (ask.length == 0 || !m.contains({ask.file, ask.offset, ask.length}))
     return to_caf({ec::bad_argument, "the model has no such file or bytes"});
@@ -56,12 +58,14 @@ caf::result<file_block> lend(library_state& st, const file_want& ask) {
   auto kept = st.models->find(ask.model);
   if (!kept)
     return to_caf({ec::unknown_model, "this node has no files of that model"});
-  return ask.file == net::want_frame::manifest_file ? manifest_part(*kept, ask) : part_of_chunk(st, *kept, ask);
+  return ask.file == net::want_frame::manifest_file ? manifest_part(*kept, ask)
+                                                    : part_of_chunk(st, *kept, ask);
 }
 
 } // namespace
 
-library_actor::behavior_type library(library_actor::stateful_pointer<library_state> self, kept_models_ptr models) {
+library_actor::behavior_type library(library_actor::stateful_pointer<library_state> self,
+                                     kept_models_ptr models) {
   self->state.models = std::move(models);
   return {
       [self](atom::status) { return self->state.cost.status(self, "library"); },

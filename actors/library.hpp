@@ -16,7 +16,7 @@ namespace coel::actors {
 struct kept_model {
   std::shared_ptr<const model::manifest> manifest;
   std::vector<model::model_file> files;
-  model::mirror_ptr mirror;               ///< null: the files are complete
+  model::mirror_ptr mirror; ///< null: the files are complete
 };
 
 /// Which models' files are here, by hash. Thread-safe.
@@ -50,11 +50,12 @@ struct library_state {
   };
 
   kept_models_ptr models;
-  std::deque<read_chunk> read;            ///< newest first
+  std::deque<read_chunk> read; ///< newest first
   meter cost;
 };
 
 /// Blocks on the disk: spawn it detached.
-library_actor::behavior_type library(library_actor::stateful_pointer<library_state> self, kept_models_ptr models);
+library_actor::behavior_type library(library_actor::stateful_pointer<library_state> self,
+                                     kept_models_ptr models);
 
 } // namespace coel::actors

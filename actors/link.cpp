@@ -14,14 +14,16 @@ using handshake = net::link_handshake;
 using std::chrono::microseconds;
 
 constexpr std::chrono::milliseconds tick_every{50};
-constexpr uint64_t record_every = 60;       // ticks
+constexpr uint64_t record_every = 60; // ticks
 constexpr std::chrono::seconds block_patience{20};
 
 std::string who(const link_state& st) {
   return "node " + (st.peer_name.empty() ? st.config.to.endpoint : st.peer_name);
 }
 
-bool is_up(const link_state& st) { return st.handshake->now() == handshake::state::up; }
+bool is_up(const link_state& st) {
+  return st.handshake->now() == handshake::state::up;
+}
 
 link_event event_of(const link_state& st, link_event::kind what) {
   link_event made;
@@ -30,7 +32,9 @@ link_event event_of(const link_state& st, link_event::kind what) {
   return made;
 }
 
-void notify(self_ptr self, link_event what) { self->send(self->state.config.perception, std::move(what)); }
+void notify(self_ptr self, link_event what) {
+  self->send(self->state.config.perception, std::move(what));
+}
 
 bool send(link_state& st, zmq::message_t message) {
   auto bytes = message.size();
@@ -42,7 +46,8 @@ bool send(link_state& st, zmq::message_t message) {
 }
 
 template <class Answer>
-void fail_all(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting, const error& why) {
+void fail_all(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting,
+              const error& why) {
   auto lost = std::exchange(waiting, {});
   for (auto& [id, one] : lost)
     one.promise.deliver(to_caf(why));
@@ -96,7 +101,8 @@ void apply(self_ptr self, handshake::actions todo) {
 /// The neighbour does not keep to the protocol: everything it owes is asked of others.
 void distrust(self_ptr self, const error& why) {
   ++self->state.counts.bad_frames;
-  apply(self, self->state.handshake->lost({why.code, "sent a frame that is refused: " + why.message}, steady::now()));
+  apply(self, self->state.handshake->lost(
+                  {why.code, "sent a frame that is refused: " + why.message}, steady::now()));
 }
 
 /// A decoded frame, or nothing when it was refused.
@@ -118,16 +124,23 @@ void help(self_ptr self, net::dispatch_frame asked) {
   auto& st = self->state;
   auto hosted = st.config.models->with(asked.head.model);
   if (!hosted)
-    return answer_failure(self, asked.head.id, {ec::unknown_model, "this node does not run that model"});
+    return answer_failure(self, asked.head.id,
+                          {ec::unknown_model, "this node does not run that model"});
   auto head = asked.head;
-  remote_dispatch work{head.model, head.layer, head.rows, head.hidden, std::move(asked.activations),
-                       std::move(asked.experts), microseconds(head.patience_us)};
+  remote_dispatch work{head.model,
+                       head.layer,
+                       head.rows,
+                       head.hidden,
+                       std::move(asked.activations),
+                       std::move(asked.experts),
+                       microseconds(head.patience_us)};
   self->request(hosted->helper, caf::infinite, std::move(work))
       .then(
           [self, head](const partial_sum& sum) {
             auto& now = self->state;
             auto measured = now.cost.measure();
-            net::sum_frame answer{head.id, head.rows, head.hidden, head.wire, sum.wait_us, sum.run_us, {}};
+            net::sum_frame answer{head.id,     head.rows,  head.hidden, head.wire,
+                                  sum.wait_us, sum.run_us, {}};
             send(now, net::encode(answer, sum.values));
           },
           [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
@@ -149,11 +162,11 @@ void serve_block(self_ptr self, const net::want_frame& want) {
 // ---- answers to this node
 
 template <class Answer>
-std::optional<link_state::pending<Answer>> settle(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting,
-                                                  uint64_t id) {
+std::optional<link_state::pending<Answer>>
+settle(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting, uint64_t id) {
   auto at = waiting.find(id);
   if (at == waiting.end())
-    return {};   // late: given up before
+    return {}; // late: given up before
   auto found = std::move(at->second);
   waiting.erase(at);
   return found;
@@ -162,7 +175,8 @@ std::optional<link_state::pending<Answer>> settle(std::unordered_map<uint64_t, l
 void sum_came(self_ptr self, net::sum_frame sum, size_t frame_bytes) {
   auto& st = self->state;
   if (auto waiting = settle(st.sums, sum.id))
-    waiting->promise.deliver(partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
+    waiting->promise.deliver(
+        partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
 }
 
 void block_came(self_ptr self, net::block_frame block, size_t frame_bytes) {
@@ -220,7 +234,8 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
     if (auto f = take(self, net::decode_ping(bytes)))
       apply(self, shake.pong(*f, now));
     for (auto all = self->state.config.models->all(); const auto& m : *all)
-      m.model->costs->pinged(self->state.config.id, static_cast<double>(shake.round_trip().count()));
+      m.model->costs->pinged(self->state.config.id,
+                             static_cast<double>(shake.round_trip().count()));
     return true;
   case k::goodbye:
     if (auto f = take(self, net::decode_goodbye(bytes)))
@@ -305,8 +320,14 @@ caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
     return to_caf({ec::io, who(st) + " is not connected"});
   if (st.sums.size() >= st.config.max_pending)
     return to_caf({ec::busy, who(st) + " owes answers to as many dispatches as a link may have"});
-  net::dispatch_head head{++st.next, ask.model, ask.layer, ask.rows, ask.hidden, st.config.wire,
-                          static_cast<uint32_t>(std::min<int64_t>(ask.patience.count(), UINT32_MAX))};
+  net::dispatch_head head{
+      ++st.next,
+      ask.model,
+      ask.layer,
+      ask.rows,
+      ask.hidden,
+      st.config.wire,
+      static_cast<uint32_t>(std::min<int64_t>(ask.patience.count(), UINT32_MAX))};
   auto message = net::encode(head, ask.activations, ask.experts);
   auto bytes = message.size();
   if (!send(st, std::move(message)))
@@ -314,7 +335,8 @@ caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
   ++st.counts.dispatches;
   auto now = steady::now();
   auto promise = self->make_response_promise<partial_sum>();
-  st.sums.emplace(head.id, link_state::pending<partial_sum>{promise, now, now + ask.patience, bytes});
+  st.sums.emplace(head.id,
+                  link_state::pending<partial_sum>{promise, now, now + ask.patience, bytes});
   return promise;
 }
 
@@ -325,21 +347,24 @@ caf::result<file_block> want(self_ptr self, const file_want& ask) {
     return to_caf({ec::io, who(st) + " is not connected"});
   auto now = steady::now();
   auto promise = self->make_response_promise<file_block>();
-  st.blocks.emplace(frame.id, link_state::pending<file_block>{promise, now, now + block_patience, 0});
+  st.blocks.emplace(frame.id,
+                    link_state::pending<file_block>{promise, now, now + block_patience, 0});
   return promise;
 }
 
 // ---- clock
 
 template <class Answer>
-size_t give_up_late(const link_state& st, std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting) {
+size_t give_up_late(const link_state& st,
+                    std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting) {
   auto now = steady::now();
   std::vector<uint64_t> late;
   for (const auto& [id, one] : waiting)
     if (now >= one.until)
       late.push_back(id);
   for (auto id : late)
-    settle(waiting, id)->promise.deliver(to_caf({ec::deadline, who(st) + " did not answer in time"}));
+    settle(waiting, id)
+        ->promise.deliver(to_caf({ec::deadline, who(st) + " did not answer in time"}));
   return late.size();
 }
 
@@ -370,19 +395,25 @@ void tick(self_ptr self) {
   auto late = give_up_late(st, st.sums);
   st.counts.late += late;
   if (++st.ticks % record_every == 0)
-    tell_record(st);   // again: only their side knows whether it was there to hear it
+    tell_record(st); // again: only their side knows whether it was there to hear it
   give_up_late(st, st.blocks);
   self->delayed_send(self, tick_every, atom::tick::value);
 }
 
 std::string state_name(handshake::state s) {
   switch (s) {
-  case handshake::state::connecting: return "connecting";
-  case handshake::state::greeting: return "greeting";
-  case handshake::state::up: return "up";
-  case handshake::state::waiting: return "waiting";
-  case handshake::state::refused: return "refused";
-  case handshake::state::closed: return "closed";
+  case handshake::state::connecting:
+    return "connecting";
+  case handshake::state::greeting:
+    return "greeting";
+  case handshake::state::up:
+    return "up";
+  case handshake::state::waiting:
+    return "waiting";
+  case handshake::state::refused:
+    return "refused";
+  case handshake::state::closed:
+    return "closed";
   }
   return "?";
 }
@@ -415,14 +446,17 @@ void stop(self_ptr self, caf::exit_msg& end) {
 neighbour_actor::behavior_type link(self_ptr self, link_config config) {
   auto& st = self->state;
   st.config = std::move(config);
-  st.handshake.emplace(st.config.own, st.config.own.boot ^ (st.config.serial * 0x9e3779b97f4a7c15ull), steady::now());
+  st.handshake.emplace(st.config.own,
+                       st.config.own.boot ^ (st.config.serial * 0x9e3779b97f4a7c15ull),
+                       steady::now());
   open_connection(self);
   self->delayed_send(self, tick_every, atom::tick::value);
   self->set_exit_handler([self](caf::exit_msg& end) { stop(self, end); });
   return {
       [self](atom::status) {
         const auto& now = self->state;
-        return now.cost.status(self, "link " + (now.peer_name.empty() ? now.config.to.endpoint : now.peer_name));
+        return now.cost.status(
+            self, "link " + (now.peer_name.empty() ? now.config.to.endpoint : now.peer_name));
       },
       [self](const remote_dispatch& ask) -> caf::result<partial_sum> {
         auto measured = self->state.cost.measure();

@@ -14,7 +14,7 @@
 namespace coel::actors {
 
 struct link_config {
-  uint64_t serial = 0;                    ///< of this link, for perception
+  uint64_t serial = 0; ///< of this link, for perception
   node_id id{};
   net::sender_options to;
   net::greeting_frame own;
@@ -23,7 +23,7 @@ struct link_config {
   hosted_models_ptr models;
   library_actor library;
   net::wire_type wire = net::wire_type::f16;
-  size_t max_pending = 256;               ///< dispatches; more fail with busy
+  size_t max_pending = 256; ///< dispatches; more fail with busy
 };
 
 struct link_state {
@@ -33,7 +33,7 @@ struct link_state {
   struct pending {
     caf::typed_response_promise<Answer> promise;
     steady::time_point sent, until;
-    uint64_t bytes = 0;                   ///< of the question
+    uint64_t bytes = 0; ///< of the question
   };
 
   link_config config;
@@ -41,8 +41,8 @@ struct link_state {
   std::optional<net::link_sender> sender;
   std::unordered_map<uint64_t, pending<partial_sum>> sums;
   std::unordered_map<uint64_t, pending<file_block>> blocks;
-  std::shared_ptr<const std::vector<std::byte>> record;   ///< this node's, to be told
-  uint64_t announced = 0;                                 ///< nonce that perception knows
+  std::shared_ptr<const std::vector<std::byte>> record; ///< this node's, to be told
+  uint64_t announced = 0;                               ///< nonce that perception knows
   uint64_t next = 0;
   uint64_t ticks = 0;
   policy::goodput_estimator goodput;
@@ -51,6 +51,7 @@ struct link_state {
   meter cost;
 };
 
-neighbour_actor::behavior_type link(neighbour_actor::stateful_pointer<link_state> self, link_config config);
+neighbour_actor::behavior_type link(neighbour_actor::stateful_pointer<link_state> self,
+                                    link_config config);
 
 } // namespace coel::actors

@@ -1,5 +1,5 @@
-// Which link a neighbour's frames belong to, by the key that its handshake proved; and who gets those
-// of strangers. Asked by the receiver's thread for every frame, changed by perception.
+// Which link a neighbour's frames belong to, by the key that its handshake proved; and who gets
+// those of strangers. Asked by the receiver's thread for every frame, changed by perception.
 #pragma once
 
 #include "actors/interfaces.hpp"

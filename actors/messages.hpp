@@ -3,10 +3,10 @@
 #pragma once
 
 #include "common/ids.hpp"
+#include "common/node_record.hpp"
 #include "common/request.hpp"
 #include "common/result.hpp"
 #include "compute/device.hpp"
-#include "common/node_record.hpp"
 #include "model/byte_presence.hpp"
 #include "model/graph.hpp"
 #include "policy/routing_table.hpp"
@@ -15,6 +15,7 @@
 #include <caf/atom.hpp>
 #include <caf/replies_to.hpp>
 #include <caf/typed_actor.hpp>
+#include <zmq.hpp>
 
 #include <chrono>
 #include <map>
@@ -22,7 +23,6 @@
 #include <span>
 #include <string>
 #include <vector>
-#include <zmq.hpp>
 
 namespace coel::actors {
 
@@ -62,19 +62,19 @@ struct served_model;
 
 /// What every component answers to `status`.
 struct component_status {
-  std::string name;               ///< "gate 3"
-  std::string model;              ///< empty: serves all models
+  std::string name;  ///< "gate 3"
+  std::string model; ///< empty: serves all models
   uint64_t messages = 0;
-  uint64_t busy_us = 0;           ///< in its own handlers
-  uint32_t mailbox = 0;           ///< waiting messages
+  uint64_t busy_us = 0; ///< in its own handlers
+  uint32_t mailbox = 0; ///< waiting messages
 };
 
 /// An expert's answer to `details`.
 struct expert_status {
   expert_key key;
-  uint64_t rows = 0;              ///< rows run since start
-  uint64_t bytes = 0;             ///< resident
-  std::string residency;          ///< "ram", "absent"
+  uint64_t rows = 0;     ///< rows run since start
+  uint64_t bytes = 0;    ///< resident
+  std::string residency; ///< "ram", "absent"
   dtype type = dtype::f32;
   uint64_t messages = 0;
   uint64_t busy_us = 0;
@@ -82,7 +82,7 @@ struct expert_status {
 };
 
 struct tier_status {
-  std::string name;               ///< "ram"
+  std::string name; ///< "ram"
   uint64_t budget_bytes = 0;
   uint64_t used_bytes = 0;
   uint64_t weights_bytes = 0;
@@ -119,22 +119,22 @@ struct layer_work {
 /// A neighbour's part of one layer, as the gate saw it.
 struct remote_hop {
   node_id node{};
-  uint32_t at_us = 0;             ///< since the gate began
-  uint32_t took_us = 0;           ///< until its sum arrived
-  uint32_t wait_us = 0;           ///< there: until the device began
-  uint32_t run_us = 0;            ///< there: on the device
+  uint32_t at_us = 0;   ///< since the gate began
+  uint32_t took_us = 0; ///< until its sum arrived
+  uint32_t wait_us = 0; ///< there: until the device began
+  uint32_t run_us = 0;  ///< there: on the device
 };
 
 /// Where a layer's microseconds went.
 struct layer_done {
   result<void> outcome;
   uint32_t local_experts = 0;
-  uint64_t dispatch_us = 0;       ///< routing until the last lease
-  uint64_t run_us = 0;            ///< local experts on the device
-  uint64_t network_us = 0;        ///< waiting for neighbours with nothing left to do here
-  uint64_t alone_us = 0;          ///< predicted for this node without neighbours; 0: not known
-  uint64_t wire_bytes = 0;        ///< both ways
-  uint32_t repeats = 0;           ///< dispatches sent again after a failure
+  uint64_t dispatch_us = 0; ///< routing until the last lease
+  uint64_t run_us = 0;      ///< local experts on the device
+  uint64_t network_us = 0;  ///< waiting for neighbours with nothing left to do here
+  uint64_t alone_us = 0;    ///< predicted for this node without neighbours; 0: not known
+  uint64_t wire_bytes = 0;  ///< both ways
+  uint32_t repeats = 0;     ///< dispatches sent again after a failure
   std::vector<remote_hop> remote;
 };
 
@@ -142,19 +142,19 @@ struct layer_done {
 struct remote_dispatch {
   hash256 model{};
   layer_id layer{};
-  uint32_t rows = 0;                        ///< rows of `activations`
+  uint32_t rows = 0; ///< rows of `activations`
   uint32_t hidden = 0;
-  std::vector<float> activations;           ///< [rows, hidden]
-  std::vector<expert_rows> experts; ///< rows are of `activations`
-  std::chrono::microseconds patience{};     ///< then it fails with deadline
+  std::vector<float> activations;       ///< [rows, hidden]
+  std::vector<expert_rows> experts;     ///< rows are of `activations`
+  std::chrono::microseconds patience{}; ///< then it fails with deadline
 };
 
 /// The weighted sum over that node's experts.
 struct partial_sum {
-  std::vector<float> values;                ///< [rows, hidden]
-  uint32_t wait_us = 0;                     ///< there: until the device began
-  uint32_t run_us = 0;                      ///< there: on the device
-  uint64_t wire_bytes = 0;                  ///< both ways
+  std::vector<float> values; ///< [rows, hidden]
+  uint32_t wait_us = 0;      ///< there: until the device began
+  uint32_t run_us = 0;       ///< there: on the device
+  uint64_t wire_bytes = 0;   ///< both ways
 };
 
 /// Asks a neighbour for part of a model's file, or with file = net::want_frame::manifest_file for
@@ -167,7 +167,7 @@ struct file_want {
 };
 
 struct file_block {
-  uint64_t total = 0;                       ///< bytes of the file or manifest
+  uint64_t total = 0; ///< bytes of the file or manifest
   std::vector<std::byte> bytes;
 };
 
@@ -179,24 +179,24 @@ inline std::span<const std::byte> bytes_of(const frame_ptr& f) {
 
 /// A frame of somebody to whom no link is known.
 struct stranger {
-  std::string key;                          ///< as the handshake proved it
-  std::string address;                      ///< "10.0.0.7"
+  std::string key;     ///< as the handshake proved it
+  std::string address; ///< "10.0.0.7"
   frame_ptr frame;
 };
 
 /// What a link tells perception.
 struct link_event {
   enum class kind : uint8_t {
-    greeting,   ///< it greets with `nonce`
-    up,         ///< `name` is the neighbour's
-    down,       ///< `why`
-    record,     ///< the neighbour's record
-    drain,      ///< the neighbour asks this node to drain
+    greeting, ///< it greets with `nonce`
+    up,       ///< `name` is the neighbour's
+    down,     ///< `why`
+    record,   ///< the neighbour's record
+    drain,    ///< the neighbour asks this node to drain
   };
   uint64_t serial = 0;
   kind what{};
   uint64_t nonce = 0;
-  uint64_t boot = 0;                        ///< up: of the neighbour
+  uint64_t boot = 0; ///< up: of the neighbour
   std::string name;
   error why;
   std::shared_ptr<const node_record> record;
@@ -205,9 +205,9 @@ struct link_event {
 struct link_counts {
   uint64_t frames_out = 0, frames_in = 0;
   uint64_t bytes_out = 0, bytes_in = 0;
-  uint64_t dispatches = 0;                  ///< asked of the neighbour
-  uint64_t late = 0;                        ///< given up
-  uint64_t failed = 0;                      ///< answered by an error, or lost with the link
+  uint64_t dispatches = 0; ///< asked of the neighbour
+  uint64_t late = 0;       ///< given up
+  uint64_t failed = 0;     ///< answered by an error, or lost with the link
   uint64_t bad_frames = 0;
   uint64_t times_down = 0;
 };
@@ -215,18 +215,19 @@ struct link_counts {
 struct link_status {
   node_id id{};
   std::string endpoint;
-  std::string name;                         ///< of the neighbour; empty before it was up
-  std::string state;                        ///< "up", "connecting", ...
-  std::string why;                          ///< that it is not up
+  std::string name;  ///< of the neighbour; empty before it was up
+  std::string state; ///< "up", "connecting", ...
+  std::string why;   ///< that it is not up
   uint32_t round_trip_us = 0;
   uint32_t variation_us = 0;
-  uint64_t goodput_bytes_s = 0;             ///< 0: not measured
-  uint32_t waiting = 0;                     ///< dispatches without an answer yet
+  uint64_t goodput_bytes_s = 0; ///< 0: not measured
+  uint32_t waiting = 0;         ///< dispatches without an answer yet
   link_counts counts;
 };
 
 /// The part of a link that gates use: carries rows to the neighbour and the weighted sum back.
-/// Answers every dispatch, at the latest when its patience ends (deadline) or the link is lost (io).
+/// Answers every dispatch, at the latest when its patience ends (deadline) or the link is lost
+/// (io).
 using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
 
 /// Answered by every component.
@@ -259,7 +260,7 @@ struct member {
   std::string endpoint;
   neighbour_actor link;
   bool up = false;
-  std::shared_ptr<const node_record> record;   ///< null: none has come yet
+  std::shared_ptr<const node_record> record; ///< null: none has come yet
 };
 using members_ptr = std::shared_ptr<const std::vector<member>>;
 
@@ -268,22 +269,22 @@ struct node_placement {
   node_id id{};
   std::string name;
   bool up = false;
-  bool complete = false;                    ///< has all of the model's files
-  bool home = false;                        ///< answers applications
+  bool complete = false; ///< has all of the model's files
+  bool home = false;     ///< answers applications
   bool draining = false;
-  uint64_t room = 0;                        ///< experts that fit
-  bitmap holds;                             ///< [layers * experts_per_layer]
+  uint64_t room = 0; ///< experts that fit
+  bitmap holds;      ///< [layers * experts_per_layer]
 };
 
 struct placement_status {
   std::string model;
   uint32_t layers = 0;
   uint32_t experts_per_layer = 0;
-  uint64_t epoch = 0;                       ///< of the routing table
-  uint32_t uncovered = 0;                   ///< experts that no node holds
-  uint32_t loading = 0;                     ///< experts on their way to this node
-  uint32_t wanted = 0;                      ///< that this node should hold and does not yet
-  std::vector<node_placement> nodes;        ///< this one first
+  uint64_t epoch = 0;                ///< of the routing table
+  uint32_t uncovered = 0;            ///< experts that no node holds
+  uint32_t loading = 0;              ///< experts on their way to this node
+  uint32_t wanted = 0;               ///< that this node should hold and does not yet
+  std::vector<node_placement> nodes; ///< this one first
 };
 
 /// The part of a fetcher that experts use.
@@ -296,17 +297,17 @@ using expert_source = caf::typed_actor<
 struct fetch_peer_status {
   node_id id{};
   std::string name;
-  uint64_t bytes = 0;                       ///< that came and were right
-  uint32_t wrong = 0;                       ///< chunks that were not what their hash says
+  uint64_t bytes = 0; ///< that came and were right
+  uint32_t wrong = 0; ///< chunks that were not what their hash says
 };
 
 struct fetch_status {
   std::string model;
-  uint64_t done_bytes = 0;                  ///< of those below
-  uint64_t of_bytes = 0;                    ///< asked for by now
-  bool opened = false;                      ///< what every token needs is here
-  std::string trouble;                      ///< empty; or why nothing is written
-  std::vector<fetch_peer_status> peers;     ///< also those that are gone
+  uint64_t done_bytes = 0;              ///< of those below
+  uint64_t of_bytes = 0;                ///< asked for by now
+  bool opened = false;                  ///< what every token needs is here
+  std::string trouble;                  ///< empty; or why nothing is written
+  std::vector<fetch_peer_status> peers; ///< also those that are gone
 };
 
 /// A mirror whose headers and dense part are here.
@@ -328,7 +329,7 @@ struct admission {
   request_id id{};
   std::vector<int32_t> prompt;
   uint32_t max_tokens = 0;
-  bool every_row = false;                   ///< logits of every prompt row, not only the last
+  bool every_row = false; ///< logits of every prompt row, not only the last
 };
 
 /// Logits of one session's rows after a step; valid until the session answers.
@@ -336,36 +337,36 @@ struct session_logits {
   uint32_t first_position = 0;
   uint32_t rows = 0;
   uint32_t vocab = 0;
-  const float* values = nullptr;            ///< [rows, vocab]
-  step_memory_ptr memory;                   ///< that they lie in
+  const float* values = nullptr; ///< [rows, vocab]
+  step_memory_ptr memory;        ///< that they lie in
 };
 
 /// What a session wants next.
 struct session_move {
   enum class kind : uint8_t { feed, wait, finish };
-  kind what = kind::finish;                 ///< wait: the prompt is not yet through
-  int32_t token = 0;                        ///< feed: the row of the next step
+  kind what = kind::finish; ///< wait: the prompt is not yet through
+  int32_t token = 0;        ///< feed: the row of the next step
 };
 
 /// Hops of one token through the node, for `trace`.
 struct hop {
-  std::string_view actor;                   ///< "attention", "gate", "experts", "head", "session"
+  std::string_view actor; ///< "attention", "gate", "experts", "head", "session"
   uint16_t layer = 0;
-  uint32_t at_us = 0;                       ///< since the step began
+  uint32_t at_us = 0; ///< since the step began
   uint32_t took_us = 0;
-  node_id node{};                           ///< whose it is; 0: this one
-  uint32_t there_us = 0;                    ///< of a neighbour's: waiting and running there
+  node_id node{};        ///< whose it is; 0: this one
+  uint32_t there_us = 0; ///< of a neighbour's: waiting and running there
 };
 
 struct token_trace {
-  uint32_t index = 0;                       ///< step of the request
+  uint32_t index = 0; ///< step of the request
   uint32_t total_us = 0;
   std::vector<hop> hops;
 };
 
 struct session_status {
   request_id id{};
-  std::string state;                        ///< "queued", "prefill", "decode"
+  std::string state; ///< "queued", "prefill", "decode"
   uint32_t prompt_tokens = 0;
   uint32_t answer_tokens = 0;
   uint32_t kv_pages = 0;
@@ -376,14 +377,14 @@ struct session_status {
 /// What neighbours did for a model's steps, and what they cost. Times are sums over steps.
 struct network_totals {
   uint64_t steps = 0;
-  uint64_t rows = 0;                        ///< of those steps
+  uint64_t rows = 0; ///< of those steps
   uint64_t step_us = 0;
-  uint64_t experts_us = 0;                  ///< from each layer's dispatch until its last sum
-  uint64_t waited_us = 0;                   ///< of those, with nothing left to do here
-  uint64_t alone_us = 0;                    ///< what the experts' part would have taken here alone; predicted
-  uint64_t rounds = 0;                      ///< layers of steps that needed a neighbour
-  uint64_t wire_bytes = 0;                  ///< both ways
-  uint64_t repeats = 0;                     ///< dispatches sent again after a failure
+  uint64_t experts_us = 0; ///< from each layer's dispatch until its last sum
+  uint64_t waited_us = 0;  ///< of those, with nothing left to do here
+  uint64_t alone_us = 0;   ///< what the experts' part would have taken here alone; predicted
+  uint64_t rounds = 0;     ///< layers of steps that needed a neighbour
+  uint64_t wire_bytes = 0; ///< both ways
+  uint64_t repeats = 0;    ///< dispatches sent again after a failure
 };
 
 struct scheduler_status {
@@ -398,7 +399,7 @@ struct scheduler_status {
   uint64_t tokens_out = 0;
   uint64_t routed_tokens = 0;
   network_totals network;
-  std::vector<std::vector<double>> popularity;  ///< [layers][experts], activations per token
+  std::vector<std::vector<double>> popularity; ///< [layers][experts], activations per token
 };
 
 /// An app's request with the way back to it.

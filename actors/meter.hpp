@@ -10,7 +10,8 @@ namespace coel::actors {
 using steady = std::chrono::steady_clock;
 
 inline uint64_t us_between(steady::time_point a, steady::time_point b) {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(b - a).count());
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(b - a).count());
 }
 
 class meter {
@@ -31,7 +32,8 @@ class meter {
   span measure() { return span(*this); }
   uint64_t messages() const { return messages_; }
   uint64_t busy_us() const {
-    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(busy_).count());
+    return static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(busy_).count());
   }
 
   template <class Self>

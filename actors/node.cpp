@@ -13,9 +13,9 @@
 namespace coel::actors {
 
 void configure(caf::actor_system_config& config) {
-  config.set("scheduler.policy", caf::atom("sharing"));       // stealing runs a fan-out one by one
-  config.set("scheduler.max-threads", size_t{2});             // the device's threads do the work
-  config.set("scheduler.max-throughput", size_t{8});          // a busy actor lets others in
+  config.set("scheduler.policy", caf::atom("sharing")); // stealing runs a fan-out one by one
+  config.set("scheduler.max-threads", size_t{2});       // the device's threads do the work
+  config.set("scheduler.max-throughput", size_t{8});    // a busy actor lets others in
 }
 
 template <class Handle>
@@ -25,11 +25,14 @@ Handle node::keep(Handle actor) {
 }
 
 result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::device_ptr device,
-                                          const node_config& config, const load_progress& progress) {
+                                          const node_config& config,
+                                          const load_progress& progress) {
   if (config.models.empty() && !config.cluster)
     return {ec::bad_argument, "no model given: coel-node --model FILE"};
   if (config.models.empty() && config.join.none)
-    return {ec::bad_argument, "no model given, and none of the cluster's is to be joined: --model FILE or --join NAME"};
+    return {
+        ec::bad_argument,
+        "no model given, and none of the cluster's is to be joined: --model FILE or --join NAME"};
   std::unique_ptr<node> made(new node(system, std::move(device)));
   if (config.cluster) {
     auto joined = cluster::open(system, *config.cluster, made->models_);
@@ -70,7 +73,8 @@ result<kept_model> describe(const std::filesystem::path& path, const std::string
   auto files = model::model_files(path);
   if (!files)
     return files.err();
-  return kept_model{std::make_shared<const model::manifest>(std::move(*made)), std::move(*files), nullptr};
+  return kept_model{std::make_shared<const model::manifest>(std::move(*made)), std::move(*files),
+                    nullptr};
 }
 
 hosting_config clustered(const node_config& config, hosting_config how) {
@@ -80,7 +84,8 @@ hosting_config clustered(const node_config& config, hosting_config how) {
 
 } // namespace
 
-result<std::vector<served_model_ptr>> node::open_models(const node_config& config, const load_progress& progress) {
+result<std::vector<served_model_ptr>> node::open_models(const node_config& config,
+                                                        const load_progress& progress) {
   std::vector<served_model_ptr> models;
   std::set<std::string> names;
   for (const auto& choice : config.models) {
@@ -88,7 +93,8 @@ result<std::vector<served_model_ptr>> node::open_models(const node_config& confi
     if (!m)
       return m.err();
     if (!names.insert((*m)->name).second)
-      return {ec::bad_argument, "two models are called '" + (*m)->name + "': name one with NAME=FILE"};
+      return {ec::bad_argument,
+              "two models are called '" + (*m)->name + "': name one with NAME=FILE"};
     if (cluster_) {
       auto kept = describe(choice.path, (*m)->name, config.cache_folder, progress);
       if (!kept)
@@ -111,7 +117,8 @@ result<void> node::host(const node_config& config, const std::vector<served_mode
     auto how = config.hosting;
     if (models.size() > 1 && !how.record_routing.empty())
       how.record_routing += "." + m->name;
-    auto hosted = cluster_ ? host_in_cluster(system_, m, ram_, clustered(config, how)) : host_alone(system_, m, ram_, how);
+    auto hosted = cluster_ ? host_in_cluster(system_, m, ram_, clustered(config, how))
+                           : host_alone(system_, m, ram_, how);
     if (!hosted)
       return {hosted.err().code, m->name + ": " + hosted.err().message};
     models_->add(std::move(*hosted));
@@ -129,11 +136,13 @@ result<void> node::serve(const node_config& config) {
     cluster_->join(ram_, config.ram_bytes, server_->endpoints());
   start_joiner(config);
   auto about = device_->status();
-  inspector_config inspected{{config.version, 0, about.name, about.threads, false, 0, 0}, models_, {ram_}, started_, {}};
+  inspector_config inspected{
+      {config.version, 0, about.name, about.threads, false, 0, 0}, models_, {ram_}, started_, {}};
   if (cluster_)
     inspected.cluster = cluster_->inspected();
   auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
-  socket_ = keep(system_.spawn(app_socket, app_socket_config{server_, models_, inspects, config.default_deadline_ms}));
+  socket_ = keep(system_.spawn(
+      app_socket, app_socket_config{server_, models_, inspects, config.default_deadline_ms}));
   door.set(socket_);
   caf::anon_send(inspects, atom::begin::value, socket_);
   return {};
@@ -173,7 +182,8 @@ void node::wait_until_covered(const load_progress& progress) {
   auto covered = std::make_shared<std::promise<void>>();
   system_.spawn([covered, updater = cluster_->updater()](caf::event_based_actor* self) {
     self->request(updater, caf::infinite, atom::ready::value)
-        .then([covered](bool) { covered->set_value(); }, [covered](caf::error&) { covered->set_value(); });
+        .then([covered](bool) { covered->set_value(); },
+              [covered](caf::error&) { covered->set_value(); });
   });
   auto done = covered->get_future();
   while (done.wait_for(std::chrono::milliseconds(200)) != std::future_status::ready)
@@ -181,7 +191,8 @@ void node::wait_until_covered(const load_progress& progress) {
       const auto& m = *hosted.model;
       uint64_t total = m.dense.bytes;
       for (uint32_t e = 0; e < m.experts_per_layer; ++e)
-        if (auto bytes = model::expert_file_bytes(*m.source, {layer_id{0}, static_cast<expert_id>(e)}))
+        if (auto bytes =
+                model::expert_file_bytes(*m.source, {layer_id{0}, static_cast<expert_id>(e)}))
           total += *bytes * m.config().layers;
       if (progress)
         progress(m.name, std::min<uint64_t>(*m.resident_bytes, total), total);
@@ -200,7 +211,9 @@ bool node::drain(std::chrono::milliseconds patience) {
   return drained;
 }
 
-const std::vector<std::string>& node::endpoints() const { return server_->endpoints(); }
+const std::vector<std::string>& node::endpoints() const {
+  return server_->endpoints();
+}
 
 node::~node() {
   if (server_)

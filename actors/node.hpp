@@ -14,25 +14,25 @@ namespace coel::actors {
 
 struct model_choice {
   std::filesystem::path path;
-  std::string name;                         ///< empty: the model's own name
+  std::string name; ///< empty: the model's own name
 };
 
 /// Which models of the cluster this node fetches and serves.
 struct join_choice {
   bool none = false;
-  std::vector<std::string> names;           ///< empty: all
-  std::filesystem::path folder;             ///< where fetched models lie
-  std::function<void(const std::string& line)> event;   ///< progress and failures; may be empty
+  std::vector<std::string> names;                     ///< empty: all
+  std::filesystem::path folder;                       ///< where fetched models lie
+  std::function<void(const std::string& line)> event; ///< progress and failures; may be empty
 };
 
 struct node_config {
-  std::vector<model_choice> models;         ///< may be empty in a cluster
+  std::vector<model_choice> models; ///< may be empty in a cluster
   net::app_server_options server;
-  uint64_t ram_bytes = 0;                   ///< budget of weights, KV and buffers; 0: no limit
+  uint64_t ram_bytes = 0; ///< budget of weights, KV and buffers; 0: no limit
   hosting_config hosting;
-  std::optional<cluster_config> cluster;    ///< none: this node stands alone
-  join_choice join;                         ///< in a cluster
-  std::filesystem::path cache_folder;       ///< hashes of models; empty: none are kept
+  std::optional<cluster_config> cluster; ///< none: this node stands alone
+  join_choice join;                      ///< in a cluster
+  std::filesystem::path cache_folder;    ///< hashes of models; empty: none are kept
   uint32_t default_deadline_ms = 600'000;
   std::string version;
 };
@@ -42,13 +42,15 @@ void configure(caf::actor_system_config& config);
 
 class node {
  public:
-  /// Loads every model and opens the socket. Errors: those of open_model, out_of_memory with what is
-  /// missing, io (socket).
+  /// Loads every model and opens the socket. Errors: those of open_model, out_of_memory with what
+  /// is missing, io (socket).
   static result<std::unique_ptr<node>> start(caf::actor_system& system, compute::device_ptr device,
-                                             const node_config& config, const load_progress& progress = {});
-  ~node();                                  ///< stops at once: requests still running are lost
+                                             const node_config& config,
+                                             const load_progress& progress = {});
+  ~node(); ///< stops at once: requests still running are lost
 
-  /// Waits until every expert of every model here is held by some node; reports what is loaded here.
+  /// Waits until every expert of every model here is held by some node; reports what is loaded
+  /// here.
   void wait_until_covered(const load_progress& progress = {});
 
   /// Refuses new work and waits for the running requests; false if they took longer.
@@ -63,8 +65,10 @@ class node {
   std::shared_ptr<const hosted_models::list> models() const { return models_->all(); }
 
  private:
-  node(caf::actor_system& system, compute::device_ptr device) : system_(system), device_(std::move(device)) {}
-  result<std::vector<served_model_ptr>> open_models(const node_config& config, const load_progress& progress);
+  node(caf::actor_system& system, compute::device_ptr device)
+      : system_(system), device_(std::move(device)) {}
+  result<std::vector<served_model_ptr>> open_models(const node_config& config,
+                                                    const load_progress& progress);
   result<void> host(const node_config& config, const std::vector<served_model_ptr>& models);
   result<void> serve(const node_config& config);
   void start_joiner(const node_config& config);
@@ -74,7 +78,7 @@ class node {
 
   caf::actor_system& system_;
   compute::device_ptr device_;
-  std::vector<caf::strong_actor_ptr> actors_;   // in order of start
+  std::vector<caf::strong_actor_ptr> actors_; // in order of start
   hosted_models_ptr models_ = std::make_shared<hosted_models>();
   std::unique_ptr<cluster> cluster_;
   joiner_actor joiner_;

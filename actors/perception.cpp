@@ -33,12 +33,13 @@ void publish(self_ptr self) {
 
 template <class Match>
 entry* find_if(perception_state& st, Match match) {
-  auto at = std::find_if(st.neighbours.begin(), st.neighbours.end(), [&](const auto& e) { return match(e.second); });
+  auto at = std::find_if(st.neighbours.begin(), st.neighbours.end(),
+                         [&](const auto& e) { return match(e.second); });
   return at == st.neighbours.end() ? nullptr : &*at;
 }
 
 node_id id_of(perception_state& st, const std::string& key) {
-  auto fresh = static_cast<node_id>(st.ids.size() + 1);   // 0 is this node
+  auto fresh = static_cast<node_id>(st.ids.size() + 1); // 0 is this node
   return st.ids.emplace(key, fresh).first->second;
 }
 
@@ -95,8 +96,8 @@ void heard(self_ptr self, const std::string& endpoint) {
     add(self, endpoint);
 }
 
-/// Whose greeting this is: of the link that waits for this answer, of the link that this key has, of
-/// a node that was heard there, or of one that found us first.
+/// Whose greeting this is: of the link that waits for this answer, of the link that this key has,
+/// of a node that was heard there, or of one that found us first.
 entry* owner_of(self_ptr self, const stranger& from, const net::greeting_frame& greeting) {
   auto& st = self->state;
   if (greeting.echo)
@@ -106,18 +107,19 @@ entry* owner_of(self_ptr self, const stranger& from, const net::greeting_frame& 
   auto* mine = find_if(st, [&](const neighbour& n) { return n.key == from.key; });
   if (mine && (mine->second.up || mine->second.endpoint == endpoint))
     return mine;
-  if (mine)   // it has moved
+  if (mine) // it has moved
     remove(self, mine->first);
   auto* known = find_if(st, [&](const neighbour& n) { return n.endpoint == endpoint; });
   if (known && known->second.up)
-    return nullptr;   // somebody else is there: two nodes say the same address
+    return nullptr; // somebody else is there: two nodes say the same address
   return known ? known : add(self, endpoint);
 }
 
 void meet(self_ptr self, const stranger& from) {
   auto& st = self->state;
   auto bytes = bytes_of(from.frame);
-  if (st.config.expelled.contains(from.key) || net::kind_of(bytes) != net::link_frame_kind::greeting)
+  if (st.config.expelled.contains(from.key) ||
+      net::kind_of(bytes) != net::link_frame_kind::greeting)
     return;
   auto greeting = net::decode_greeting(bytes);
   if (!greeting) {
@@ -127,7 +129,7 @@ void meet(self_ptr self, const stranger& from) {
   auto* owner = owner_of(self, from, *greeting);
   if (!owner)
     return;
-  if (greeting->boot == st.config.own.boot) {   // a way to this node itself
+  if (greeting->boot == st.config.own.boot) { // a way to this node itself
     st.aliases.insert(owner->second.endpoint);
     return remove(self, owner->first);
   }
@@ -140,7 +142,8 @@ void meet(self_ptr self, const stranger& from) {
 bool is_second_way(self_ptr self, const link_event& news) {
   auto& st = self->state;
   auto& of = st.neighbours.at(news.serial);
-  auto* other = find_if(st, [&](const neighbour& n) { return &n != &of && n.up && n.boot == news.boot; });
+  auto* other =
+      find_if(st, [&](const neighbour& n) { return &n != &of && n.up && n.boot == news.boot; });
   if (!other)
     return false;
   st.aliases.insert(of.endpoint);
@@ -169,7 +172,7 @@ void take_news(self_ptr self, const link_event& news) {
   case link_event::kind::down:
     n.up = false;
     st.config.connected(n.endpoint, false);
-    n.record = nullptr;   // what it holds when it is back, it will say
+    n.record = nullptr; // what it holds when it is back, it will say
     break;
   case link_event::kind::record:
     if (n.record && n.record->version >= news.record->version)
@@ -209,14 +212,16 @@ void tell(self_ptr self, const node_record& record) {
 
 caf::result<std::string> expel(self_ptr self, const std::string& who) {
   auto& st = self->state;
-  auto* found = find_if(st, [&](const neighbour& n) { return !n.key.empty() && (n.key == who || n.name == who); });
+  auto* found = find_if(
+      st, [&](const neighbour& n) { return !n.key.empty() && (n.key == who || n.name == who); });
   std::string key = found ? found->second.key : who;
   if (!found && key.size() != net::key_chars)
-    return to_caf({ec::bad_argument, "no neighbour is called '" + who + "': give its name or its public key"});
+    return to_caf({ec::bad_argument,
+                   "no neighbour is called '" + who + "': give its name or its public key"});
   st.config.expelled.insert(key);
   st.config.refuse(key);
   if (found) {
-    st.aliases.insert(found->second.endpoint);   // what is heard from there is not tried again
+    st.aliases.insert(found->second.endpoint); // what is heard from there is not tried again
     remove(self, found->first);
     publish(self);
   }

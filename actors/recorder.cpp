@@ -27,7 +27,8 @@ result<std::shared_ptr<std::ofstream>> open_routing_file(const std::filesystem::
   return file;
 }
 
-recorder_actor::behavior_type recorder(recorder_actor::pointer, std::shared_ptr<std::ofstream> file) {
+recorder_actor::behavior_type recorder(recorder_actor::pointer,
+                                       std::shared_ptr<std::ofstream> file) {
   return {
       [file](atom::append, const std::vector<char>& bytes) {
         file->write(bytes.data(), static_cast<std::streamsize>(bytes.size()));

@@ -15,6 +15,7 @@ namespace coel::actors {
 result<std::shared_ptr<std::ofstream>> open_routing_file(const std::filesystem::path& path,
                                                          const policy::routing_shape& shape);
 
-recorder_actor::behavior_type recorder(recorder_actor::pointer self, std::shared_ptr<std::ofstream> file);
+recorder_actor::behavior_type recorder(recorder_actor::pointer self,
+                                       std::shared_ptr<std::ofstream> file);
 
 } // namespace coel::actors

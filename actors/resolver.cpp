@@ -19,7 +19,7 @@ std::vector<std::string> addresses_of(const std::string& host) {
   addrinfo* found = nullptr;
   std::vector<std::string> all;
   if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0)
-    return all;   // it may be there at the next look
+    return all; // it may be there at the next look
   for (auto* a = found; a; a = a->ai_next) {
     char text[INET_ADDRSTRLEN];
     const auto* in = reinterpret_cast<const sockaddr_in*>(a->ai_addr);

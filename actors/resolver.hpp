@@ -1,5 +1,5 @@
-// Looks up the addresses of configured peers, again and again, on a thread of its own: a name server
-// may take seconds, and a peer may move.
+// Looks up the addresses of configured peers, again and again, on a thread of its own: a name
+// server may take seconds, and a peer may move.
 #pragma once
 
 #include "actors/interfaces.hpp"

@@ -20,7 +20,8 @@ constexpr size_t traced_requests = 32;
 void plan_step(self_ptr self);
 
 state::running* find(state& st, request_id id) {
-  auto i = std::find_if(st.sessions.begin(), st.sessions.end(), [&](const auto& s) { return s.id == id; });
+  auto i = std::find_if(st.sessions.begin(), st.sessions.end(),
+                        [&](const auto& s) { return s.id == id; });
   return i == st.sessions.end() ? nullptr : &*i;
 }
 
@@ -110,22 +111,26 @@ void fail_step(self_ptr self, const error& why) {
 void note(state& st, std::string_view actor, uint64_t took_us) {
   auto& s = *st.current;
   auto at = us_between(s.began, steady::now());
-  s.hops.push_back({actor, static_cast<uint16_t>(s.layer), static_cast<uint32_t>(at - std::min(at, took_us)),
+  s.hops.push_back({actor, static_cast<uint16_t>(s.layer),
+                    static_cast<uint32_t>(at - std::min(at, took_us)),
                     static_cast<uint32_t>(took_us), this_node, 0});
 }
 
 void submit_list(self_ptr self, compute::command_list list) {
   const auto& c = self->state.config;
   submit(*c.model->device, std::move(list), self->system(), self, c.memory,
-         [](const compute::completion_info& info) { return caf::make_message(atom::step::value, info); });
+         [](const compute::completion_info& info) {
+           return caf::make_message(atom::step::value, info);
+         });
 }
 
 void submit_attention(self_ptr self, compute::command_list before = {}) {
   auto& st = self->state;
   auto& s = *st.current;
   s.at = state::stage::attention;
-  auto list = st.config.model->graph().attention(st.config.memory->buffers, static_cast<layer_id>(s.layer), s.rows,
-                                                 st.config.memory->cache.get(), s.segments);
+  auto list =
+      st.config.model->graph().attention(st.config.memory->buffers, static_cast<layer_id>(s.layer),
+                                         s.rows, st.config.memory->cache.get(), s.segments);
   std::move(list.begin(), list.end(), std::back_inserter(before));
   submit_list(self, std::move(before));
 }
@@ -135,11 +140,13 @@ void submit_head(self_ptr self) {
   if (s.logit_rows.empty())
     return end_step(self);
   s.at = state::stage::head;
-  submit_list(self, self->state.config.model->graph().head(self->state.config.memory->buffers, s.rows, s.logit_rows));
+  submit_list(self, self->state.config.model->graph().head(self->state.config.memory->buffers,
+                                                           s.rows, s.logit_rows));
 }
 
 /// Adds a share's rows to the step: its tokens, where they stand, and whose logits are wanted.
-void add_share(state& st, state::step& s, const policy::batch_share& share, std::vector<int32_t>& tokens) {
+void add_share(state& st, state::step& s, const policy::batch_share& share,
+               std::vector<int32_t>& tokens) {
   auto& session = *find(st, share.id);
   s.first_row.push_back(s.rows);
   s.segments.push_back({s.rows, share.rows, session.position, session.pages});
@@ -158,8 +165,8 @@ void plan_step(self_ptr self) {
   std::vector<policy::batch_candidate> candidates;
   for (const auto& s : st.sessions)
     if (!s.tokens.empty() && !s.leaving)
-      candidates.push_back({s.id, static_cast<uint32_t>(s.tokens.size()), s.position >= s.prompt_tokens,
-                            s.every_row, s.slices});
+      candidates.push_back({s.id, static_cast<uint32_t>(s.tokens.size()),
+                            s.position >= s.prompt_tokens, s.every_row, s.slices});
   auto shares = policy::plan_batch(std::move(candidates), st.config.batching);
   if (shares.empty())
     return;
@@ -170,7 +177,8 @@ void plan_step(self_ptr self) {
     add_share(st, s, share, tokens);
   s.shares = std::move(shares);
   st.stats->begin_step(s.rows);
-  submit_attention(self, st.config.model->graph().embed(st.config.memory->buffers, std::move(tokens)));
+  submit_attention(self,
+                   st.config.model->graph().embed(st.config.memory->buffers, std::move(tokens)));
 }
 
 /// What a layer's neighbours did, for the totals and for traces.
@@ -179,14 +187,15 @@ void note_network(state& st, const layer_done& done) {
   n.experts_us += us_between(st.current->dispatched, steady::now());
   n.waited_us += done.network_us;
   // without neighbours it was not predicted but seen
-  n.alone_us += done.remote.empty() ? us_between(st.current->dispatched, steady::now()) : done.alone_us;
+  n.alone_us +=
+      done.remote.empty() ? us_between(st.current->dispatched, steady::now()) : done.alone_us;
   n.rounds += !done.remote.empty();
   n.wire_bytes += done.wire_bytes;
   n.repeats += done.repeats;
   auto began = static_cast<uint32_t>(us_between(st.current->began, st.current->dispatched));
   for (const auto& h : done.remote)
-    st.current->hops.push_back({"link", static_cast<uint16_t>(st.current->layer), began + h.at_us, h.took_us,
-                                h.node, h.wait_us + h.run_us});
+    st.current->hops.push_back({"link", static_cast<uint16_t>(st.current->layer), began + h.at_us,
+                                h.took_us, h.node, h.wait_us + h.run_us});
 }
 
 /// All layers have run: the rows are in the KV cache, and their routing is known.
@@ -216,7 +225,8 @@ void dispatch_layer(self_ptr self) {
   st.stats->add_layer(layer, {st.config.memory->buffers.chosen_experts(),
                               size_t{s.rows} * st.config.model->config().top_k});
   s.dispatched = steady::now();
-  self->request(st.config.gates[s.layer], caf::infinite, layer_work{layer, s.rows, st.config.memory})
+  self->request(st.config.gates[s.layer], caf::infinite,
+                layer_work{layer, s.rows, st.config.memory})
       .then(
           [self](const layer_done& done) {
             auto measured = self->state.cost.measure();
@@ -260,11 +270,12 @@ void give_logits(self_ptr self) {
       continue;
     const auto& session = *find(st, share.id);
     uint32_t rows = session.every_row ? share.rows : 1;
-    session_logits logits{session.position - rows, rows, vocab, st.config.memory->buffers.logits_row(row, vocab), st.config.memory};
+    session_logits logits{session.position - rows, rows, vocab,
+                          st.config.memory->buffers.logits_row(row, vocab), st.config.memory};
     row += rows;
     self->request(session.actor, caf::infinite, logits)
         .then([self, id = share.id](const session_move& move) { answered(self, id, move); },
-              [self, id = share.id](caf::error&) {   // the session is gone
+              [self, id = share.id](caf::error&) { // the session is gone
                 answered(self, id, {session_move::kind::finish, 0});
               });
   }
@@ -283,33 +294,37 @@ void device_done(self_ptr self, const compute::completion_info& info) {
 }
 
 caf::error refusal(const state& st, const admission& ask, policy::admission_verdict why) {
-  auto asked = std::to_string(ask.prompt.size()) + " prompt and " + std::to_string(ask.max_tokens) + " answer tokens";
+  auto asked = std::to_string(ask.prompt.size()) + " prompt and " + std::to_string(ask.max_tokens) +
+               " answer tokens";
   const auto& limits = st.config.admission;
   switch (why) {
-    case policy::admission_verdict::refuse_context:
-      return to_caf({ec::too_long, asked + " exceed the model's context of " + std::to_string(limits.context)});
-    case policy::admission_verdict::refuse_memory:
-      return to_caf({ec::too_long, asked + " need more KV memory than this node has (" +
-                                       std::to_string(uint64_t{limits.pages} * limits.page_tokens) +
-                                       " tokens): raise --kv"});
-    default:
-      return to_caf({ec::busy, "the queue of " + std::to_string(limits.max_queue) + " requests is full: try later"});
+  case policy::admission_verdict::refuse_context:
+    return to_caf(
+        {ec::too_long, asked + " exceed the model's context of " + std::to_string(limits.context)});
+  case policy::admission_verdict::refuse_memory:
+    return to_caf({ec::too_long, asked + " need more KV memory than this node has (" +
+                                     std::to_string(uint64_t{limits.pages} * limits.page_tokens) +
+                                     " tokens): raise --kv"});
+  default:
+    return to_caf({ec::busy, "the queue of " + std::to_string(limits.max_queue) +
+                                 " requests is full: try later"});
   }
 }
 
 caf::result<bool> admit(self_ptr self, const admission& ask, const session_actor& actor) {
   auto& st = self->state;
-  auto verdict = policy::admit(ask.prompt.size(), ask.max_tokens, st.config.admission, load_of(st), !st.queue.empty());
+  auto verdict = policy::admit(ask.prompt.size(), ask.max_tokens, st.config.admission, load_of(st),
+                               !st.queue.empty());
   switch (verdict) {
-    case policy::admission_verdict::start:
-      start(self, ask, actor);
-      plan_step(self);
-      return true;
-    case policy::admission_verdict::wait:
-      st.queue.push_back({ask, actor, steady::now()});
-      return true;
-    default:
-      return refusal(st, ask, verdict);
+  case policy::admission_verdict::start:
+    start(self, ask, actor);
+    plan_step(self);
+    return true;
+  case policy::admission_verdict::wait:
+    st.queue.push_back({ask, actor, steady::now()});
+    return true;
+  default:
+    return refusal(st, ask, verdict);
   }
 }
 
@@ -330,8 +345,13 @@ session_status status_of(const state::running& s) {
   auto age = us_between(s.began, steady::now());
   bool decoding = s.position >= s.prompt_tokens;
   uint32_t answer = decoding ? s.position - s.prompt_tokens : 0;
-  return {s.id, decoding ? "decode" : "prefill", s.prompt_tokens, answer, static_cast<uint32_t>(s.pages.size()),
-          age ? answer * 1e6 / static_cast<double>(age) : 0, age / 1000};
+  return {s.id,
+          decoding ? "decode" : "prefill",
+          s.prompt_tokens,
+          answer,
+          static_cast<uint32_t>(s.pages.size()),
+          age ? answer * 1e6 / static_cast<double>(age) : 0,
+          age / 1000};
 }
 
 scheduler_status details(const state& st) {
@@ -366,7 +386,8 @@ caf::result<std::vector<token_trace>> traces(state& st, request_id id) {
   for (const auto& [ended, kept] : st.ended)
     if (ended == id)
       return kept;
-  return to_caf({ec::unknown_request, "request " + to_string(id) + " is not among those running or last ended"});
+  return to_caf({ec::unknown_request,
+                 "request " + to_string(id) + " is not among those running or last ended"});
 }
 
 } // namespace

@@ -16,11 +16,11 @@ namespace coel::actors {
 
 struct scheduler_config {
   served_model_ptr model;
-  std::vector<gate_actor> gates;              ///< by layer
+  std::vector<gate_actor> gates; ///< by layer
   step_memory_ptr memory;
   policy::batching_limits batching;
   policy::admission_limits admission;
-  recorder_actor recorder;                    ///< null: routing is not recorded
+  recorder_actor recorder; ///< null: routing is not recorded
 };
 
 struct scheduler_state {
@@ -33,12 +33,12 @@ struct scheduler_state {
     std::vector<int32_t> tokens;
     std::vector<uint32_t> pages;
     uint32_t prompt_tokens = 0;
-    uint32_t position = 0;                    ///< tokens fed
+    uint32_t position = 0; ///< tokens fed
     uint32_t slices = 0;
     bool every_row = false;
     bool leaving = false;
     steady::time_point began;
-    std::deque<token_trace> traces;           ///< of the last steps
+    std::deque<token_trace> traces; ///< of the last steps
   };
 
   struct waiting {
@@ -52,8 +52,8 @@ struct scheduler_state {
   /// The step in flight.
   struct step {
     std::vector<policy::batch_share> shares;
-    steady::time_point dispatched;            ///< the running layer
-    std::vector<uint32_t> first_row;          ///< by share
+    steady::time_point dispatched;   ///< the running layer
+    std::vector<uint32_t> first_row; ///< by share
     std::vector<compute::segment> segments;
     std::vector<uint32_t> logit_rows;
     uint32_t rows = 0;
@@ -67,10 +67,11 @@ struct scheduler_state {
   scheduler_config config;
   std::optional<policy::kv_pages> pages;
   std::optional<policy::routing_stats> stats;
-  std::vector<running> sessions;              ///< in order of admission
+  std::vector<running> sessions; ///< in order of admission
   std::deque<waiting> queue;
   std::optional<step> current;
-  std::deque<std::pair<request_id, std::vector<token_trace>>> ended;   ///< traces of the last requests
+  std::deque<std::pair<request_id, std::vector<token_trace>>>
+      ended; ///< traces of the last requests
   uint64_t steps = 0;
   uint64_t tokens_in = 0;
   uint64_t tokens_out = 0;

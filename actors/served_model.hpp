@@ -18,19 +18,20 @@
 namespace coel::actors {
 
 struct served_model {
-  std::string name;                       ///< what requests call it
+  std::string name; ///< what requests call it
   model::source_ptr source;
   compute::device_ptr device;
   model::tokenizer_ptr tokenizer;
   model::dense_weights dense;
   model::chat_style chat = model::chat_style::plain;
-  uint32_t experts_per_layer = 0;         ///< routed, then slices of the shared expert
-  hash256 hash{};                         ///< of its files; zero where no neighbour is asked
+  uint32_t experts_per_layer = 0; ///< routed, then slices of the shared expert
+  hash256 hash{};                 ///< of its files; zero where no neighbour is asked
   std::shared_ptr<cost_book> costs;
   model::byte_presence_ptr presence = model::all_present(); ///< asked before an expert is read
-  expert_source fetcher;                  ///< brings what is not present; none: nobody does
+  expert_source fetcher; ///< brings what is not present; none: nobody does
   /// Weights in memory: the part that every token needs, and the experts that a tier has brought.
-  std::shared_ptr<std::atomic<uint64_t>> resident_bytes = std::make_shared<std::atomic<uint64_t>>(0);
+  std::shared_ptr<std::atomic<uint64_t>> resident_bytes =
+      std::make_shared<std::atomic<uint64_t>>(0);
 
   const model::model_config& config() const { return source->config(); }
   model::graph graph() const { return {config(), dense}; }

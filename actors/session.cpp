@@ -94,7 +94,8 @@ result<std::vector<int32_t>> input_of(session_state& st) {
 result<void> check_tokens(const std::vector<int32_t>& tokens, uint32_t vocab) {
   for (auto t : tokens)
     if (t < 0 || static_cast<uint32_t>(t) >= vocab)
-      return {ec::bad_argument, "token " + std::to_string(t) + " is outside the vocabulary of " + std::to_string(vocab)};
+      return {ec::bad_argument, "token " + std::to_string(t) + " is outside the vocabulary of " +
+                                    std::to_string(vocab)};
   return {};
 }
 
@@ -106,7 +107,8 @@ result<ending> take_over(session_state& st, const generate_request& r) {
   st.tokens.insert(st.tokens.end(), r.answered.begin(), r.answered.end());
   for (size_t i = 0; i < r.answered.size(); ++i) {
     if (st.config.model->tokenizer->is_end(r.answered[i]) && !r.ignore_end)
-      return {ec::bad_argument, "'answered' holds token " + std::to_string(r.answered[i]) + ", which ends an answer"};
+      return {ec::bad_argument,
+              "'answered' holds token " + std::to_string(r.answered[i]) + ", which ends an answer"};
     if (!st.text->push(r.answered[i]).stopped)
       continue;
     if (i + 1 < r.answered.size())
@@ -141,7 +143,8 @@ void ask_for_place(self_ptr self) {
 void set_deadline(self_ptr self) {
   auto& st = self->state;
   uint32_t ms = generating(st) ? generating(st)->deadline_ms : scoring(st)->deadline_ms;
-  self->delayed_send(self, std::chrono::milliseconds(ms ? ms : st.config.default_deadline_ms), atom::deadline::value);
+  self->delayed_send(self, std::chrono::milliseconds(ms ? ms : st.config.default_deadline_ms),
+                     atom::deadline::value);
 }
 
 constexpr session_move over{session_move::kind::finish, 0};
@@ -174,8 +177,9 @@ session_move next_token(self_ptr self, const session_logits& logits) {
 session_move next_scores(self_ptr self, const session_logits& logits) {
   auto& st = self->state;
   for (uint32_t r = 0; r < logits.rows && st.scores.size() + 1 < st.tokens.size(); ++r)
-    st.scores.push_back(model::log_probability({logits.values + size_t{r} * logits.vocab, logits.vocab},
-                                               st.tokens[logits.first_position + r + 1]));
+    st.scores.push_back(
+        model::log_probability({logits.values + size_t{r} * logits.vocab, logits.vocab},
+                               st.tokens[logits.first_position + r + 1]));
   if (logits.first_position + logits.rows < st.tokens.size())
     return {session_move::kind::wait, 0};
   end(self, score_reply{st.tokens, st.scores});
@@ -191,11 +195,15 @@ session_actor::behavior_type session(self_ptr self, session_config config) {
   set_deadline(self);
   ask_for_place(self);
   return {
-      [self](atom::status) { return self->state.cost.status(self, "session", self->state.config.model->name); },
+      [self](atom::status) {
+        return self->state.cost.status(self, "session", self->state.config.model->name);
+      },
       [self](atom::begin) { self->state.admitted = steady::now(); },
       [self](const session_logits& logits) -> caf::result<session_move> {
         auto measured = self->state.cost.measure();
-        return self->state.ended ? over : generating(self->state) ? next_token(self, logits) : next_scores(self, logits);
+        return self->state.ended         ? over
+               : generating(self->state) ? next_token(self, logits)
+                                         : next_scores(self, logits);
       },
       [self](const error& why) { end(self, why); },
       [self](atom::cancel) { finish(self, finish_reason::cancelled); },

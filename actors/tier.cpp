@@ -54,7 +54,8 @@ lease returned_to(const tier_actor& tier, const served_model& m, const lease& lo
   auto weights = loaded.weights;
   auto address = caf::actor_cast<caf::weak_actor_ptr>(tier);
   *m.resident_bytes += weights->bytes;
-  return {{weights.get(), [weights, address, resident = m.resident_bytes](const compute::expert_weights* w) mutable {
+  return {{weights.get(), [weights, address,
+                           resident = m.resident_bytes](const compute::expert_weights* w) mutable {
              uint64_t bytes = w->bytes;
              weights.reset();
              *resident -= bytes;

@@ -12,9 +12,9 @@ namespace coel::actors {
 
 struct tier_config {
   std::string name = "ram";
-  uint64_t budget_bytes = 0;              ///< 0: no limit
+  uint64_t budget_bytes = 0; ///< 0: no limit
   uint32_t loaders = 2;
-  std::array<uint64_t, 3> used_before{};  ///< by memory_kind: what was loaded before the actors
+  std::array<uint64_t, 3> used_before{}; ///< by memory_kind: what was loaded before the actors
 };
 
 struct tier_state {
@@ -28,9 +28,9 @@ struct tier_state {
   };
 
   tier_config config;
-  std::array<uint64_t, 3> used{};         ///< by memory_kind
+  std::array<uint64_t, 3> used{}; ///< by memory_kind
   std::vector<loader_actor> idle;
-  std::deque<pending_fetch> queue;        ///< bounded by the number of experts
+  std::deque<pending_fetch> queue; ///< bounded by the number of experts
   meter cost;
 
   uint64_t total() const { return used[0] + used[1] + used[2]; }

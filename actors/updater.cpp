@@ -20,13 +20,15 @@ constexpr auto tick_every = 250ms;
 constexpr auto retry_after = 5s;
 /// Neighbours hear that an expert goes before it goes: rows that are under way still find it.
 constexpr auto retire_after = 1s;
-constexpr uint64_t popularity_every = 20;   // ticks
+constexpr uint64_t popularity_every = 20; // ticks
 constexpr uint64_t load_every = 4;
-constexpr uint64_t chunks_every = 8;        // while a model is fetched they change all the time
+constexpr uint64_t chunks_every = 8; // while a model is fetched they change all the time
 
 void advance(self_ptr self);
 
-size_t items_of(const placed& m) { return m.holds.size(); }
+size_t items_of(const placed& m) {
+  return m.holds.size();
+}
 
 expert_key key_of(const placed& m, size_t item) {
   auto per_layer = m.hosted.model->experts_per_layer;
@@ -37,7 +39,8 @@ uint64_t largest_expert(const served_model& m) {
   uint64_t largest = 1;
   for (uint32_t l = 0; l < m.config().layers; ++l)
     for (uint32_t e : {0u, m.experts_per_layer - 1})
-      if (auto bytes = model::expert_file_bytes(*m.source, {static_cast<layer_id>(l), static_cast<expert_id>(e)}))
+      if (auto bytes = model::expert_file_bytes(
+              *m.source, {static_cast<layer_id>(l), static_cast<expert_id>(e)}))
         largest = std::max(largest, *bytes);
   return largest;
 }
@@ -51,7 +54,8 @@ void adopt_models(updater_state& st) {
     auto& m = at->second;
     m.hosted = hosted;
     m.expert_bytes = largest_expert(*hosted.model);
-    m.holds = m.plan = bitmap(size_t{hosted.model->config().layers} * hosted.model->experts_per_layer);
+    m.holds = m.plan =
+        bitmap(size_t{hosted.model->config().layers} * hosted.model->experts_per_layer);
   }
 }
 
@@ -73,12 +77,14 @@ bool held_by_others(const updater_state& st, const placed& m, size_t item) {
   return false;
 }
 
-/// Somebody has it and is to keep it: two nodes never give the same expert up for each other's sake.
+/// Somebody has it and is to keep it: two nodes never give the same expert up for each other's
+/// sake.
 bool kept_by_others(const updater_state& st, const placed& m, size_t item) {
   for (const auto& who : *st.members) {
     const auto* r = record_of(who, m);
     auto plan = m.plans.find(who.key);
-    if (r && !who.record->draining && r->holds.test(item) && plan != m.plans.end() && plan->second.test(item))
+    if (r && !who.record->draining && r->holds.test(item) && plan != m.plans.end() &&
+        plan->second.test(item))
       return true;
   }
   return false;
@@ -94,7 +100,8 @@ bitmap announced(const placed& m) {
 }
 
 /// A node that drains is asked only for what nobody else holds.
-bitmap asked_of(const updater_state& st, const placed& m, const member& who, const model_record& r) {
+bitmap asked_of(const updater_state& st, const placed& m, const member& who,
+                const model_record& r) {
   auto holds = r.holds;
   for (size_t i = 0; who.record->draining && i < items_of(m); ++i)
     if (holds.test(i) && (m.holds.test(i) || held_by_others(st, m, i)))
@@ -146,7 +153,9 @@ void settle_ready(updater_state& st) {
 
 /// Room for an expert that comes before another may go: where every node is full of what the others
 /// wait for, nothing could move.
-uint64_t spare_of(uint64_t space) { return space < 4 ? 0 : std::max<uint64_t>(1, space / 64); }
+uint64_t spare_of(uint64_t space) {
+  return space < 4 ? 0 : std::max<uint64_t>(1, space / 64);
+}
 
 /// Memory for experts, shared by the models in proportion to the size of all their experts.
 void measure_room(updater_state& st) {
@@ -167,7 +176,7 @@ std::vector<uint8_t> quantised(const placed& m) {
   std::vector<uint8_t> all(items_of(m));
   auto per_layer = m.hosted.model->experts_per_layer;
   for (size_t i = 0; i < all.size(); ++i) {
-    bool shared = i % per_layer >= m.hosted.model->config().experts;   // every token uses it
+    bool shared = i % per_layer >= m.hosted.model->config().experts; // every token uses it
     double here = i < m.popularity.size() ? m.popularity[i] : 0;
     all[i] = policy::quantise_popularity(shared ? 1 : here);
   }
@@ -186,7 +195,8 @@ model_record record_here(const updater_state& st, const placed& m) {
   r.home = m.hosted.scheduler && !st.draining;
   auto speed = model.costs->speed(this_node);
   constexpr double most_us = 1e9;
-  r.speed = {std::round(std::min(speed.expert_us, most_us)), std::round(std::min(speed.row_us, most_us))};
+  r.speed = {std::round(std::min(speed.expert_us, most_us)),
+             std::round(std::min(speed.row_us, most_us))};
   r.holds = announced(m);
   r.popularity = quantised(m);
   return r;
@@ -225,7 +235,8 @@ void tell(self_ptr self) {
   if (st.told.version && !says_more(now, st.told, st.ticks % chunks_every == 0))
     return;
   st.told = now;
-  self->send(st.config.perception, atom::tell::value, std::make_shared<const node_record>(std::move(now)));
+  self->send(st.config.perception, atom::tell::value,
+             std::make_shared<const node_record>(std::move(now)));
 }
 
 // ---- the plan
@@ -289,7 +300,8 @@ void evict_retired(self_ptr self, placed& m) {
     if (back)
       continue;
     m.holds.set(item, false);
-    self->request(m.hosted.experts[item], caf::infinite, atom::evict::value).then([](uint64_t) {}, [](caf::error&) {});
+    self->request(m.hosted.experts[item], caf::infinite, atom::evict::value)
+        .then([](uint64_t) {}, [](caf::error&) {});
   }
 }
 
@@ -301,7 +313,8 @@ void load(self_ptr self, const std::string& name, size_t item) {
       .then(
           [=](uint64_t bytes) {
             auto& now = self->state.models.at(name);
-            now.expert_bytes = std::max(now.expert_bytes, bytes);   // packed, it may be larger than in the file
+            now.expert_bytes =
+                std::max(now.expert_bytes, bytes); // packed, it may be larger than in the file
             now.loading.erase(item);
             now.holds.set(item);
             advance(self);
@@ -325,9 +338,11 @@ std::vector<size_t> wanted(const placed& m) {
 /// what is used most.
 std::vector<size_t> in_order_of_need(const updater_state& st, const placed& m) {
   auto items = by_popularity(m, wanted(m), false);
-  std::stable_partition(items.begin(), items.end(), [&](size_t i) { return !held_by_others(st, m, i); });
+  std::stable_partition(items.begin(), items.end(),
+                        [&](size_t i) { return !held_by_others(st, m, i); });
   const auto& presence = *m.hosted.model->presence;
-  std::stable_partition(items.begin(), items.end(), [&](size_t i) { return presence.present(key_of(m, i)); });
+  std::stable_partition(items.begin(), items.end(),
+                        [&](size_t i) { return presence.present(key_of(m, i)); });
   return items;
 }
 
@@ -344,7 +359,7 @@ void load_next(self_ptr self, const std::string& name) {
     if (m.failed.count(item))
       continue;
     if (m.holds.count() + m.loading.size() >= m.space)
-      return;   // until something retired is gone
+      return; // until something retired is gone
     load(self, name, item);
   }
 }
@@ -412,12 +427,14 @@ void measure_load(updater_state& st) {
     return st.config.load({});
   auto now = steady::now();
   auto busy = st.models.begin()->second.hosted.model->device->status().busy_us;
-  double fraction = static_cast<double>(busy - st.busy_us) / static_cast<double>(std::max<uint64_t>(1, us_between(st.looked, now)));
+  double fraction = static_cast<double>(busy - st.busy_us) /
+                    static_cast<double>(std::max<uint64_t>(1, us_between(st.looked, now)));
   st.busy_us = busy;
   st.looked = now;
   std::vector<policy::memory_room> rooms;
   for (const auto& [name, m] : st.models)
-    rooms.push_back({(m.room - std::min<uint64_t>(m.room, m.holds.count())) * m.expert_bytes, m.room * m.expert_bytes});
+    rooms.push_back({(m.room - std::min<uint64_t>(m.room, m.holds.count())) * m.expert_bytes,
+                     m.room * m.expert_bytes});
   st.config.load(policy::measure_load(std::clamp(fraction, 0.0, 1.0), rooms));
 }
 
@@ -442,12 +459,17 @@ void tick(self_ptr self) {
 
 placement_status placement(const updater_state& st, const placed& m) {
   const auto& model = *m.hosted.model;
-  placement_status out{model.name, model.config().layers, model.experts_per_layer, m.epoch,
-                       static_cast<uint32_t>(uncovered(m)), static_cast<uint32_t>(m.loading.size()),
-                       static_cast<uint32_t>(wanted(m).size()), {}};
+  placement_status out{model.name,
+                       model.config().layers,
+                       model.experts_per_layer,
+                       m.epoch,
+                       static_cast<uint32_t>(uncovered(m)),
+                       static_cast<uint32_t>(m.loading.size()),
+                       static_cast<uint32_t>(wanted(m).size()),
+                       {}};
   auto files = st.config.files(model);
-  out.nodes.push_back({this_node, st.config.name, true, files.complete, m.hosted.scheduler != nullptr,
-                       st.draining, m.room, m.holds});
+  out.nodes.push_back({this_node, st.config.name, true, files.complete,
+                       m.hosted.scheduler != nullptr, st.draining, m.room, m.holds});
   for (const auto& who : *st.members) {
     node_placement one{who.id, who.name, who.up, false, false, false, 0, bitmap(items_of(m))};
     if (const auto* r = record_of(who, m)) {

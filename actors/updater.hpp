@@ -18,13 +18,13 @@ namespace coel::actors {
 struct updater_config {
   hosted_models_ptr models;
   tier_actor ram;
-  uint64_t ram_bytes = 0;                 ///< budget; 0: what the machine has free at the start
+  uint64_t ram_bytes = 0; ///< budget; 0: what the machine has free at the start
   perception_actor perception;
-  std::string key;                        ///< this node's public key
+  std::string key; ///< this node's public key
   std::string name;
   std::vector<std::string> app_endpoints;
-  std::function<model_record(const served_model&)> files;   ///< complete and chunks of a model
-  std::function<void(const policy::node_load&)> load;       ///< tells HELLO what is left here
+  std::function<model_record(const served_model&)> files; ///< complete and chunks of a model
+  std::function<void(const policy::node_load&)> load;     ///< tells HELLO what is left here
   uint32_t loads_at_once = 4;
 };
 
@@ -35,35 +35,36 @@ struct updater_state {
   struct placed_model {
     hosted_model hosted;
     uint64_t expert_bytes = 0;
-    uint64_t space = 0;                                   ///< experts that fit
-    uint64_t room = 0;                                    ///< of those, for the plan
+    uint64_t space = 0; ///< experts that fit
+    uint64_t room = 0;  ///< of those, for the plan
     bitmap holds;
     bitmap plan;
-    std::map<std::string, bitmap> plans;                  ///< of the others, by key
+    std::map<std::string, bitmap> plans; ///< of the others, by key
     std::set<size_t> loading;
-    std::map<size_t, steady::time_point> retiring;        ///< no longer announced; evicted a little later
-    std::map<size_t, steady::time_point> failed;          ///< not tried again before
-    std::vector<double> popularity;                       ///< here; empty: not asked yet
-    std::vector<double> common;                           ///< of the whole cluster
-    std::vector<policy::holder> holders;                  ///< that the plan was made for
+    std::map<size_t, steady::time_point> retiring; ///< no longer announced; evicted a little later
+    std::map<size_t, steady::time_point> failed;   ///< not tried again before
+    std::vector<double> popularity;                ///< here; empty: not asked yet
+    std::vector<double> common;                    ///< of the whole cluster
+    std::vector<policy::holder> holders;           ///< that the plan was made for
     route_view_ptr view;
-    std::map<node_id, bitmap> routed;                     ///< what the view says
+    std::map<node_id, bitmap> routed; ///< what the view says
     uint64_t epoch = 0;
   };
 
   updater_config config;
   members_ptr members = std::make_shared<const std::vector<member>>();
-  std::map<std::string, placed_model> models;             ///< by name
-  node_record told;                                       ///< the record as it was told last
+  std::map<std::string, placed_model> models; ///< by name
+  node_record told;                           ///< the record as it was told last
   tier_status ram;
   bool draining = false;
   std::vector<caf::typed_response_promise<bool>> waiting; ///< for ready
   uint64_t ticks = 0;
-  uint64_t busy_us = 0;                                   ///< of the device, at the last look
+  uint64_t busy_us = 0; ///< of the device, at the last look
   steady::time_point looked = steady::now();
   meter cost;
 };
 
-updater_actor::behavior_type updater(updater_actor::stateful_pointer<updater_state> self, updater_config config);
+updater_actor::behavior_type updater(updater_actor::stateful_pointer<updater_state> self,
+                                     updater_config config);
 
 } // namespace coel::actors

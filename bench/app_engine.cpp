@@ -8,13 +8,16 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
-constexpr std::chrono::minutes patience{5};   // without any token
+constexpr std::chrono::minutes patience{5}; // without any token
 
-double seconds(clock::duration d) { return std::chrono::duration<double>(d).count(); }
+double seconds(clock::duration d) {
+  return std::chrono::duration<double>(d).count();
+}
 
 class app_engine : public engine {
  public:
-  app_engine(net::app_client app, std::string model) : app_(std::move(app)), model_(std::move(model)) {}
+  app_engine(net::app_client app, std::string model)
+      : app_(std::move(app)), model_(std::move(model)) {}
 
   result<std::vector<run_times>> generate(const std::vector<std::vector<int32_t>>& prompts,
                                           uint32_t tokens) override {

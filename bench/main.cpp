@@ -111,7 +111,7 @@ int report_node(const options& o) {
   auto engine = make_app_engine(to, o.node_model);
   if (!engine)
     return fail(engine.err());
-  constexpr uint32_t vocab = 512;   // every model has so many
+  constexpr uint32_t vocab = 512; // every model has so many
   auto results = run_tests(o.plan, {std::move(*engine), nullptr}, {}, vocab);
   if (!results)
     return fail(results.err());

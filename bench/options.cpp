@@ -23,9 +23,11 @@ void add_model_options(CLI::App& app, options& o, texts& t) {
       ->excludes(model)
       ->excludes(random);
   random->excludes(model);
-  auto* endpoint = app.add_option("--endpoint", o.endpoint, "measure a node that runs there, alone or in a cluster");
+  auto* endpoint = app.add_option("--endpoint", o.endpoint,
+                                  "measure a node that runs there, alone or in a cluster");
   endpoint->excludes(model)->excludes(random);
-  app.add_option("--model", o.node_model, "with --endpoint: the model, as the node calls it")->needs(endpoint);
+  app.add_option("--model", o.node_model, "with --endpoint: the model, as the node calls it")
+      ->needs(endpoint);
   app.add_option("--type", t.type, "type of the random weights: f16, q8_0, q4_0, q4_k, ...")
       ->capture_default_str();
   app.add_option("--skew", t.skew, "Zipf exponent of expert popularity in the random model")

@@ -14,8 +14,8 @@ struct options {
   std::filesystem::path model; ///< empty with --random or --machine
   std::optional<model::random_model_spec> random;
   std::filesystem::path cache = model::default_cache_folder();
-  std::string endpoint;        ///< of a node that runs; empty: the model is run here
-  std::string node_model;      ///< as that node calls it
+  std::string endpoint;   ///< of a node that runs; empty: the model is run here
+  std::string node_model; ///< as that node calls it
   bool only_make = false; ///< make the random model, measure nothing
   bool machine = false;
   bool json = false;

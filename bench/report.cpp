@@ -86,7 +86,9 @@ json tests_json(const test_results& r) {
 
 } // namespace
 
-std::string as_json(const test_results& r) { return tests_json(r).dump(2) + "\n"; }
+std::string as_json(const test_results& r) {
+  return tests_json(r).dump(2) + "\n";
+}
 
 std::string as_json(const model_report& r) {
   auto all = tests_json(r.results);

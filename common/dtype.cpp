@@ -27,7 +27,9 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 
 } // namespace
 
-const dtype_info& info(dtype type) { return table[static_cast<size_t>(type)]; }
+const dtype_info& info(dtype type) {
+  return table[static_cast<size_t>(type)];
+}
 
 std::optional<dtype> dtype_from_name(std::string_view name) {
   for (size_t i = 0; i < table.size(); ++i)

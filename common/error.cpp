@@ -7,10 +7,25 @@ namespace coel {
 namespace {
 
 constexpr std::array<std::string_view, ec_count> names{
-    "none",        "unspecified",     "io",           "bad_file",        "unsupported",
-    "bad_argument", "bad_frame",      "version_mismatch", "unknown_model", "unknown_request",
-    "busy",        "too_long",        "deadline",     "cancelled",       "out_of_memory",
-    "expert_not_here", "device_lost", "shutting_down", "internal",
+    "none",
+    "unspecified",
+    "io",
+    "bad_file",
+    "unsupported",
+    "bad_argument",
+    "bad_frame",
+    "version_mismatch",
+    "unknown_model",
+    "unknown_request",
+    "busy",
+    "too_long",
+    "deadline",
+    "cancelled",
+    "out_of_memory",
+    "expert_not_here",
+    "device_lost",
+    "shutting_down",
+    "internal",
 };
 static_assert(!names.back().empty(), "every ec needs a name");
 
@@ -28,6 +43,8 @@ ec ec_from_name(std::string_view name) {
   return ec::unspecified;
 }
 
-std::string to_string(const error& e) { return std::string(to_string(e.code)) + ": " + e.message; }
+std::string to_string(const error& e) {
+  return std::string(to_string(e.code)) + ": " + e.message;
+}
 
 } // namespace coel

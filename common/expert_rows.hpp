@@ -10,8 +10,8 @@ namespace coel {
 
 struct expert_rows {
   expert_id expert{};
-  std::vector<uint32_t> rows;         ///< of the batch or frame, rising
-  std::vector<float> weights;         ///< factor of each row's output
+  std::vector<uint32_t> rows; ///< of the batch or frame, rising
+  std::vector<float> weights; ///< factor of each row's output
 };
 
 } // namespace coel

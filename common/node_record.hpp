@@ -46,7 +46,7 @@ class bitmap {
 
 /// Measured time of running k experts over r rows in all: k * expert_us + r * row_us.
 struct expert_speed {
-  double expert_us = 0;               ///< 0: not measured yet
+  double expert_us = 0; ///< 0: not measured yet
   double row_us = 0;
   bool operator==(const expert_speed&) const = default;
 };
@@ -55,14 +55,14 @@ struct model_record {
   std::string name;
   hash256 hash{};
   uint32_t layers = 0;
-  uint32_t experts_per_layer = 0;     ///< routed, then slices of the shared expert
-  uint64_t expert_bytes = 0;          ///< of one expert in memory, the largest
-  uint64_t capacity_bytes = 0;        ///< for experts of this model
-  bool complete = false;              ///< has every byte of the model's files
-  bitmap chunks;                      ///< of the files, if only a part is here; else empty
-  bool home = false;                  ///< can answer applications
+  uint32_t experts_per_layer = 0; ///< routed, then slices of the shared expert
+  uint64_t expert_bytes = 0;      ///< of one expert in memory, the largest
+  uint64_t capacity_bytes = 0;    ///< for experts of this model
+  bool complete = false;          ///< has every byte of the model's files
+  bitmap chunks;                  ///< of the files, if only a part is here; else empty
+  bool home = false;              ///< can answer applications
   expert_speed speed;
-  bitmap holds;                       ///< experts in memory, [layers * experts_per_layer]
+  bitmap holds; ///< experts in memory, [layers * experts_per_layer]
   /// How often each is used here, [layers * experts_per_layer] or empty (policy/popularity.hpp).
   std::vector<uint8_t> popularity;
   bool operator==(const model_record&) const = default;
@@ -71,16 +71,16 @@ struct model_record {
 struct neighbour_record {
   std::string key;
   uint32_t round_trip_us = 0;
-  uint64_t goodput_bytes_s = 0;       ///< 0: not measured
+  uint64_t goodput_bytes_s = 0; ///< 0: not measured
   bool operator==(const neighbour_record&) const = default;
 };
 
 struct node_record {
-  uint64_t version = 0;               ///< rises with every change
-  std::string name;                   ///< host name
+  uint64_t version = 0; ///< rises with every change
+  std::string name;     ///< host name
   std::vector<std::string> app_endpoints;
-  bool draining = false;              ///< takes no new work and gives its experts away
-  uint64_t ram_bytes = 0;             ///< budget; 0: no limit
+  bool draining = false;  ///< takes no new work and gives its experts away
+  uint64_t ram_bytes = 0; ///< budget; 0: no limit
   uint64_t ram_used_bytes = 0;
   std::vector<model_record> models;
   std::vector<neighbour_record> neighbours;

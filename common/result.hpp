@@ -14,23 +14,23 @@ namespace coel {
 enum class ec : uint8_t {
   none = 0,
   unspecified,
-  io,                 ///< the operating system refused (file, socket, memory map)
-  bad_file,           ///< a model file, config or tokenizer is not what it claims to be
-  unsupported,        ///< well-formed, but of a kind this build does not run
-  bad_argument,       ///< an option or request field is out of range
-  bad_frame,          ///< bytes from a socket that do not parse
-  version_mismatch,   ///< the peer speaks another protocol version
-  unknown_model,      ///< no model of that name is loaded
-  unknown_request,    ///< cancel or trace of a request that is not there
-  busy,               ///< a bounded queue or the KV budget is full: try later
-  too_long,           ///< prompt plus answer exceeds context or KV budget: will never fit
-  deadline,           ///< the request's deadline passed
-  cancelled,          ///< the client or the operator stopped it
-  out_of_memory,      ///< a budget would be exceeded
-  expert_not_here,    ///< the node does not hold the expert asked for
-  device_lost,        ///< the device failed; work must move
-  shutting_down,      ///< the node drains
-  internal,           ///< a bug: please report
+  io,               ///< the operating system refused (file, socket, memory map)
+  bad_file,         ///< a model file, config or tokenizer is not what it claims to be
+  unsupported,      ///< well-formed, but of a kind this build does not run
+  bad_argument,     ///< an option or request field is out of range
+  bad_frame,        ///< bytes from a socket that do not parse
+  version_mismatch, ///< the peer speaks another protocol version
+  unknown_model,    ///< no model of that name is loaded
+  unknown_request,  ///< cancel or trace of a request that is not there
+  busy,             ///< a bounded queue or the KV budget is full: try later
+  too_long,         ///< prompt plus answer exceeds context or KV budget: will never fit
+  deadline,         ///< the request's deadline passed
+  cancelled,        ///< the client or the operator stopped it
+  out_of_memory,    ///< a budget would be exceeded
+  expert_not_here,  ///< the node does not hold the expert asked for
+  device_lost,      ///< the device failed; work must move
+  shutting_down,    ///< the node drains
+  internal,         ///< a bug: please report
 };
 
 inline constexpr uint8_t ec_count = static_cast<uint8_t>(ec::internal) + 1;
@@ -61,16 +61,28 @@ class [[nodiscard]] result {
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
 
-  T& value() & { assert(ok()); return std::get<0>(state_); }
-  const T& value() const& { assert(ok()); return std::get<0>(state_); }
-  T&& value() && { assert(ok()); return std::get<0>(std::move(state_)); }
+  T& value() & {
+    assert(ok());
+    return std::get<0>(state_);
+  }
+  const T& value() const& {
+    assert(ok());
+    return std::get<0>(state_);
+  }
+  T&& value() && {
+    assert(ok());
+    return std::get<0>(std::move(state_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
-  const error& err() const { assert(!ok()); return std::get<1>(state_); }
+  const error& err() const {
+    assert(!ok());
+    return std::get<1>(state_);
+  }
 
  private:
   std::variant<T, error> state_;
@@ -86,7 +98,10 @@ class [[nodiscard]] result<void> {
 
   bool ok() const { return ok_; }
   explicit operator bool() const { return ok_; }
-  const error& err() const { assert(!ok_); return error_; }
+  const error& err() const {
+    assert(!ok_);
+    return error_;
+  }
 
  private:
   error error_;

@@ -35,15 +35,15 @@ class weight {
 using weight_ptr = std::shared_ptr<const weight>;
 
 enum class weight_use : uint8_t {
-  project,   ///< used by project and run_experts
-  lookup,    ///< used by embed: single rows are read
+  project, ///< used by project and run_experts
+  lookup,  ///< used by embed: single rows are read
 };
 
 struct kv_shape {
   uint32_t layers = 0;
   uint32_t kv_heads = 0;
   uint32_t head_dim = 0;
-  uint32_t page_tokens = 32;            ///< tokens of one page
+  uint32_t page_tokens = 32; ///< tokens of one page
   uint32_t pages = 0;
   /// Bytes of one page: K and V of all layers, f16.
   size_t page_bytes() const {
@@ -69,12 +69,12 @@ struct completion_info {
 using completion = std::function<void(const completion_info&)>;
 
 struct device_status {
-  std::string name;                     ///< "cpu/avx512-vnni"
+  std::string name; ///< "cpu/avx512-vnni"
   uint32_t threads = 0;
   uint64_t lists_run = 0;
-  uint64_t busy_us = 0;                 ///< since start
-  uint32_t queue_depth = 0;             ///< lists waiting
-  uint64_t resident_bytes = 0;          ///< weights and buffers and KV
+  uint64_t busy_us = 0;        ///< since start
+  uint32_t queue_depth = 0;    ///< lists waiting
+  uint64_t resident_bytes = 0; ///< weights and buffers and KV
 };
 
 enum class memory : uint8_t { device, host_visible };

@@ -14,9 +14,9 @@ namespace coel::compute {
 struct matrix_view {
   dtype type = dtype::f32;
   uint64_t rows = 0;
-  uint64_t cols = 0;                      ///< multiple of info(type).block_elements
+  uint64_t cols = 0; ///< multiple of info(type).block_elements
   const std::byte* data = nullptr;
-  uint64_t stride_bytes = 0;              ///< >= row_bytes(type, cols)
+  uint64_t stride_bytes = 0; ///< >= row_bytes(type, cols)
   std::shared_ptr<const void> owner;
 
   const std::byte* row(uint64_t r) const { return data + r * stride_bytes; }

@@ -32,8 +32,8 @@ struct rows_f32 {
 
 /// out[i, :] = table[tokens[i], :]. The table was loaded with weight_use::lookup.
 struct embed {
-  const weight* table = nullptr;        ///< [vocab, cols]
-  std::vector<int32_t> tokens;          ///< [out.rows], each in [0, vocab)
+  const weight* table = nullptr; ///< [vocab, cols]
+  std::vector<int32_t> tokens;   ///< [out.rows], each in [0, vocab)
   rows_f32 out;
 };
 
@@ -41,15 +41,15 @@ struct embed {
 /// Norms per head view the same memory as [rows * heads, head_dim].
 struct rms_norm {
   rows_f32 in;
-  const float* gain = nullptr;          ///< [cols]
+  const float* gain = nullptr; ///< [cols]
   float eps = 1e-6f;
   rows_f32 out;
 };
 
 /// One output of a projection: out = in W^T (+ bias), or out += ... when `add` is set.
 struct projection {
-  const weight* w = nullptr;            ///< [out.cols, in.cols]
-  const float* bias = nullptr;          ///< [out.cols] or null
+  const weight* w = nullptr;   ///< [out.cols, in.cols]
+  const float* bias = nullptr; ///< [out.cols] or null
   rows_f32 out;
   bool add = false;
 };
@@ -62,15 +62,15 @@ struct project {
 
 /// How rotary embedding pairs the elements of a head.
 enum class rope_style : uint8_t {
-  half,         ///< (i, i + d/2): Hugging Face, GPT-NeoX
-  interleaved,  ///< (2i, 2i + 1): GGUF llama
+  half,        ///< (i, i + d/2): Hugging Face, GPT-NeoX
+  interleaved, ///< (2i, 2i + 1): GGUF llama
 };
 
 struct rope_params {
   rope_style style = rope_style::half;
-  uint32_t dims = 0;                    ///< rotated elements of a head (the first ones); even
+  uint32_t dims = 0; ///< rotated elements of a head (the first ones); even
   float base = 10000.f;
-  float scale = 1.f;                    ///< position multiplier (linear scaling: 1 / factor)
+  float scale = 1.f; ///< position multiplier (linear scaling: 1 / factor)
 };
 
 /// Rows of one session inside a batch: rows [first_row, first_row + count) hold the tokens at
@@ -79,17 +79,17 @@ struct segment {
   uint32_t first_row = 0;
   uint32_t count = 0;
   uint32_t position = 0;
-  std::vector<uint32_t> pages;          ///< of the kv_cache; covers position + count tokens
+  std::vector<uint32_t> pages; ///< of the kv_cache; covers position + count tokens
 };
 
 /// Rotates q and k, stores k and v as f16 into the sessions' pages, then causal attention with
 /// grouped heads: out[row] = softmax(q k^T / sqrt(head_dim)) v over positions <= the row's own.
 struct attend {
-  rows_f32 q;                           ///< [rows, heads * head_dim], rotated in place
-  rows_f32 k;                           ///< [rows, kv_heads * head_dim], rotated in place
-  rows_f32 v;                           ///< [rows, kv_heads * head_dim]
-  rows_f32 out;                         ///< [rows, heads * head_dim]
-  kv_cache* cache = nullptr;            ///< gives heads, head_dim, page length
+  rows_f32 q;                ///< [rows, heads * head_dim], rotated in place
+  rows_f32 k;                ///< [rows, kv_heads * head_dim], rotated in place
+  rows_f32 v;                ///< [rows, kv_heads * head_dim]
+  rows_f32 out;              ///< [rows, heads * head_dim]
+  kv_cache* cache = nullptr; ///< gives heads, head_dim, page length
   uint32_t layer = 0;
   uint32_t heads = 0;
   rope_params rope;
@@ -98,11 +98,11 @@ struct attend {
 
 /// Softmax over the experts, top k by probability (ties to the smaller id), ids in falling order.
 struct route {
-  rows_f32 logits;                      ///< [rows, experts]
+  rows_f32 logits; ///< [rows, experts]
   uint32_t top_k = 0;
-  bool renormalise = false;             ///< chosen weights sum to 1
-  int32_t* ids = nullptr;               ///< [rows, top_k], host-visible
-  float* weights = nullptr;             ///< [rows, top_k], host-visible
+  bool renormalise = false; ///< chosen weights sum to 1
+  int32_t* ids = nullptr;   ///< [rows, top_k], host-visible
+  float* weights = nullptr; ///< [rows, top_k], host-visible
 };
 
 /// x = 1 / (1 + exp(-x)), element by element (the gate of a shared expert).
@@ -112,18 +112,18 @@ struct sigmoid {
 
 /// The three matrices of a SwiGLU expert: y = down(silu(gate x) * up x).
 struct expert_weights {
-  std::shared_ptr<const weight> gate;   ///< [ff, hidden]
-  std::shared_ptr<const weight> up;     ///< [ff, hidden]
-  std::shared_ptr<const weight> down;   ///< [hidden, ff]
-  uint64_t bytes = 0;                   ///< resident bytes of the three
+  std::shared_ptr<const weight> gate; ///< [ff, hidden]
+  std::shared_ptr<const weight> up;   ///< [ff, hidden]
+  std::shared_ptr<const weight> down; ///< [hidden, ff]
+  uint64_t bytes = 0;                 ///< resident bytes of the three
 };
 
 /// One expert over the rows that chose it.
 struct expert_task {
   std::shared_ptr<const expert_weights> expert;
-  std::vector<uint32_t> rows;           ///< of `in` and `out`, rising
-  std::vector<float> weights;           ///< factor of each row's output; or empty, see below
-  const float* row_weights = nullptr;   ///< device memory [in.rows], read where `weights` is empty
+  std::vector<uint32_t> rows;         ///< of `in` and `out`, rising
+  std::vector<float> weights;         ///< factor of each row's output; or empty, see below
+  const float* row_weights = nullptr; ///< device memory [in.rows], read where `weights` is empty
 };
 
 /// out[r] += sum over the tasks, in their order, of weight * expert(in[r]).
@@ -146,8 +146,8 @@ struct add {
   rows_f32 out;
 };
 
-using operation
-    = std::variant<embed, rms_norm, project, attend, route, sigmoid, run_experts, gather, add>;
+using operation =
+    std::variant<embed, rms_norm, project, attend, route, sigmoid, run_experts, gather, add>;
 
 using command_list = std::vector<operation>;
 

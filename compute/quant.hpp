@@ -11,11 +11,12 @@
 namespace coel::compute {
 
 float f16_to_f32(uint16_t bits);
-uint16_t f32_to_f16(float x);               ///< round to nearest even
+uint16_t f32_to_f16(float x); ///< round to nearest even
 float bf16_to_f32(uint16_t bits);
-uint16_t f32_to_bf16(float x);              ///< round to nearest even
+uint16_t f32_to_bf16(float x); ///< round to nearest even
 
-/// out[0..n) = the row's values. n is a multiple of the block length. Any bit pattern is valid input.
+/// out[0..n) = the row's values. n is a multiple of the block length. Any bit pattern is valid
+/// input.
 void dequantise_row(dtype type, const std::byte* row, float* out, uint64_t n);
 
 /// The reverse, round to nearest; for f32, f16, bf16, q8_0, q4_0, q4_k, q5_k, q6_k.

@@ -9,11 +9,11 @@
 namespace coel::cpu {
 
 struct device_options {
-  uint32_t threads = 0;          ///< 0: one per core the process may use
-  std::string kernels;           ///< "", "reference", "avx2", "avx512-vnni"; "" chooses the best usable
-                                 ///< (or what the environment variable COEL_CPU names)
-  uint64_t budget_bytes = 0;     ///< of weights, buffers and KV; 0: no limit
-  bool pin_threads = true;       ///< one thread a core when threads <= cores
+  uint32_t threads = 0;      ///< 0: one per core the process may use
+  std::string kernels;       ///< "", "reference", "avx2", "avx512-vnni"; "" chooses the best usable
+                             ///< (or what the environment variable COEL_CPU names)
+  uint64_t budget_bytes = 0; ///< of weights, buffers and KV; 0: no limit
+  bool pin_threads = true;   ///< one thread a core when threads <= cores
 };
 
 /// Kernel sets that this machine can run, best first; "reference" is always last.

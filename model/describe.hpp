@@ -8,13 +8,13 @@
 namespace coel::model {
 
 struct running_needs {
-  uint64_t dense_bytes = 0;            ///< in the file: everything but the experts
-  uint64_t expert_bytes = 0;           ///< in the file: all experts, slices of the shared one included
-  uint64_t one_expert_bytes = 0;       ///< the largest routed expert
-  uint64_t bytes_per_token = 0;        ///< weights read to decode one token
-  uint64_t active_parameters = 0;      ///< multiplied per token
+  uint64_t dense_bytes = 0;       ///< in the file: everything but the experts
+  uint64_t expert_bytes = 0;      ///< in the file: all experts, slices of the shared one included
+  uint64_t one_expert_bytes = 0;  ///< the largest routed expert
+  uint64_t bytes_per_token = 0;   ///< weights read to decode one token
+  uint64_t active_parameters = 0; ///< multiplied per token
   uint64_t kv_bytes_per_token = 0;
-  uint64_t kv_bytes_full = 0;          ///< one session of full context
+  uint64_t kv_bytes_full = 0; ///< one session of full context
 };
 running_needs needs_of(const source& from);
 

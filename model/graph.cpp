@@ -12,7 +12,9 @@ rows_f32 view(const compute::buffer_ptr& memory, uint32_t rows, uint32_t cols) {
   return {memory->f32(), rows, cols};
 }
 
-const float* values(const compute::buffer_ptr& vector) { return vector ? vector->f32() : nullptr; }
+const float* values(const compute::buffer_ptr& vector) {
+  return vector ? vector->f32() : nullptr;
+}
 
 struct buffer_need {
   compute::buffer_ptr step_buffers::*slot;
@@ -44,7 +46,8 @@ void add_qk_norms(compute::command_list& list, const model_config& c, const laye
   if (c.qk == qk_norm::none)
     return;
   auto per_head = [&](rows_f32 x) {
-    return c.qk == qk_norm::per_head ? rows_f32{x.data, x.rows * (x.cols / c.head_dim), c.head_dim} : x;
+    return c.qk == qk_norm::per_head ? rows_f32{x.data, x.rows * (x.cols / c.head_dim), c.head_dim}
+                                     : x;
   };
   list.push_back(compute::rms_norm{per_head(q), values(w.q_norm), c.rms_eps, per_head(q)});
   list.push_back(compute::rms_norm{per_head(k), values(w.k_norm), c.rms_eps, per_head(k)});
@@ -93,12 +96,13 @@ compute::command_list graph::attention(const step_buffers& b, layer_id layer, ui
 
   compute::command_list list;
   list.push_back(compute::rms_norm{residual, values(w.attn_norm), c.rms_eps, normed});
-  list.push_back(compute::project{normed, {{w.q.get(), values(w.q_bias), q, false},
-                                           {w.k.get(), values(w.k_bias), k, false},
-                                           {w.v.get(), values(w.v_bias), v, false}}});
+  list.push_back(compute::project{normed,
+                                  {{w.q.get(), values(w.q_bias), q, false},
+                                   {w.k.get(), values(w.k_bias), k, false},
+                                   {w.v.get(), values(w.v_bias), v, false}}});
   add_qk_norms(list, c, w, q, k);
-  list.push_back(compute::attend{q, k, v, mixed, cache, index(layer), c.heads, c.rope,
-                                 std::move(segments)});
+  list.push_back(
+      compute::attend{q, k, v, mixed, cache, index(layer), c.heads, c.rope, std::move(segments)});
   list.push_back(compute::project{mixed, {{w.o.get(), nullptr, residual, true}}});
   list.push_back(compute::rms_norm{residual, values(w.ffn_norm), c.rms_eps, normed});
   compute::project routing{normed, {{w.router.get(), nullptr, logits, false}}};
@@ -125,7 +129,8 @@ compute::command_list graph::head(const step_buffers& b, uint32_t rows,
   auto count = static_cast<uint32_t>(chosen.size());
   auto picked = view(b.chosen, count, config_.hidden);
   compute::command_list list;
-  list.push_back(compute::gather{view(b.residual, rows, config_.hidden), std::move(chosen), picked});
+  list.push_back(
+      compute::gather{view(b.residual, rows, config_.hidden), std::move(chosen), picked});
   list.push_back(compute::rms_norm{picked, values(weights_.output_norm), config_.rms_eps, picked});
   list.push_back(compute::project{
       picked, {{weights_.output.get(), nullptr, view(b.logits, count, config_.vocab), false}}});

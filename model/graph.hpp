@@ -65,7 +65,7 @@ class graph {
 
  private:
   model_config config_;
-  const dense_weights& weights_;     // owned by whoever owns the graph
+  const dense_weights& weights_; // owned by whoever owns the graph
 };
 
 } // namespace coel::model

@@ -1,5 +1,5 @@
-// The merging loop that byte-level BPE and SentencePiece BPE share: neighbours are merged best first,
-// ties from the left, in O(n log n) however long the word.
+// The merging loop that byte-level BPE and SentencePiece BPE share: neighbours are merged best
+// first, ties from the left, in O(n log n) however long the word.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 
 namespace coel::model {
 
-/// `best(left, right)` gives {priority, merged} of a pair of symbols, or nullopt; smaller priorities
-/// go first. Symbols are int64_t so that both token ids and spans of text fit.
+/// `best(left, right)` gives {priority, merged} of a pair of symbols, or nullopt; smaller
+/// priorities go first. Symbols are int64_t so that both token ids and spans of text fit.
 template <class Symbol, class Best>
 std::vector<Symbol> merge_all(std::vector<Symbol> symbols, Best best) {
   struct node {
     Symbol symbol;
     int32_t previous, next;
-    uint32_t version = 0;      // rises when the symbol changes: older queue entries are void
+    uint32_t version = 0; // rises when the symbol changes: older queue entries are void
     bool gone = false;
   };
   struct entry {
@@ -24,7 +24,7 @@ std::vector<Symbol> merge_all(std::vector<Symbol> symbols, Best best) {
     int32_t left, right;
     uint32_t left_version, right_version;
     Symbol merged;
-    bool operator<(const entry& o) const {   // std::priority_queue takes the largest
+    bool operator<(const entry& o) const { // std::priority_queue takes the largest
       return priority != o.priority ? priority > o.priority : left > o.left;
     }
   };
@@ -47,7 +47,8 @@ std::vector<Symbol> merge_all(std::vector<Symbol> symbols, Best best) {
     auto top = queue.top();
     queue.pop();
     auto &left = at(top.left), &right = at(top.right);
-    if (left.gone || right.gone || left.version != top.left_version || right.version != top.right_version)
+    if (left.gone || right.gone || left.version != top.left_version ||
+        right.version != top.right_version)
       continue;
     left.symbol = top.merged;
     ++left.version;

@@ -6,13 +6,15 @@
 
 namespace coel::model {
 
-result<perplexity_result> perplexity(runner& run, std::span<const int32_t> tokens, const perplexity_options& options,
+result<perplexity_result> perplexity(runner& run, std::span<const int32_t> tokens,
+                                     const perplexity_options& options,
                                      const std::function<void(uint32_t, uint32_t)>& progress) {
   if (options.window < 2)
     return {ec::bad_argument, "a window needs at least two tokens"};
   auto windows = static_cast<uint32_t>(tokens.size() / options.window);
   if (windows == 0)
-    return {ec::bad_argument, "the text has " + std::to_string(tokens.size()) + " tokens, fewer than one window of " +
+    return {ec::bad_argument, "the text has " + std::to_string(tokens.size()) +
+                                  " tokens, fewer than one window of " +
                                   std::to_string(options.window)};
   uint32_t first = options.all_positions ? 0 : options.window / 2;
   perplexity_result out;

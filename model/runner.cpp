@@ -6,8 +6,9 @@
 
 namespace coel::model {
 
-std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span<const float> weights,
-                                         uint32_t rows, uint32_t experts) {
+std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids,
+                                         std::span<const float> weights, uint32_t rows,
+                                         uint32_t experts) {
   std::vector<expert_rows> by_expert(experts);
   auto top_k = rows ? static_cast<uint32_t>(ids.size() / rows) : 0;
   for (uint32_t r = 0; r < rows; ++r)
@@ -30,7 +31,7 @@ struct runner::state {
   compute::device_ptr on;
   model_config config;
   dense_weights dense;
-  std::vector<std::vector<expert_ptr>> experts;   // [layers][experts_per_layer]
+  std::vector<std::vector<expert_ptr>> experts; // [layers][experts_per_layer]
   step_buffers buffers;
   compute::kv_cache_ptr cache;
   std::vector<uint32_t> pages;
@@ -51,7 +52,8 @@ struct runner::state {
   compute::segment segment_of(uint32_t rows) const {
     compute::segment s{0, rows, position, {}};
     uint32_t page_tokens = cache->shape().page_tokens;
-    s.pages.assign(pages.begin(), pages.begin() + (position + rows + page_tokens - 1) / page_tokens);
+    s.pages.assign(pages.begin(),
+                   pages.begin() + (position + rows + page_tokens - 1) / page_tokens);
     return s;
   }
 
@@ -82,7 +84,8 @@ struct runner::state {
     });
   }
 
-  std::vector<compute::expert_task> tasks(uint32_t rows, uint32_t layer, std::span<const int32_t> ids,
+  std::vector<compute::expert_task> tasks(uint32_t rows, uint32_t layer,
+                                          std::span<const int32_t> ids,
                                           std::span<const float> weights) const {
     std::vector<compute::expert_task> out;
     for (auto& group : group_by_expert(ids, weights, rows, config.experts))
@@ -92,7 +95,8 @@ struct runner::state {
     std::iota(all.begin(), all.end(), 0u);
     bool gated = dense.layers[layer].shared_router != nullptr;
     for (size_t e = config.experts; e < experts[layer].size(); ++e)
-      out.push_back({experts[layer][e], all, gated ? std::vector<float>{} : std::vector<float>(rows, 1.f),
+      out.push_back({experts[layer][e], all,
+                     gated ? std::vector<float>{} : std::vector<float>(rows, 1.f),
                      gated ? buffers.shared_weight->f32() : nullptr});
     return out;
   }
@@ -194,7 +198,8 @@ result<std::unique_ptr<runner>> runner::load(source_ptr from, compute::device_pt
   return over(std::move(from), std::move(on), std::move(*dense), std::move(experts), options);
 }
 
-result<std::unique_ptr<runner>> runner::over(source_ptr from, compute::device_ptr on, dense_weights dense,
+result<std::unique_ptr<runner>> runner::over(source_ptr from, compute::device_ptr on,
+                                             dense_weights dense,
                                              std::vector<std::vector<expert_ptr>> experts,
                                              const runner_options& options) {
   auto s = std::make_unique<state>();
@@ -236,10 +241,20 @@ result<std::span<const float>> runner::feed(std::span<const int32_t> tokens) {
   return last;
 }
 
-void runner::reset() { state_->position = 0; }
-uint32_t runner::position() const { return state_->position; }
-void runner::observe_routing(routing_sink sink) { state_->on_routing = std::move(sink); }
-const model_config& runner::config() const { return state_->config; }
-uint64_t runner::weight_bytes() const { return state_->weight_bytes; }
+void runner::reset() {
+  state_->position = 0;
+}
+uint32_t runner::position() const {
+  return state_->position;
+}
+void runner::observe_routing(routing_sink sink) {
+  state_->on_routing = std::move(sink);
+}
+const model_config& runner::config() const {
+  return state_->config;
+}
+uint64_t runner::weight_bytes() const {
+  return state_->weight_bytes;
+}
 
 } // namespace coel::model

@@ -11,19 +11,20 @@
 namespace coel::model {
 
 struct runner_options {
-  uint32_t context = 0;        ///< tokens of KV; 0: the model's own context
-  uint32_t max_rows = 512;     ///< rows of one step
-  uint32_t max_logits = 64;    ///< rows of logits held at once
+  uint32_t context = 0;     ///< tokens of KV; 0: the model's own context
+  uint32_t max_rows = 512;  ///< rows of one step
+  uint32_t max_logits = 64; ///< rows of logits held at once
 };
 
 class runner {
  public:
   /// Loads every weight. `progress(done, total)` in bytes of the file, from this thread.
-  static result<std::unique_ptr<runner>> load(source_ptr from, compute::device_ptr on,
-                                              const runner_options& options = {},
-                                              std::function<void(uint64_t, uint64_t)> progress = {});
+  static result<std::unique_ptr<runner>>
+  load(source_ptr from, compute::device_ptr on, const runner_options& options = {},
+       std::function<void(uint64_t, uint64_t)> progress = {});
   /// Over weights that are on the device already; experts [layers][experts_per_layer].
-  static result<std::unique_ptr<runner>> over(source_ptr from, compute::device_ptr on, dense_weights dense,
+  static result<std::unique_ptr<runner>> over(source_ptr from, compute::device_ptr on,
+                                              dense_weights dense,
                                               std::vector<std::vector<expert_ptr>> experts,
                                               const runner_options& options = {});
   ~runner();
@@ -31,7 +32,8 @@ class runner {
   /// Called with the logits [vocab] after the token at `position`, in rising order.
   using logits_sink = std::function<void(uint32_t position, std::span<const float> logits)>;
   /// Called after each layer step with the experts chosen, ids [rows, top_k].
-  using routing_sink = std::function<void(uint32_t first_position, layer_id, std::span<const int32_t> ids)>;
+  using routing_sink =
+      std::function<void(uint32_t first_position, layer_id, std::span<const int32_t> ids)>;
 
   /// Appends tokens to the session and gives the logits of all of them to the sink.
   /// Errors: too_long (context), bad_argument (token out of range), those of the device.
@@ -39,11 +41,11 @@ class runner {
   /// Appends tokens; the result is the logits after the last, valid until the next call.
   result<std::span<const float>> feed(std::span<const int32_t> tokens);
 
-  void reset();                                   ///< forgets the session
+  void reset(); ///< forgets the session
   uint32_t position() const;
   void observe_routing(routing_sink sink);
   const model_config& config() const;
-  uint64_t weight_bytes() const;                  ///< on the device
+  uint64_t weight_bytes() const; ///< on the device
 
  private:
   struct state;
@@ -58,7 +60,8 @@ struct expert_rows {
   std::vector<uint32_t> rows;
   std::vector<float> weights;
 };
-std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span<const float> weights,
-                                         uint32_t rows, uint32_t experts);
+std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids,
+                                         std::span<const float> weights, uint32_t rows,
+                                         uint32_t experts);
 
 } // namespace coel::model

@@ -15,11 +15,28 @@ namespace coel::model {
 
 /// Every tensor that a layer graph needs, by what it does.
 enum class role : uint8_t {
-  token_embedding, output_norm, output,                      // once a model
-  attn_norm, attn_q, attn_k, attn_v, attn_q_bias, attn_k_bias, attn_v_bias, attn_output,
-  attn_q_norm, attn_k_norm, ffn_norm, router, shared_router, // once a layer
-  shared_gate, shared_up, shared_down,                       // once a layer, the whole shared expert
-  expert_gate, expert_up, expert_down,                       // once an expert
+  token_embedding,
+  output_norm,
+  output, // once a model
+  attn_norm,
+  attn_q,
+  attn_k,
+  attn_v,
+  attn_q_bias,
+  attn_k_bias,
+  attn_v_bias,
+  attn_output,
+  attn_q_norm,
+  attn_k_norm,
+  ffn_norm,
+  router,
+  shared_router, // once a layer
+  shared_gate,
+  shared_up,
+  shared_down, // once a layer, the whole shared expert
+  expert_gate,
+  expert_up,
+  expert_down, // once an expert
 };
 
 struct tensor_key {
@@ -30,11 +47,11 @@ struct tensor_key {
 
 /// What `coel model` prints about the files.
 struct source_info {
-  std::string format;                                        ///< "GGUF v3", "safetensors"
+  std::string format; ///< "GGUF v3", "safetensors"
   std::vector<std::filesystem::path> files;
   uint64_t file_bytes = 0;
   uint64_t parameters = 0;
-  std::vector<std::pair<dtype, uint64_t>> bytes_by_type;     ///< tensor bytes, largest first
+  std::vector<std::pair<dtype, uint64_t>> bytes_by_type; ///< tensor bytes, largest first
 };
 
 /// Thread-safe once opened. Every tensor that the configuration requires has been found and its

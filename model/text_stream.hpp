@@ -14,8 +14,8 @@ class text_stream {
   text_stream(tokenizer_ptr tokenizer, std::vector<std::string> stop);
 
   struct step {
-    std::string text;          ///< safe to show now
-    bool stopped = false;      ///< a stop string was completed; text ends before it
+    std::string text;     ///< safe to show now
+    bool stopped = false; ///< a stop string was completed; text ends before it
   };
   step push(int32_t id);
   /// What was held back when the answer ends otherwise; broken UTF-8 becomes U+FFFD.

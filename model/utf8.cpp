@@ -7,7 +7,7 @@ namespace coel::model {
 namespace {
 
 struct lead_rule {
-  uint8_t first, last;          // lead bytes
+  uint8_t first, last; // lead bytes
   uint8_t length;
   uint8_t second_min, second_max;
 };

@@ -7,8 +7,8 @@
 
 namespace coel::model {
 
-/// Length of the well-formed character that begins at s[at]; 0 if there is none (an invalid byte, or
-/// a character that is cut off by the end: then `cut` is set).
+/// Length of the well-formed character that begins at s[at]; 0 if there is none (an invalid byte,
+/// or a character that is cut off by the end: then `cut` is set).
 size_t utf8_length(std::string_view s, size_t at, bool* cut = nullptr);
 
 void append_utf8(std::string& to, uint32_t code_point);

@@ -42,10 +42,16 @@ result<compute::buffer_ptr> load_vector(const source& from, compute::device& to,
 result<layer_weights> load_layer(const source& from, compute::device& to, layer_id layer,
                                  uint64_t& bytes) {
   layer_weights w;
-  struct vector_slot { role what; compute::buffer_ptr* into; };
-  for (auto [what, into] : {vector_slot{role::attn_norm, &w.attn_norm}, {role::ffn_norm, &w.ffn_norm},
-                            {role::attn_q_bias, &w.q_bias}, {role::attn_k_bias, &w.k_bias},
-                            {role::attn_v_bias, &w.v_bias}, {role::attn_q_norm, &w.q_norm},
+  struct vector_slot {
+    role what;
+    compute::buffer_ptr* into;
+  };
+  for (auto [what, into] : {vector_slot{role::attn_norm, &w.attn_norm},
+                            {role::ffn_norm, &w.ffn_norm},
+                            {role::attn_q_bias, &w.q_bias},
+                            {role::attn_k_bias, &w.k_bias},
+                            {role::attn_v_bias, &w.v_bias},
+                            {role::attn_q_norm, &w.q_norm},
                             {role::attn_k_norm, &w.k_norm}}) {
     tensor_key key{what, layer, {}};
     if (!from.has(key))
@@ -55,9 +61,15 @@ result<layer_weights> load_layer(const source& from, compute::device& to, layer_
       return loaded.err();
     *into = *loaded;
   }
-  struct matrix_slot { role what; compute::weight_ptr* into; };
-  for (auto [what, into] : {matrix_slot{role::attn_q, &w.q}, {role::attn_k, &w.k}, {role::attn_v, &w.v},
-                            {role::attn_output, &w.o}, {role::router, &w.router},
+  struct matrix_slot {
+    role what;
+    compute::weight_ptr* into;
+  };
+  for (auto [what, into] : {matrix_slot{role::attn_q, &w.q},
+                            {role::attn_k, &w.k},
+                            {role::attn_v, &w.v},
+                            {role::attn_output, &w.o},
+                            {role::router, &w.router},
                             {role::shared_router, &w.shared_router}}) {
     tensor_key key{what, layer, {}};
     if (!from.has(key))
@@ -145,14 +157,19 @@ uint32_t shared_slices(const source& from) {
   return config.shared_slices(block);
 }
 
-uint32_t experts_per_layer(const source& from) { return from.config().experts + shared_slices(from); }
+uint32_t experts_per_layer(const source& from) {
+  return from.config().experts + shared_slices(from);
+}
 
 result<expert_ptr> load_expert(const source& from, compute::device& to, expert_key key) {
   auto views = views_of(from, key);
   if (!views)
     return views.err();
   auto weights = std::make_shared<compute::expert_weights>();
-  struct slot { const matrix_view* view; compute::weight_ptr* into; };
+  struct slot {
+    const matrix_view* view;
+    compute::weight_ptr* into;
+  };
   for (auto [view, into] : {slot{&views->gate, &weights->gate}, slot{&views->up, &weights->up},
                             slot{&views->down, &weights->down}}) {
     auto loaded = to.load(*view, compute::weight_use::project);

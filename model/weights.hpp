@@ -9,21 +9,21 @@
 namespace coel::model {
 
 struct layer_weights {
-  compute::buffer_ptr attn_norm, ffn_norm;                 ///< [hidden]
+  compute::buffer_ptr attn_norm, ffn_norm; ///< [hidden]
   compute::weight_ptr q, k, v, o;
-  compute::buffer_ptr q_bias, k_bias, v_bias;              ///< null: the family has none
-  compute::buffer_ptr q_norm, k_norm;                      ///< null: the family has none
-  compute::weight_ptr router;                              ///< [experts, hidden]
-  compute::weight_ptr shared_router;                       ///< [1, hidden]; null: no gated shared expert
+  compute::buffer_ptr q_bias, k_bias, v_bias; ///< null: the family has none
+  compute::buffer_ptr q_norm, k_norm;         ///< null: the family has none
+  compute::weight_ptr router;                 ///< [experts, hidden]
+  compute::weight_ptr shared_router;          ///< [1, hidden]; null: no gated shared expert
 };
 
 /// Everything but the experts: pinned for as long as the model is served.
 struct dense_weights {
-  compute::weight_ptr embedding;                           ///< [vocab, hidden], for lookup
-  compute::weight_ptr output;                              ///< [vocab, hidden]
-  compute::buffer_ptr output_norm;                         ///< [hidden]
+  compute::weight_ptr embedding;   ///< [vocab, hidden], for lookup
+  compute::weight_ptr output;      ///< [vocab, hidden]
+  compute::buffer_ptr output_norm; ///< [hidden]
   std::vector<layer_weights> layers;
-  uint64_t bytes = 0;                                      ///< on the device
+  uint64_t bytes = 0; ///< on the device
 };
 
 /// Errors: as source::matrix and device::load.

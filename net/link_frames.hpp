@@ -80,13 +80,13 @@ struct failure_frame {
 /// First frame in each direction, and its answer (see link_handshake.hpp).
 struct greeting_frame {
   uint16_t version = link_protocol_version;
-  uint64_t nonce = 0;     ///< of the connection that the sender opened
-  uint64_t echo = 0;      ///< nonce that this greeting answers; 0: none
-  uint64_t boot = 0;      ///< changes with every start of the sender
-  uint16_t link_port = 0; ///< where the sender listens
+  uint64_t nonce = 0;       ///< of the connection that the sender opened
+  uint64_t echo = 0;        ///< nonce that this greeting answers; 0: none
+  uint64_t boot = 0;        ///< changes with every start of the sender
+  uint16_t link_port = 0;   ///< where the sender listens
   std::string link_address; ///< IPv4, if it listens on one only; else where its frames come from
-  std::string name;       ///< host name, for people
-  std::string build;      ///< version and features that must agree
+  std::string name;         ///< host name, for people
+  std::string build;        ///< version and features that must agree
   struct model {
     std::string name;
     hash256 hash{};

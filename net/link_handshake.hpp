@@ -47,7 +47,8 @@ class link_handshake {
   /// They stop: no attempts for a while, unless they greet again.
   actions parted(const goodbye_frame& why, time_point now);
   /// Call every 100 ms: pings when idle, gives up after 400 ms of silence when up, retries with
-  /// back-off (0.2 s doubling to 5 s; 30 s after a refusal, 5 s after one by the socket) with jitter from the seed.
+  /// back-off (0.2 s doubling to 5 s; 30 s after a refusal, 5 s after one by the socket) with
+  /// jitter from the seed.
   actions tick(time_point now);
 
   state now() const { return state_; }

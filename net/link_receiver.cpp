@@ -59,8 +59,8 @@ int milliseconds(std::chrono::milliseconds span) {
 void set_options(zmq::socket_t& socket, const receiver_options& options) {
   socket.set(zmq::sockopt::linger, 0);
   socket.set(zmq::sockopt::ipv6, true);
-  // No limit here: a full receive queue makes libzmq 4.3 stop reading, and then a connection that ends
-  // while a ZMTP heartbeat is due aborts the process (libzmq issues 3937, 4364, 4767).
+  // No limit here: a full receive queue makes libzmq 4.3 stop reading, and then a connection that
+  // ends while a ZMTP heartbeat is due aborts the process (libzmq issues 3937, 4364, 4767).
   socket.set(zmq::sockopt::rcvhwm, 0);
   socket.set(zmq::sockopt::maxmsgsize,
              static_cast<int64_t>(options.largest_frame_bytes) + curve_overhead);

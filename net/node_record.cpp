@@ -14,16 +14,19 @@ constexpr size_t max_endpoints = 16;
 constexpr size_t max_text = 256;
 constexpr uint32_t max_layers = 1024;
 constexpr uint32_t max_experts = 65535;
-constexpr size_t max_items = 1u << 22;      // experts of a model, in all its layers
+constexpr size_t max_items = 1u << 22; // experts of a model, in all its layers
 
 using packer = msgpack::packer<msgpack::sbuffer>;
 
-void put(packer& to, std::string_view name) { to.pack(name); }
+void put(packer& to, std::string_view name) {
+  to.pack(name);
+}
 
 template <class Bytes>
 void put_bytes(packer& to, const Bytes& bytes) {
   to.pack_bin(static_cast<uint32_t>(bytes.size()));
-  to.pack_bin_body(reinterpret_cast<const char*>(bytes.data()), static_cast<uint32_t>(bytes.size()));
+  to.pack_bin_body(reinterpret_cast<const char*>(bytes.data()),
+                   static_cast<uint32_t>(bytes.size()));
 }
 
 void put_model(packer& to, const model_record& m) {
@@ -101,7 +104,8 @@ void read_model(field_reader from, model_record& m, std::optional<error>& proble
   if (!from.problem() && (hash.size() != m.hash.size() || !bitmap::fits(items, holds) ||
                           !bitmap::fits(chunks, has_chunks) ||
                           (!m.popularity.empty() && m.popularity.size() != items)))
-    from.fail(ec::bad_frame, "a record's 'hash', 'holds', 'has_chunks' or 'popularity' has the wrong size");
+    from.fail(ec::bad_frame,
+              "a record's 'hash', 'holds', 'has_chunks' or 'popularity' has the wrong size");
   problem = from.problem();
   if (problem)
     return;
@@ -119,13 +123,15 @@ void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>
 
 /// Each element of an array of maps.
 template <class Record, class Read>
-void read_list(field_reader& from, std::string_view name, size_t limit, std::vector<Record>& out, Read read) {
+void read_list(field_reader& from, std::string_view name, size_t limit, std::vector<Record>& out,
+               Read read) {
   const auto* list = from.array(name, limit);
   if (!list)
     return;
   for (uint32_t i = 0; i < list->size && !from.problem(); ++i) {
     if (list->ptr[i].type != msgpack::type::MAP)
-      return from.fail(ec::bad_frame, "a record's '" + std::string(name) + "' is not a list of maps");
+      return from.fail(ec::bad_frame,
+                       "a record's '" + std::string(name) + "' is not a list of maps");
     std::optional<error> problem;
     read(field_reader(list->ptr[i]), out.emplace_back(), problem);
     if (problem)

@@ -55,8 +55,8 @@ router::router(zmq::context_t& context, const router_options& options)
     : socket_(context, zmq::socket_type::router), monitor_(context, zmq::socket_type::pair) {
   socket_.set(zmq::sockopt::router_mandatory, true);
   socket_.set(zmq::sockopt::sndhwm, options.queue_messages);
-  // No limit here: a full receive queue makes libzmq 4.3 stop reading, and then a connection that ends
-  // while a ZMTP heartbeat is due aborts the process (libzmq issues 3937, 4364, 4767).
+  // No limit here: a full receive queue makes libzmq 4.3 stop reading, and then a connection that
+  // ends while a ZMTP heartbeat is due aborts the process (libzmq issues 3937, 4364, 4767).
   socket_.set(zmq::sockopt::rcvhwm, 0);
   socket_.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(options.largest_message_bytes));
   socket_.set(zmq::sockopt::heartbeat_ivl, milliseconds(options.heartbeat_interval));

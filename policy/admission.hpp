@@ -7,11 +7,11 @@
 namespace coel::policy {
 
 struct admission_limits {
-  uint32_t context = 0;          ///< tokens that the model was made for
+  uint32_t context = 0; ///< tokens that the model was made for
   uint32_t page_tokens = 32;
-  uint32_t pages = 0;            ///< of the whole pool
-  uint32_t max_sessions = 64;    ///< running at once
-  uint32_t max_queue = 256;      ///< waiting
+  uint32_t pages = 0;         ///< of the whole pool
+  uint32_t max_sessions = 64; ///< running at once
+  uint32_t max_queue = 256;   ///< waiting
 };
 
 struct admission_load {
@@ -22,10 +22,10 @@ struct admission_load {
 
 enum class admission_verdict : uint8_t {
   start,
-  wait,             ///< fits once others have ended
-  refuse_context,   ///< prompt and answer exceed the model's context
-  refuse_memory,    ///< would not fit an empty pool
-  refuse_busy,      ///< the queue is full
+  wait,           ///< fits once others have ended
+  refuse_context, ///< prompt and answer exceed the model's context
+  refuse_memory,  ///< would not fit an empty pool
+  refuse_busy,    ///< the queue is full
 };
 
 /// `ahead`: others wait already and arrived first; they are not overtaken.

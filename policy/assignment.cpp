@@ -42,10 +42,12 @@ class planner {
     auto copies = copies_of(by_popularity);
     // What needs most distinct nodes is placed while most nodes have room.
     auto order = by_popularity;
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return copies[a] > copies[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return copies[a] > copies[b]; });
     for (size_t item : order)
       place(item, copies[item]);
-    while (fill(by_popularity)) {}   // room that was left because its node held the item already
+    while (fill(by_popularity)) {
+    } // room that was left because its node held the item already
     std::sort(out_.uncovered.begin(), out_.uncovered.end());
     return std::move(out_);
   }
@@ -119,13 +121,15 @@ class planner {
 
   const assignment_problem& p_;
   size_t items_;
-  std::vector<size_t> order_;         // holders by key
+  std::vector<size_t> order_; // holders by key
   std::vector<uint64_t> left_;
   assignment out_;
 };
 
 } // namespace
 
-assignment assign(const assignment_problem& problem) { return planner(problem).solve(); }
+assignment assign(const assignment_problem& problem) {
+  return planner(problem).solve();
+}
 
 } // namespace coel::policy

@@ -2,9 +2,9 @@
 // popular ones for as long as there is room. A pure function of what every node has announced, so
 // nodes that know the same come to the same plan without a vote.
 //
-// Coverage is rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads: each expert goes
-// to the node with the highest score that has room, so a node that joins or leaves moves little more
-// than its own share.
+// Coverage is rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads: each expert
+// goes to the node with the highest score that has room, so a node that joins or leaves moves
+// little more than its own share.
 #pragma once
 
 #include "common/ids.hpp"
@@ -19,8 +19,8 @@ namespace coel::policy {
 
 /// A node's room for the experts of one model.
 struct holder {
-  std::string key;                    ///< identity: what is hashed
-  uint64_t room = 0;                  ///< experts that fit
+  std::string key;   ///< identity: what is hashed
+  uint64_t room = 0; ///< experts that fit
   bool operator==(const holder&) const = default;
 };
 
@@ -33,10 +33,10 @@ struct assignment {
 
 struct assignment_problem {
   uint32_t layers = 0;
-  uint32_t experts = 0;               ///< per layer, slices of the shared expert included
-  std::span<const holder> holders;    ///< in any order: the result does not depend on it
-  /// Activations per token by expert, [layers * experts], or empty: all equal. A slice of the shared
-  /// expert is used by every token.
+  uint32_t experts = 0;            ///< per layer, slices of the shared expert included
+  std::span<const holder> holders; ///< in any order: the result does not depend on it
+  /// Activations per token by expert, [layers * experts], or empty: all equal. A slice of the
+  /// shared expert is used by every token.
   std::span<const double> popularity;
 };
 

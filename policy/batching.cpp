@@ -17,7 +17,7 @@ void add_prompt(std::vector<batch_share>& plan, const batch_candidate& c, room& 
   if (c.every_row)
     rows = std::min(rows, left.logits);
   bool ends = rows == c.rows;
-  if (ends && left.logits == 0) {   // its last row waits for a step with room for logits
+  if (ends && left.logits == 0) { // its last row waits for a step with room for logits
     --rows;
     ends = false;
   }

@@ -11,7 +11,7 @@ struct lane {
   node_id host{};
   host_cost cost;
   double busy_us = 0;
-  std::set<uint32_t> rows;            ///< that must travel
+  std::set<uint32_t> rows; ///< that must travel
   std::vector<expert_rows> experts;
 };
 
@@ -103,7 +103,7 @@ class splitter {
   }
 
   const split_problem& p_;
-  std::vector<lane> lanes_;           // hosts rising: the costs are a map
+  std::vector<lane> lanes_; // hosts rising: the costs are a map
 };
 
 } // namespace

@@ -22,7 +22,7 @@ class kv_pages {
 
  private:
   uint32_t total_;
-  std::vector<uint32_t> free_;   // the last is handed out first: recently used pages are in cache
+  std::vector<uint32_t> free_; // the last is handed out first: recently used pages are in cache
 };
 
 /// Pages that hold this many tokens.

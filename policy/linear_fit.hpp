@@ -1,7 +1,7 @@
-// y = a * u + b * v, fitted to what is measured, the past fading: weighted least squares over decayed
-// sums, each measurement by its relative error, pulled towards the last estimate where measurements
-// do not tell a from b (as Levenberg does). Used for run times (u: experts, v: rows) and for
-// transfers (u: 1, v: rows).
+// y = a * u + b * v, fitted to what is measured, the past fading: weighted least squares over
+// decayed sums, each measurement by its relative error, pulled towards the last estimate where
+// measurements do not tell a from b (as Levenberg does). Used for run times (u: experts, v: rows)
+// and for transfers (u: 1, v: rows).
 #pragma once
 
 #include <algorithm>
@@ -36,15 +36,16 @@ class linear_fit {
  private:
   static constexpr double memory = 0.98;
   static constexpr double most = 1e12;
-  static constexpr double stiff_a = 0.01, stiff_b = 1;   // pull towards the last estimate, in shares of uu and vv
+  static constexpr double stiff_a = 0.01,
+                          stiff_b = 1; // pull towards the last estimate, in shares of uu and vv
 
   void solve() {
     double aa = uu_ * (1 + stiff_a), bb = vv_ * (1 + stiff_b) + tiny;
     double ay = uy_ + stiff_a * uu_ * a_, by = vy_ + (stiff_b * vv_ + tiny) * b_;
-    double determinant = aa * bb - uv_ * uv_;   // positive: uv^2 <= uu * vv
+    double determinant = aa * bb - uv_ * uv_; // positive: uv^2 <= uu * vv
     double a = (ay * bb - by * uv_) / determinant;
     double b = (by * aa - ay * uv_) / determinant;
-    if (b < 0) {   // times are never negative
+    if (b < 0) { // times are never negative
       b = 0;
       a = ay / aa;
     } else if (a < 0) {
@@ -55,7 +56,7 @@ class linear_fit {
     b_ = std::max(0.0, b);
   }
 
-  static constexpr double tiny = 1e-30;         // for v = 0 all along
+  static constexpr double tiny = 1e-30; // for v = 0 all along
   double a_, b_;
   double uu_ = 0, uv_ = 0, vv_ = 0, uy_ = 0, vy_ = 0;
   unsigned long count_ = 0;

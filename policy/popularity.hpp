@@ -22,7 +22,8 @@ inline double popularity_of(uint8_t quantised) {
 }
 
 /// The sum over nodes, rounded again, so that small differences vanish.
-inline std::vector<double> combine_popularity(const std::vector<const std::vector<uint8_t>*>& nodes, size_t items) {
+inline std::vector<double> combine_popularity(const std::vector<const std::vector<uint8_t>*>& nodes,
+                                              size_t items) {
   std::vector<double> sum(items);
   for (const auto* one : nodes)
     for (size_t i = 0; i < std::min(items, one->size()); ++i)

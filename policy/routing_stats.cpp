@@ -78,7 +78,8 @@ void routing_stats::keep(const routed_token& token) {
 
 double routing_stats::popularity(expert_key key) const {
   auto total = layer_tokens_[index(key.layer)];
-  return total > 0 ? weights_[size_t{index(key.layer)} * shape_.experts + index(key.expert)] / total : 0;
+  return total > 0 ? weights_[size_t{index(key.layer)} * shape_.experts + index(key.expert)] / total
+                   : 0;
 }
 
 uint32_t routing_stats::successions(layer_id layer, expert_id i, expert_id j) const {

@@ -12,7 +12,7 @@ namespace coel::policy {
 
 struct routing_shape {
   uint32_t layers = 0;
-  uint32_t experts = 0;          ///< routed experts of a layer
+  uint32_t experts = 0; ///< routed experts of a layer
   uint32_t top_k = 0;
 };
 
@@ -21,9 +21,9 @@ using routed_token = std::vector<uint16_t>;
 
 class routing_stats {
  public:
-  static constexpr double popularity_half_life = 4096;   ///< tokens
-  static constexpr uint64_t halving_interval = 8192;     ///< tokens between halvings of pair counts
-  static constexpr size_t reservoir_size = 2000;         ///< tokens kept for exact evaluation
+  static constexpr double popularity_half_life = 4096; ///< tokens
+  static constexpr uint64_t halving_interval = 8192;   ///< tokens between halvings of pair counts
+  static constexpr size_t reservoir_size = 2000;       ///< tokens kept for exact evaluation
 
   routing_stats(routing_shape shape, uint64_t seed);
 
@@ -53,11 +53,11 @@ class routing_stats {
   void keep(const routed_token& token);
 
   routing_shape shape_;
-  std::vector<double> weights_;            // [layers, experts], scaled by unit_
-  std::vector<double> layer_tokens_;       // [layers], scaled by unit_
-  std::vector<double> unit_;               // [layers]: weight of a new token, grows instead of decay
-  std::vector<uint32_t> successions_;      // [layers - 1, experts, experts]
-  std::vector<uint32_t> coactivations_;    // [layers, experts, experts]
+  std::vector<double> weights_;         // [layers, experts], scaled by unit_
+  std::vector<double> layer_tokens_;    // [layers], scaled by unit_
+  std::vector<double> unit_;            // [layers]: weight of a new token, grows instead of decay
+  std::vector<uint32_t> successions_;   // [layers - 1, experts, experts]
+  std::vector<uint32_t> coactivations_; // [layers, experts, experts]
   std::vector<routed_token> reservoir_;
   std::vector<routed_token> step_;
   uint64_t tokens_ = 0;

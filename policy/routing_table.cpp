@@ -3,7 +3,8 @@
 namespace coel::policy {
 
 routing_table::routing_table(uint32_t layers, uint32_t experts_per_layer, node_id host)
-    : layers_(layers), experts_(experts_per_layer), hosts_(size_t{layers} * experts_per_layer, {host}) {}
+    : layers_(layers), experts_(experts_per_layer),
+      hosts_(size_t{layers} * experts_per_layer, {host}) {}
 
 routing_table::routing_table(uint32_t layers, uint32_t experts_per_layer,
                              const std::map<node_id, bitmap>& holds, uint64_t epoch)
@@ -22,10 +23,13 @@ routing_table routing_table::with(expert_key key, std::vector<node_id> hosts) co
   return next;
 }
 
-const std::vector<node_id>& routing_table::hosts(expert_key key) const { return hosts_[slot(key)]; }
+const std::vector<node_id>& routing_table::hosts(expert_key key) const {
+  return hosts_[slot(key)];
+}
 
-std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span<const float> weights,
-                                         uint32_t rows, uint32_t experts) {
+std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids,
+                                         std::span<const float> weights, uint32_t rows,
+                                         uint32_t experts) {
   std::vector<expert_rows> by_expert(experts);
   size_t top_k = rows ? ids.size() / rows : 0;
   for (uint32_t r = 0; r < rows; ++r)

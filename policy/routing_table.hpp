@@ -1,5 +1,5 @@
-// Where each expert of a model is, and which rows of a routed batch go where. The gate dispatches by
-// this table and by nothing else: a local expert is one whose host is this node.
+// Where each expert of a model is, and which rows of a routed batch go where. The gate dispatches
+// by this table and by nothing else: a local expert is one whose host is this node.
 #pragma once
 
 #include "common/expert_rows.hpp"
@@ -33,17 +33,20 @@ class routing_table {
   uint32_t experts_per_layer() const { return experts_; }
 
  private:
-  size_t slot(expert_key key) const { return size_t{index(key.layer)} * experts_ + index(key.expert); }
+  size_t slot(expert_key key) const {
+    return size_t{index(key.layer)} * experts_ + index(key.expert);
+  }
 
   uint32_t layers_;
   uint32_t experts_;
   uint64_t epoch_ = 1;
-  std::vector<std::vector<node_id>> hosts_;   // [layers * experts]
+  std::vector<std::vector<node_id>> hosts_; // [layers * experts]
 };
 
 /// Groups a routed batch by expert: ids and weights are [rows, top_k]. Experts rise; none is empty.
-std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids, std::span<const float> weights,
-                                         uint32_t rows, uint32_t experts);
+std::vector<expert_rows> group_by_expert(std::span<const int32_t> ids,
+                                         std::span<const float> weights, uint32_t rows,
+                                         uint32_t experts);
 
 /// What goes to one host; experts rise.
 struct host_rows {

@@ -21,8 +21,9 @@ struct received_answer {
   bool interrupted = false; ///< Ctrl-C; then done.reason is usually cancelled
 };
 
-/// Sends the request and calls `on_token` as the answer arrives, from whichever node. Ctrl-C (with an interrupt_guard
-/// alive) cancels the request at the node and waits for its end; a second one stops waiting.
+/// Sends the request and calls `on_token` as the answer arrives, from whichever node. Ctrl-C (with
+/// an interrupt_guard alive) cancels the request at the node and waits for its end; a second one
+/// stops waiting.
 result<received_answer> receive_answer(net::app_nodes& nodes, const generate_request& request,
                                        const std::function<void(const token_reply&)>& on_token);
 

@@ -20,9 +20,12 @@ struct action_options {
   bool wait = false;
 };
 
-error odd_answer() { return {ec::bad_frame, "the node answered something else than was asked"}; }
+error odd_answer() {
+  return {ec::bad_frame, "the node answered something else than was asked"};
+}
 
-result<json> document(net::app_client& node, const action_options& options, const inspect_request& ask) {
+result<json> document(net::app_client& node, const action_options& options,
+                      const inspect_request& ask) {
   auto reply = node.ask(ask, std::chrono::seconds(options.connection.timeout_s));
   if (!reply.ok())
     return reply.err();
@@ -42,8 +45,8 @@ std::string printable(std::string text) {
 
 void print_done(const json& done) {
   auto name = done.at("node").get<std::string>();
-  std::cout << printable((name.empty() ? "" : name + ", ") + done.at("key").get<std::string>()) << ": "
-            << printable(done.at("then").get<std::string>()) << std::endl;
+  std::cout << printable((name.empty() ? "" : name + ", ") + done.at("key").get<std::string>())
+            << ": " << printable(done.at("then").get<std::string>()) << std::endl;
 }
 
 /// Experts that the node of `key` alone holds, and those that nobody does: all models together.
@@ -59,7 +62,8 @@ uint64_t left_at(const json& cluster, const std::string& key) {
 }
 
 /// Until others hold everything, or Ctrl-C.
-result<void> wait_until_free(net::app_client& node, const action_options& options, const std::string& key) {
+result<void> wait_until_free(net::app_client& node, const action_options& options,
+                             const std::string& key) {
   interrupt_guard guard;
   for (uint64_t before = UINT64_MAX;;) {
     auto cluster = document(node, options, {"cluster", "", 0, 0, ""});
@@ -109,8 +113,10 @@ int act(const char* what, const action_options& options) {
 
 void add_drain(CLI::App& app, int& exit) {
   auto options = std::make_shared<action_options>();
-  auto& command = *app.add_subcommand("drain", "Let the other nodes take over what a node of the cluster holds");
-  command.add_option("node", options->node, "Its name or public key (default: the node that is asked)");
+  auto& command = *app.add_subcommand(
+      "drain", "Let the other nodes take over what a node of the cluster holds");
+  command.add_option("node", options->node,
+                     "Its name or public key (default: the node that is asked)");
   command.add_flag("--wait", options->wait, "Until it can be stopped without a loss");
   add_connection_options(command, options->connection);
   command.callback([options, &exit] { exit = act("drain", *options); });

@@ -25,23 +25,29 @@ result<std::vector<int32_t>> read_ids(const std::filesystem::path& path) {
     return parsed.err();
   try {
     const auto& j = *parsed;
-    return (j.is_array() ? j : j.contains("prompt_ids") ? j.at("prompt_ids") : j.at("ids")).get<std::vector<int32_t>>();
+    return (j.is_array()               ? j
+            : j.contains("prompt_ids") ? j.at("prompt_ids")
+                                       : j.at("ids"))
+        .get<std::vector<int32_t>>();
   } catch (const std::exception& e) {
     return {ec::bad_file, path.string() + ": " + e.what()};
   }
 }
 
-result<std::unique_ptr<model::runner>> load(const model::source_ptr& source, const eval_options& o, uint32_t context) {
+result<std::unique_ptr<model::runner>> load(const model::source_ptr& source, const eval_options& o,
+                                            uint32_t context) {
   auto device = cpu::make_device({o.threads, o.kernels, 0, true});
   if (!device)
     return device.err();
   return model::runner::load(source, *device, {context, 512, 64});
 }
 
-result<void> write_logits(model::runner& run, const std::vector<int32_t>& ids, const std::filesystem::path& path) {
+result<void> write_logits(model::runner& run, const std::vector<int32_t>& ids,
+                          const std::filesystem::path& path) {
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
   auto fed = run.feed_all(ids, [&](uint32_t, std::span<const float> logits) {
-    out.write(reinterpret_cast<const char*>(logits.data()), static_cast<std::streamsize>(logits.size_bytes()));
+    out.write(reinterpret_cast<const char*>(logits.data()),
+              static_cast<std::streamsize>(logits.size_bytes()));
   });
   if (!fed)
     return fed;
@@ -59,20 +65,23 @@ result<void> show_perplexity(const model::source_ptr& source, const eval_options
   if (!tokenizer)
     return tokenizer.err();
   auto bytes = (*text)->bytes();
-  auto tokens = (*tokenizer)->encode({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, true, false);
+  auto tokens =
+      (*tokenizer)
+          ->encode({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, true, false);
   auto run = load(source, o, o.window);
   if (!run)
     return run.err();
   bool terminal = isatty(STDERR_FILENO);
-  auto got = model::perplexity(**run, tokens, {o.window, o.all_positions}, [&](uint32_t done, uint32_t total) {
-    if (terminal)
-      std::fprintf(stderr, "\rwindow %u of %u%s", done, total, done == total ? "\n" : "");
-  });
+  auto got = model::perplexity(
+      **run, tokens, {o.window, o.all_positions}, [&](uint32_t done, uint32_t total) {
+        if (terminal)
+          std::fprintf(stderr, "\rwindow %u of %u%s", done, total, done == total ? "\n" : "");
+      });
   if (!got)
     return got.err();
-  std::printf("perplexity %.4f  loss %.4f  (%llu predictions, %s, %u windows of %u)\n", got->perplexity, got->loss,
-              static_cast<unsigned long long>(got->predictions), o.all_positions ? "all positions" : "second halves",
-              got->windows, o.window);
+  std::printf("perplexity %.4f  loss %.4f  (%llu predictions, %s, %u windows of %u)\n",
+              got->perplexity, got->loss, static_cast<unsigned long long>(got->predictions),
+              o.all_positions ? "all positions" : "second halves", got->windows, o.window);
   return {};
 }
 
@@ -80,7 +89,8 @@ result<void> show_perplexity(const model::source_ptr& source, const eval_options
 
 int cmd_eval(const eval_options& o) {
   if (o.perplexity_text.empty() && o.ids.empty())
-    return fail({ec::bad_argument, "nothing to do: give --perplexity TEXTFILE, or --ids JSON with --logits OUT.f32"});
+    return fail({ec::bad_argument,
+                 "nothing to do: give --perplexity TEXTFILE, or --ids JSON with --logits OUT.f32"});
   if (o.ids.empty() != o.logits.empty())
     return fail({ec::bad_argument, "--ids and --logits go together"});
   auto source = model::open_model(o.model);

@@ -9,9 +9,9 @@ namespace coel::app {
 
 struct eval_options {
   std::filesystem::path model;
-  std::filesystem::path perplexity_text;   ///< UTF-8; special tokens in it are recognised
-  std::filesystem::path ids;               ///< JSON: a list of token ids, or an object with "prompt_ids" or "ids"
-  std::filesystem::path logits;            ///< float32 [tokens, vocab], little-endian
+  std::filesystem::path perplexity_text; ///< UTF-8; special tokens in it are recognised
+  std::filesystem::path ids; ///< JSON: a list of token ids, or an object with "prompt_ids" or "ids"
+  std::filesystem::path logits; ///< float32 [tokens, vocab], little-endian
   uint32_t window = 512;
   uint32_t threads = 0;
   bool all_positions = false;

@@ -27,7 +27,8 @@ int cmd_model(const std::filesystem::path& file, bool json) {
     return 1;
   }
   auto free_bytes = free_memory_bytes();
-  auto text = json ? model::describe_json(**source, free_bytes).dump(2) + "\n" : model::describe(**source, free_bytes);
+  auto text = json ? model::describe_json(**source, free_bytes).dump(2) + "\n"
+                   : model::describe(**source, free_bytes);
   std::fputs(text.c_str(), stdout);
   return 0;
 }

@@ -84,7 +84,8 @@ void print_memory(const json& tiers) {
               "BUFFERS");
   for (const auto& tier : tiers)
     std::printf("%-8s %12s %12s %12s %12s %12s\n", text(tier, "tier").c_str(),
-                number(tier, "budget_bytes") ? bytes_text(number(tier, "budget_bytes")).c_str() : "none",
+                number(tier, "budget_bytes") ? bytes_text(number(tier, "budget_bytes")).c_str()
+                                             : "none",
                 bytes_text(number(tier, "used_bytes")).c_str(),
                 bytes_text(number(tier, "weights_bytes")).c_str(),
                 bytes_text(number(tier, "kv_bytes")).c_str(),

@@ -56,8 +56,11 @@ void print_placement(const json& placement) {
     for (const auto& n : list(p, "nodes"))
       if (n.is_object())
         std::printf(", %s holds %.0f%s", text(n, "name").c_str(), number(n, "holds"),
-                    flag(n, "draining") ? " (draining)" : flag(n, "up") ? "" : " (down)");
-    std::printf(number(p, "uncovered") > 0 ? "; nobody holds %.0f\n" : "\n", number(p, "uncovered"));
+                    flag(n, "draining") ? " (draining)"
+                    : flag(n, "up")     ? ""
+                                        : " (down)");
+    std::printf(number(p, "uncovered") > 0 ? "; nobody holds %.0f\n" : "\n",
+                number(p, "uncovered"));
   }
 }
 
@@ -65,9 +68,10 @@ void print_network(const json& network) {
   for (const auto& n : network) {
     if (!n.is_object() || number(n, "tokens") == 0)
       continue;
-    std::printf("%s: %.0f us a token, %.0f %% of it waiting for neighbours, %.1f rounds, %.1f KiB\n",
-                text(n, "model").c_str(), number(n, "us_per_token"), 100 * number(n, "network_share"),
-                number(n, "rounds_per_token"), number(n, "bytes_per_token") / 1024);
+    std::printf(
+        "%s: %.0f us a token, %.0f %% of it waiting for neighbours, %.1f rounds, %.1f KiB\n",
+        text(n, "model").c_str(), number(n, "us_per_token"), 100 * number(n, "network_share"),
+        number(n, "rounds_per_token"), number(n, "bytes_per_token") / 1024);
     if (n.contains("advice"))
       std::printf("advice: %s\n", text(n, "advice").c_str());
   }
@@ -76,8 +80,9 @@ void print_network(const json& network) {
 } // namespace
 
 void print_cluster(const json& cluster) {
-  std::printf("\ncluster: %s is one of %.0f nodes, %.0f up; key %s\n", text(cluster, "name").c_str(),
-              number(cluster, "nodes"), number(cluster, "up"), text(cluster, "key").c_str());
+  std::printf("\ncluster: %s is one of %.0f nodes, %.0f up; key %s\n",
+              text(cluster, "name").c_str(), number(cluster, "nodes"), number(cluster, "up"),
+              text(cluster, "key").c_str());
   print_links(list(cluster, "links"));
   print_placement(list(cluster, "placement"));
   print_network(list(cluster, "network"));

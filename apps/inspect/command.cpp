@@ -223,7 +223,9 @@ const std::vector<std::string>& watchable_names() {
   static const auto names = [] {
     auto all = command_names();
     const words other{"drain", "expel", "watch", "help", "quit"};
-    std::erase_if(all, [&](const auto& n) { return std::find(other.begin(), other.end(), n) != other.end(); });
+    std::erase_if(all, [&](const auto& n) {
+      return std::find(other.begin(), other.end(), n) != other.end();
+    });
     return all;
   }();
   return names;

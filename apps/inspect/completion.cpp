@@ -89,7 +89,8 @@ completion complete(std::string_view line, const vocabulary& node) {
 bool needs_node(std::string_view line) {
   auto p = position_in(line);
   const words asking{"experts", "trace", "placement", "drain", "expel"};
-  return !p.before.empty() && std::find(asking.begin(), asking.end(), p.before.front()) != asking.end();
+  return !p.before.empty() &&
+         std::find(asking.begin(), asking.end(), p.before.front()) != asking.end();
 }
 
 std::string continuation(const completion& found) {

@@ -15,9 +15,11 @@ constexpr int red = 196;
 /// One model's map, checked: rows of equal length for each node.
 struct placement {
   size_t layers = 0, experts = 0;
-  std::vector<std::string> names;                  ///< of nodes that are up
-  std::vector<std::vector<std::string>> held;      ///< by node, then layer; '#' held
-  bool holds(size_t node, size_t layer, size_t expert) const { return held[node][layer][expert] == '#'; }
+  std::vector<std::string> names;             ///< of nodes that are up
+  std::vector<std::vector<std::string>> held; ///< by node, then layer; '#' held
+  bool holds(size_t node, size_t layer, size_t expert) const {
+    return held[node][layer][expert] == '#';
+  }
   size_t holders(size_t layer, size_t expert) const {
     size_t n = 0;
     for (size_t i = 0; i < held.size(); ++i)
@@ -33,7 +35,8 @@ placement placement_of(const json& p) {
   for (const auto& n : p.at("nodes")) {
     auto rows = n.at("map").get<std::vector<std::string>>();
     if (rows.size() != out.layers)
-      throw std::out_of_range("the map of " + words(n, "name") + " does not have a row for each layer");
+      throw std::out_of_range("the map of " + words(n, "name") +
+                              " does not have a row for each layer");
     for (const auto& row : rows)
       if (row.size() != out.experts)
         throw std::out_of_range("the map of " + words(n, "name") + " does not tell of each expert");
@@ -60,7 +63,8 @@ char letter(size_t node) {
 
 // ---- a group of columns for each node
 
-std::string group_cell(const placement& p, size_t node, size_t layer, size_t expert, const look& how) {
+std::string group_cell(const placement& p, size_t node, size_t layer, size_t expert,
+                       const look& how) {
   if (!p.holds(node, layer, expert))
     return how.unicode ? "·" : ".";
   if (p.holders(layer, expert) == 1)
@@ -85,8 +89,11 @@ std::string group_map(const placement& p, const look& how) {
     }
     out += row + "\n";
   }
-  auto mark = [&](const char* block, const char* ascii) { return std::string(how.unicode ? block : ascii); };
-  return out + wrapped({mark("█", "#") + " held there alone", mark("▒", "+") + " elsewhere too", mark("·", ".") + " not held"},
+  auto mark = [&](const char* block, const char* ascii) {
+    return std::string(how.unicode ? block : ascii);
+  };
+  return out + wrapped({mark("█", "#") + " held there alone", mark("▒", "+") + " elsewhere too",
+                        mark("·", ".") + " not held"},
                        "  ", 0, how.width);
 }
 
@@ -140,7 +147,8 @@ std::string letter_map(const placement& p, const look& how) {
 
 /// How many experts have how many copies.
 std::string copies(const json& p, const look& how) {
-  std::vector<std::string> text{words(p, "model") + ":", counted(whole(p, "layers"), "layer") + " of",
+  std::vector<std::string> text{words(p, "model") + ":",
+                                counted(whole(p, "layers"), "layer") + " of",
                                 counted(whole(p, "experts_per_layer"), "expert") + ";", "held by"};
   const auto& histogram = p.at("replicas");
   for (size_t n = 0; n < histogram.size(); ++n)

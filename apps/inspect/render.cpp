@@ -27,15 +27,15 @@ std::string model_line(const json& m, const look& how) {
   const auto& kv = m.at("kv");
   return wrapped({words(m, "name") + " (" + words(m, "family") + "):",
                   counted(whole(m, "layers"), "layer"), "of " + count(m, "experts") + " experts,",
-                  count(m, "top_k") + " used;",
-                  "weights " + size(m, "bytes") + ";",
+                  count(m, "top_k") + " used;", "weights " + size(m, "bytes") + ";",
                   "KV pages " + count(kv, "pages_used") + " of " + count(kv, "pages") + ";",
                   count(m, "sessions") + " running,", count(m, "queued") + " queued"},
                  " ", 2, how.width);
 }
 
 std::string cluster_lines(const json& c, const look& how) {
-  auto out = wrapped({"cluster: " + words(c, "name"), "is one of " + counted(whole(c, "nodes"), "node") + ",",
+  auto out = wrapped({"cluster: " + words(c, "name"),
+                      "is one of " + counted(whole(c, "nodes"), "node") + ",",
                       count(c, "up") + " up;", "'nodes', 'links' and 'placement' tell more"},
                      " ", 2, how.width);
   for (const auto& n : c.at("network"))

@@ -32,7 +32,8 @@ std::string render_links(const nlohmann::json& document, const look& how);
 std::string render_network(const nlohmann::json& entry, const look& how);
 /// Which node holds which expert of `model`, or of each where it is empty. Throws std::out_of_range
 /// without that model.
-std::string render_placement(const nlohmann::json& document, const std::string& model, const look& how);
+std::string render_placement(const nlohmann::json& document, const std::string& model,
+                             const look& how);
 /// That a node drains or was expelled.
 std::string render_action(const nlohmann::json& document, const look& how);
 

@@ -16,7 +16,9 @@ std::string sentence(const std::string& text, const look& how) {
   return wrapped(words_of(text), " ", 2, how.width);
 }
 
-bool flag(const json& in, const char* name) { return in.at(name).get<bool>(); }
+bool flag(const json& in, const char* name) {
+  return in.at(name).get<bool>();
+}
 
 std::string state_of(const json& n) {
   if (flag(n, "draining"))
@@ -30,7 +32,9 @@ std::string link_name(const json& l) {
 }
 
 /// Configured peers that never answered have no key.
-bool is_member(const json& l) { return !words(l, "key").empty(); }
+bool is_member(const json& l) {
+  return !words(l, "key").empty();
+}
 
 // ---- nodes
 
@@ -40,8 +44,9 @@ std::string header(const json& d, const look& how) {
     up += l.at("state") == "up";
     all += is_member(l);
   }
-  std::vector<std::string> text{words(d.at("node"), "name") + ",", "one of " + counted(all, "node") + ",",
-                                number_text(up) + " up;", "neighbours connect to"};
+  std::vector<std::string> text{words(d.at("node"), "name") + ",",
+                                "one of " + counted(all, "node") + ",", number_text(up) + " up;",
+                                "neighbours connect to"};
   for (const auto& e : d.at("node").at("endpoints"))
     text.push_back(printable(e.get<std::string>()));
   return wrapped(text, " ", 2, how.width);
@@ -50,8 +55,9 @@ std::string header(const json& d, const look& how) {
 std::string coverage(const json& p, const look& how) {
   auto all = whole(p, "layers") * whole(p, "experts_per_layer");
   auto missing = whole(p, "uncovered");
-  auto text = words(p, "model") + ": " + counted(all, "expert") + ", " +
-              (missing ? number_text(missing) + " of them held by nobody" : "each held by somebody");
+  auto text =
+      words(p, "model") + ": " + counted(all, "expert") + ", " +
+      (missing ? number_text(missing) + " of them held by nobody" : "each held by somebody");
   if (auto n = whole(p, "loading"))
     text += "; " + number_text(n) + " on their way to this node";
   if (auto n = whole(p, "wanted"))
@@ -69,8 +75,9 @@ std::string holders(const json& p, const look& how) {
               {"HOLDS"},
               {"IT ALONE"}});
   for (const auto& n : p.at("nodes"))
-    rows.add({words(n, "name"), state_of(n), flag(n, "complete") ? "complete" : "a part", flag(n, "home") ? "yes" : "no",
-              count(n, "room"), count(n, "holds"), count(n, "alone")});
+    rows.add({words(n, "name"), state_of(n), flag(n, "complete") ? "complete" : "a part",
+              flag(n, "home") ? "yes" : "no", count(n, "room"), count(n, "holds"),
+              count(n, "alone")});
   return rows.text(how);
 }
 
@@ -101,8 +108,8 @@ std::string hello(const json& h, const look& how) {
               {"CONNECTED"}});
   for (const auto& n : h.at("heard"))
     rows.add({words(n, "address"), words(n, "link"), fixed(real(n, "quality"), 2),
-              fixed(real(n, "silent_ms") / 1000, 1), percent(n, "compute_free"), percent(n, "memory_free"),
-              flag(n, "connected") ? "yes" : "no"});
+              fixed(real(n, "silent_ms") / 1000, 1), percent(n, "compute_free"),
+              percent(n, "memory_free"), flag(n, "connected") ? "yes" : "no"});
   return rows.text(how);
 }
 
@@ -121,8 +128,9 @@ std::string connections(const json& links, const look& how) {
               {"VARIES us"},
               {"MB/s"}});
   for (const auto& l : links)
-    rows.add({link_name(l), words(l, "state"), words(l, "endpoint"), measured(l, "round_trip_us", 1, 0),
-              measured(l, "variation_us", 1, 0), measured(l, "goodput_bytes_s", 1'000'000, 1)});
+    rows.add({link_name(l), words(l, "state"), words(l, "endpoint"),
+              measured(l, "round_trip_us", 1, 0), measured(l, "variation_us", 1, 0),
+              measured(l, "goodput_bytes_s", 1'000'000, 1)});
   return rows.text(how);
 }
 
@@ -138,8 +146,9 @@ std::string traffic(const json& links, const look& how) {
               {"RECEIVED"}});
   for (const auto& l : links) {
     const auto& c = l.at("counts");
-    rows.add({link_name(l), count(c, "dispatches"), count(l, "waiting"), count(c, "late"), count(c, "failed"),
-              count(c, "bad_frames"), count(c, "times_down"), size(c, "bytes_out"), size(c, "bytes_in")});
+    rows.add({link_name(l), count(c, "dispatches"), count(l, "waiting"), count(c, "late"),
+              count(c, "failed"), count(c, "bad_frames"), count(c, "times_down"),
+              size(c, "bytes_out"), size(c, "bytes_in")});
   }
   return rows.text(how);
 }
@@ -157,16 +166,18 @@ std::string troubles(const json& links, const look& how) {
 std::string render_network(const json& n, const look& how) {
   if (whole(n, "tokens") == 0)
     return sentence(words(n, "model") + ": no token yet", how);
-  auto out = sentence(words(n, "model") + ": a token takes " + fixed(real(n, "us_per_token"), 0) + " us, " +
-                          fixed(100 * real(n, "network_share"), 0) + " % of it waiting for neighbours, in " +
-                          fixed(real(n, "rounds_per_token"), 1) + " rounds and " +
-                          bytes_text(whole(n, "bytes_per_token")) + "; " +
-                          (n.contains("alone_us_per_token")
-                               ? fixed(real(n, "alone_us_per_token"), 0) + " us predicted for this machine alone"
-                               : "for this machine alone nothing is predicted yet"),
-                      how);
+  auto out = sentence(
+      words(n, "model") + ": a token takes " + fixed(real(n, "us_per_token"), 0) + " us, " +
+          fixed(100 * real(n, "network_share"), 0) + " % of it waiting for neighbours, in " +
+          fixed(real(n, "rounds_per_token"), 1) + " rounds and " +
+          bytes_text(whole(n, "bytes_per_token")) + "; " +
+          (n.contains("alone_us_per_token")
+               ? fixed(real(n, "alone_us_per_token"), 0) + " us predicted for this machine alone"
+               : "for this machine alone nothing is predicted yet"),
+      how);
   if (n.contains("advice"))
-    out += painted("advice:", yellow, how) + " " + sentence(words(n, "advice"), {how.width - std::min<size_t>(how.width, 8)});
+    out += painted("advice:", yellow, how) + " " +
+           sentence(words(n, "advice"), {how.width - std::min<size_t>(how.width, 8)});
   return out;
 }
 
@@ -181,7 +192,8 @@ std::string render_nodes(const json& d, const look& how) {
 std::string render_links(const json& d, const look& how) {
   const auto& links = d.at("links");
   if (links.empty())
-    return sentence("No neighbour is known: are other nodes of the cluster running, and are they on this network or named by "
+    return sentence("No neighbour is known: are other nodes of the cluster running, and are they "
+                    "on this network or named by "
                     "--peer?",
                     how);
   auto out = connections(links, how) + troubles(links, how) + "\n" + traffic(links, how);
@@ -195,7 +207,8 @@ std::string render_links(const json& d, const look& how) {
 std::string render_action(const json& d, const look& how) {
   auto name = words(d, "node");
   auto done = words(d, "action") == "drain" ? " drains: " : " is expelled: ";
-  return sentence((name.empty() ? "" : name + ", ") + words(d, "key") + done + words(d, "then"), how);
+  return sentence((name.empty() ? "" : name + ", ") + words(d, "key") + done + words(d, "then"),
+                  how);
 }
 
 } // namespace coel::inspect

@@ -30,12 +30,15 @@ constexpr size_t wait_kind = 4;
 using spent = std::array<uint64_t, kinds.size()>; ///< us
 
 /// Neighbours run beside this node's hops and are no part of the sum; the wait for them is.
-bool is_beside(const json& hop) { return hop.contains("node"); }
+bool is_beside(const json& hop) {
+  return hop.contains("node");
+}
 
 size_t kind_of(const json& hop) {
   auto actor = hop.at("actor").get<std::string>();
   auto name = actor == "device" || actor == "link" ? hop.at("work").get<std::string>() : actor;
-  auto found = std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return name == k.name; });
+  auto found =
+      std::find_if(kinds.begin(), kinds.end(), [&](const auto& k) { return name == k.name; });
   return found == kinds.end() ? 0 : static_cast<size_t>(found - kinds.begin());
 }
 
@@ -59,7 +62,8 @@ bool any_neighbours(const json& tokens) {
 /// Tables of steps and of layers. A node that asked no neighbour has no column of waits.
 class spent_table {
  public:
-  spent_table(std::vector<column> first, bool waits) : waits_(waits), rows_(titles(std::move(first), waits)) {}
+  spent_table(std::vector<column> first, bool waits)
+      : waits_(waits), rows_(titles(std::move(first), waits)) {}
 
   void add(std::vector<std::string> cells, const spent& us) {
     for (size_t k = 0; k < us.size(); ++k)
@@ -120,7 +124,9 @@ std::string hops(const json& step, const look& how) {
   }
   spent_table rows({{"LAYER"}, {"AT us"}, {"TOOK us"}}, asks_neighbours(step));
   for (const auto& [layer, l] : lines)
-    rows.add({layer == after ? "output" : number_text(layer), number_text(l.at), number_text(l.took)}, l.us);
+    rows.add(
+        {layer == after ? "output" : number_text(layer), number_text(l.at), number_text(l.took)},
+        l.us);
   return rows.text(how);
 }
 
@@ -142,7 +148,12 @@ std::string neighbours(const json& step, const look& how) {
   }
   if (by_node.empty())
     return {};
-  table rows({{"NEIGHBOUR", align::left}, {"LAYERS"}, {"TOOK us"}, {"THERE us"}, {"ON THE WAY us"}, {"LONGEST us"}});
+  table rows({{"NEIGHBOUR", align::left},
+              {"LAYERS"},
+              {"TOOK us"},
+              {"THERE us"},
+              {"ON THE WAY us"},
+              {"LONGEST us"}});
   for (const auto& [name, n] : by_node)
     rows.add({name, number_text(n.hops), number_text(n.took), number_text(n.there),
               number_text(n.took - std::min(n.took, n.there)), number_text(n.longest)});
@@ -151,15 +162,20 @@ std::string neighbours(const json& step, const look& how) {
 
 /// Each answer of a neighbour, for a step that was asked for.
 std::string neighbour_hops(const json& step, const look& how) {
-  table rows({{"LAYER"}, {"NEIGHBOUR", align::left}, {"AT us"}, {"TOOK us"}, {"THERE us"}, {"ON THE WAY us"}});
+  table rows({{"LAYER"},
+              {"NEIGHBOUR", align::left},
+              {"AT us"},
+              {"TOOK us"},
+              {"THERE us"},
+              {"ON THE WAY us"}});
   bool any = false;
   for (const auto& hop : step.at("hops")) {
     if (!is_beside(hop))
       continue;
     any = true;
     auto took = whole(hop, "took_us"), there = whole(hop, "there_us");
-    rows.add({count(hop, "layer"), words(hop, "node"), count(hop, "at_us"), number_text(took), number_text(there),
-              number_text(took - std::min(took, there))});
+    rows.add({count(hop, "layer"), words(hop, "node"), count(hop, "at_us"), number_text(took),
+              number_text(there), number_text(took - std::min(took, there))});
   }
   return any ? "\n" + rows.text(how) : "";
 }

@@ -6,9 +6,9 @@
 #include <csignal>
 #include <cstdio>
 #include <future>
+#include <pthread.h>
 #include <string_view>
 #include <thread>
-#include <pthread.h>
 #include <unistd.h>
 
 namespace {
@@ -44,7 +44,8 @@ class stop_request {
         int which = 0;
         sigwait(&signals, &which);
         if (n || !serving_.load()) {
-          std::fprintf(stderr, n ? "coel-node: second signal, stopping at once\n" : "event=stopped before=ready\n");
+          std::fprintf(stderr, n ? "coel-node: second signal, stopping at once\n"
+                                 : "event=stopped before=ready\n");
           std::_Exit(n ? 130 : 0);
         }
         asked_.set_value(which);
@@ -70,7 +71,9 @@ int serve(const app::node_options& o, stop_request& stop) {
   caf::actor_system system{config};
   auto options = o.node;
   if (!o.quiet)
-    options.join.event = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    options.join.event = [](const std::string& line) {
+      std::fprintf(stderr, "%s\n", line.c_str());
+    };
   auto progress = o.quiet ? actors::load_progress{} : show_progress;
   auto node = actors::node::start(system, *device, options, progress);
   if (!node) {
@@ -78,14 +81,15 @@ int serve(const app::node_options& o, stop_request& stop) {
     return 1;
   }
   if (const auto* cluster = (*node)->neighbours())
-    std::fprintf(stderr, "event=joined node=%s key=%s link=%s\n", cluster->name().c_str(), cluster->key().c_str(),
-                 cluster->endpoints().front().c_str());
+    std::fprintf(stderr, "event=joined node=%s key=%s link=%s\n", cluster->name().c_str(),
+                 cluster->key().c_str(), cluster->endpoints().front().c_str());
   if (const auto* cluster = (*node)->neighbours(); cluster && cluster->hello_trouble())
     std::fprintf(stderr, "event=no-hello why=\"%s\"\n", cluster->hello_trouble()->message.c_str());
   (*node)->wait_until_covered(progress);
   stop.serving();
   for (const auto& endpoint : (*node)->endpoints())
-    std::fprintf(stderr, "event=ready endpoint=%s device=%s\n", endpoint.c_str(), (*device)->status().name.c_str());
+    std::fprintf(stderr, "event=ready endpoint=%s device=%s\n", endpoint.c_str(),
+                 (*device)->status().name.c_str());
   std::fprintf(stderr, "event=draining signal=%d\n", stop.wait());
   bool drained = (*node)->drain(std::chrono::milliseconds(o.drain_ms));
   node->reset();
@@ -102,6 +106,6 @@ int main(int argc, char** argv) {
   auto options = app::read_options(argc, argv);
   if (auto* code = std::get_if<int>(&options))
     return *code;
-  static stop_request stop(signals);   // its thread never ends
+  static stop_request stop(signals); // its thread never ends
   return serve(std::get<app::node_options>(options), stop);
 }

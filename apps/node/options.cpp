@@ -1,7 +1,7 @@
 #include "apps/node/options.hpp"
 
-#include "net/endpoints.hpp"
 #include "model/random_model.hpp"
+#include "net/endpoints.hpp"
 #include "net/keys.hpp"
 
 #include <CLI/CLI.hpp>
@@ -45,36 +45,107 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   std::optional<uint16_t> hello_port;
   int64_t missing_ms = cluster.missing_patience.count();
   CLI::App app{"coel-node " COEL_VERSION ": serves Mixture-of-Experts models to applications.\n"
-               "Every option may also stand in a TOML file (--config) or in the environment variable named behind it."};
+               "Every option may also stand in a TOML file (--config) or in the environment "
+               "variable named behind it."};
   app.set_version_flag("--version", COEL_VERSION);
-  app.set_config("--config", "", "TOML file with options by their long names")->envname("COEL_CONFIG");
-  app.add_option("-m,--model", models, "GGUF file or Hugging Face directory, or NAME=FILE; several are served at once")->envname("COEL_MODEL");
-  app.add_option("-e,--endpoint", o.node.server.endpoints, "where to listen: ipc://PATH or tcp://HOST:PORT; several allowed (default: " + net::default_endpoint() + ")")->envname("COEL_ENDPOINT");
-  app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")->capture_default_str()->envname("COEL_THREADS");
-  app.add_option("--kernels", o.device.kernels, "kernel set: " + CLI::detail::join(cpu::usable_kernels(), ", ") + "; the best usable one if not given")->envname("COEL_CPU");
-  app.add_option("--ram", o.node.ram_bytes, "budget of weights, KV and buffers, such as 8GB; 0: no limit")->capture_default_str()->transform(CLI::AsSizeValue(false))->envname("COEL_RAM");
-  app.add_option("--kv", o.node.hosting.kv_bytes, "KV memory of each model, such as 1GB; 0: one full context, or more while that is cheap")->capture_default_str()->transform(CLI::AsSizeValue(false))->envname("COEL_KV");
-  app.add_option("--sessions", o.node.hosting.max_sessions, "requests of a model that run at once")->capture_default_str()->check(CLI::Range(1u, 64u))->envname("COEL_SESSIONS");
-  app.add_option("--queue", o.node.hosting.max_queue, "requests of a model that may wait; more are refused as busy")->capture_default_str()->check(CLI::Range(0u, 100000u))->envname("COEL_QUEUE");
-  app.add_option("--rows", o.node.hosting.max_rows, "rows of one step")->capture_default_str()->check(CLI::Range(1u, 8192u))->envname("COEL_ROWS");
-  app.add_option("--slice", o.node.hosting.slice_rows, "prompt rows of a step in which other requests decode: bounds how long they wait")->capture_default_str()->check(CLI::Range(1u, 8192u))->envname("COEL_SLICE");
-  app.add_option("--deadline-ms", o.node.default_deadline_ms, "deadline of requests that name none")->capture_default_str()->check(CLI::Range(1u, 86400000u))->envname("COEL_DEADLINE_MS");
-  app.add_option("--drain-ms", o.drain_ms, "how long SIGTERM waits for running requests")->capture_default_str()->envname("COEL_DRAIN_MS");
-  app.add_option("--record-routing", o.node.hosting.record_routing, "file that every token's experts are written to (docs/formats.md)")->envname("COEL_RECORD_ROUTING");
-  app.add_option("--keys", keys, "key file of this node (coel keygen): CURVE on tcp endpoints")->envname("COEL_KEYS");
-  app.add_option("--allow", o.node.server.allowed_clients, "public key of a client that may connect by tcp; several allowed")->envname("COEL_ALLOW");
-  app.add_flag("--allow-any", o.node.server.allow_any_client, "with --keys: whoever knows this node's public key may connect");
-  app.add_option("--cluster", cluster.file, "cluster file (coel-node keygen): this node joins its cluster")->envname("COEL_CLUSTER");
-  app.add_option("--name", cluster.name, "this node's name in its cluster (default: the host's)")->envname("COEL_NAME");
-  app.add_option("--peer", cluster.peers, "host or host:port of a node to look for, for networks without broadcast; several allowed")->envname("COEL_PEER");
-  app.add_option("--listen", cluster.listen, "address on which neighbours may connect; several allowed (default: all)")->envname("COEL_LISTEN");
-  app.add_option("--link-port", link_port, "port for neighbours, instead of the cluster file's")->envname("COEL_LINK_PORT");
-  app.add_option("--hello-port", hello_port, "UDP port of HELLOs, instead of the cluster file's; 0: none are sent")->envname("COEL_HELLO_PORT");
-  app.add_option("--join", join, "model of the cluster that this node fetches and serves; several allowed; none: no model (default: all)")->envname("COEL_JOIN");
-  app.add_option("--models", o.node.join.folder, "folder of fetched models")->capture_default_str()->envname("COEL_MODELS");
-  app.add_option("--wire", wire, "activations between nodes: f32, f16 or int8")->capture_default_str()->check(CLI::IsMember({"f32", "f16", "int8"}))->envname("COEL_WIRE");
-  app.add_option("--missing-patience-ms", missing_ms, "how long a request waits for an expert that no node holds before it fails; 0: not at all")->capture_default_str()->envname("COEL_MISSING_PATIENCE_MS");
-  app.add_option("--state", cluster.state_folder, "folder of this node's keys")->capture_default_str()->envname("COEL_STATE");
+  app.set_config("--config", "", "TOML file with options by their long names")
+      ->envname("COEL_CONFIG");
+  app.add_option("-m,--model", models,
+                 "GGUF file or Hugging Face directory, or NAME=FILE; several are served at once")
+      ->envname("COEL_MODEL");
+  app.add_option("-e,--endpoint", o.node.server.endpoints,
+                 "where to listen: ipc://PATH or tcp://HOST:PORT; several allowed (default: " +
+                     net::default_endpoint() + ")")
+      ->envname("COEL_ENDPOINT");
+  app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")
+      ->capture_default_str()
+      ->envname("COEL_THREADS");
+  app.add_option("--kernels", o.device.kernels,
+                 "kernel set: " + CLI::detail::join(cpu::usable_kernels(), ", ") +
+                     "; the best usable one if not given")
+      ->envname("COEL_CPU");
+  app.add_option("--ram", o.node.ram_bytes,
+                 "budget of weights, KV and buffers, such as 8GB; 0: no limit")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false))
+      ->envname("COEL_RAM");
+  app.add_option(
+         "--kv", o.node.hosting.kv_bytes,
+         "KV memory of each model, such as 1GB; 0: one full context, or more while that is cheap")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false))
+      ->envname("COEL_KV");
+  app.add_option("--sessions", o.node.hosting.max_sessions, "requests of a model that run at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 64u))
+      ->envname("COEL_SESSIONS");
+  app.add_option("--queue", o.node.hosting.max_queue,
+                 "requests of a model that may wait; more are refused as busy")
+      ->capture_default_str()
+      ->check(CLI::Range(0u, 100000u))
+      ->envname("COEL_QUEUE");
+  app.add_option("--rows", o.node.hosting.max_rows, "rows of one step")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 8192u))
+      ->envname("COEL_ROWS");
+  app.add_option("--slice", o.node.hosting.slice_rows,
+                 "prompt rows of a step in which other requests decode: bounds how long they wait")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 8192u))
+      ->envname("COEL_SLICE");
+  app.add_option("--deadline-ms", o.node.default_deadline_ms, "deadline of requests that name none")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 86400000u))
+      ->envname("COEL_DEADLINE_MS");
+  app.add_option("--drain-ms", o.drain_ms, "how long SIGTERM waits for running requests")
+      ->capture_default_str()
+      ->envname("COEL_DRAIN_MS");
+  app.add_option("--record-routing", o.node.hosting.record_routing,
+                 "file that every token's experts are written to (docs/formats.md)")
+      ->envname("COEL_RECORD_ROUTING");
+  app.add_option("--keys", keys, "key file of this node (coel keygen): CURVE on tcp endpoints")
+      ->envname("COEL_KEYS");
+  app.add_option("--allow", o.node.server.allowed_clients,
+                 "public key of a client that may connect by tcp; several allowed")
+      ->envname("COEL_ALLOW");
+  app.add_flag("--allow-any", o.node.server.allow_any_client,
+               "with --keys: whoever knows this node's public key may connect");
+  app.add_option("--cluster", cluster.file,
+                 "cluster file (coel-node keygen): this node joins its cluster")
+      ->envname("COEL_CLUSTER");
+  app.add_option("--name", cluster.name, "this node's name in its cluster (default: the host's)")
+      ->envname("COEL_NAME");
+  app.add_option(
+         "--peer", cluster.peers,
+         "host or host:port of a node to look for, for networks without broadcast; several allowed")
+      ->envname("COEL_PEER");
+  app.add_option("--listen", cluster.listen,
+                 "address on which neighbours may connect; several allowed (default: all)")
+      ->envname("COEL_LISTEN");
+  app.add_option("--link-port", link_port, "port for neighbours, instead of the cluster file's")
+      ->envname("COEL_LINK_PORT");
+  app.add_option("--hello-port", hello_port,
+                 "UDP port of HELLOs, instead of the cluster file's; 0: none are sent")
+      ->envname("COEL_HELLO_PORT");
+  app.add_option("--join", join,
+                 "model of the cluster that this node fetches and serves; several allowed; none: "
+                 "no model (default: all)")
+      ->envname("COEL_JOIN");
+  app.add_option("--models", o.node.join.folder, "folder of fetched models")
+      ->capture_default_str()
+      ->envname("COEL_MODELS");
+  app.add_option("--wire", wire, "activations between nodes: f32, f16 or int8")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "f16", "int8"}))
+      ->envname("COEL_WIRE");
+  app.add_option(
+         "--missing-patience-ms", missing_ms,
+         "how long a request waits for an expert that no node holds before it fails; 0: not at all")
+      ->capture_default_str()
+      ->envname("COEL_MISSING_PATIENCE_MS");
+  app.add_option("--state", cluster.state_folder, "folder of this node's keys")
+      ->capture_default_str()
+      ->envname("COEL_STATE");
   app.add_flag("-q,--quiet", o.quiet, "no progress");
   try {
     app.parse(argc, argv);
@@ -84,7 +155,9 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   for (const auto& text : models)
     o.node.models.push_back(parse_model(text));
   if (!cluster.file.empty()) {
-    cluster.wire = wire == "f32" ? net::wire_type::f32 : wire == "int8" ? net::wire_type::int8 : net::wire_type::f16;
+    cluster.wire = wire == "f32"    ? net::wire_type::f32
+                   : wire == "int8" ? net::wire_type::int8
+                                    : net::wire_type::f16;
     if (link_port)
       cluster.link_port = link_port;
     cluster.hello_port = hello_port;
@@ -94,7 +167,8 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       o.node.join.names = join;
     o.node.cluster = cluster;
   } else if (models.empty()) {
-    std::fprintf(stderr, "coel-node: no model: give --model FILE, or --cluster FILE to fetch one from a cluster's nodes\n");
+    std::fprintf(stderr, "coel-node: no model: give --model FILE, or --cluster FILE to fetch one "
+                         "from a cluster's nodes\n");
     return 2;
   }
   if (!keys.empty()) {

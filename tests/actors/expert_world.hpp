@@ -108,7 +108,8 @@ struct expert_world {
   }
 
   std::shared_ptr<served_model> open() const {
-    auto m = *open_served_model(COEL_SOURCE_DIR "/models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf", "tiny", device);
+    auto m = *open_served_model(COEL_SOURCE_DIR "/models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf",
+                                "tiny", device);
     m->hash.fill(std::byte{7});
     return m;
   }
@@ -124,14 +125,16 @@ struct expert_world {
   std::vector<expert_actor> spawn_experts(layer_id l) {
     std::vector<expert_actor> all;
     for (uint32_t e = 0; e < model->experts_per_layer; ++e)
-      all.push_back(keep(system.spawn(expert, expert_config{model, {l, expert_id(e)}, dtype::q8_0, ram})));
+      all.push_back(
+          keep(system.spawn(expert, expert_config{model, {l, expert_id(e)}, dtype::q8_0, ram})));
     return all;
   }
   expert_actor make_flaky(const expert_actor& real, int failures) {
     return keep(system.spawn(flaky, real, std::make_shared<std::atomic<int>>(failures)));
   }
 
-  void write(const compute::buffer_ptr& to, size_t count, const std::function<double(size_t)>& value) {
+  void write(const compute::buffer_ptr& to, size_t count,
+             const std::function<double(size_t)>& value) {
     std::vector<float> values(count);
     for (size_t i = 0; i < count; ++i)
       values[i] = static_cast<float>(value(i));
@@ -148,8 +151,10 @@ struct expert_world {
   void fill() {
     auto k = model->config().top_k;
     const auto& b = buffers();
-    write(b.normed, rows * hidden(), [](size_t i) { return std::sin(0.37 * static_cast<double>(i)); });
-    write(b.residual, rows * hidden(), [](size_t i) { return std::cos(0.11 * static_cast<double>(i)); });
+    write(b.normed, rows * hidden(),
+          [](size_t i) { return std::sin(0.37 * static_cast<double>(i)); });
+    write(b.residual, rows * hidden(),
+          [](size_t i) { return std::cos(0.11 * static_cast<double>(i)); });
     write(b.shared_weight, rows, [](size_t i) { return 0.2 + 0.1 * static_cast<double>(i); });
     write(b.weights, rows * k, [](size_t i) { return 0.1 + 0.01 * static_cast<double>(i); });
     for (uint32_t r = 0; r < rows; ++r)
@@ -166,11 +171,12 @@ struct expert_world {
     device->write(out->data(), sum.values.data(), bytes);
     std::vector<compute::expert_task> tasks;
     for (const auto& e : asked.experts)
-      tasks.push_back({*model::load_expert(*model->source, *device, {asked.layer, e.expert}), e.rows, e.weights,
-                       nullptr});
+      tasks.push_back({*model::load_expert(*model->source, *device, {asked.layer, e.expert}),
+                       e.rows, e.weights, nullptr});
     compute::command_list list;
-    list.push_back(compute::run_experts{
-        {in->f32(), asked.rows, asked.hidden}, std::move(tasks), {out->f32(), asked.rows, asked.hidden}});
+    list.push_back(compute::run_experts{{in->f32(), asked.rows, asked.hidden},
+                                        std::move(tasks),
+                                        {out->f32(), asked.rows, asked.hidden}});
     (void)compute::run(*device, std::move(list)); // a failure leaves zeros, which no test expects
     device->read(sum.values.data(), out->data(), bytes);
     return sum;
@@ -198,6 +204,8 @@ inline void check_close(const std::vector<float>& got, const std::vector<float>&
     BOOST_REQUIRE_SMALL(got[i] - expected[i], 1e-4f * (1 + std::abs(expected[i])));
 }
 
-inline bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 } // namespace coel::actors::test

@@ -49,7 +49,8 @@ std::vector<std::byte> right_bytes(const file_want& ask) {
   return bytes;
 }
 
-using answering = std::function<caf::result<file_block>(neighbour_actor::pointer, const file_want&)>;
+using answering =
+    std::function<caf::result<file_block>(neighbour_actor::pointer, const file_want&)>;
 
 caf::result<file_block> right(neighbour_actor::pointer, const file_want& ask) {
   return file_block{std::filesystem::file_size(demo_model), right_bytes(ask)};
@@ -62,10 +63,10 @@ struct front_desk {
     file_want ask;
   };
   std::deque<visitor> queue;
-  size_t most = 0;                        ///< pieces that waited at once
+  size_t most = 0; ///< pieces that waited at once
   std::atomic<bool> closed = false;
   std::mutex mutex;
-  std::vector<model::chunk_id> begun;     ///< chunks in the order of their first pieces
+  std::vector<model::chunk_id> begun; ///< chunks in the order of their first pieces
 
   answering holding() {
     return [this](neighbour_actor::pointer me, const file_want& ask) -> caf::result<file_block> {
@@ -73,7 +74,8 @@ struct front_desk {
       auto promise = me->make_response_promise<file_block>();
       queue.push_back({promise, ask});
       most = std::max(most, queue.size());
-      auto chunk = static_cast<model::chunk_id>(description().chunks_of({ask.file, ask.offset, 1}).first);
+      auto chunk =
+          static_cast<model::chunk_id>(description().chunks_of({ask.file, ask.offset, 1}).first);
       if (description().place(chunk).offset == ask.offset)
         begun.push_back(chunk);
       me->delayed_send(me, 1ms, atom::tick::value);
@@ -102,10 +104,13 @@ struct front_desk {
 
 using at_tick = std::function<bool()>;
 
-neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering answer, at_tick tick) {
+neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering answer,
+                                      at_tick tick) {
   return {
       [](atom::status) { return component_status{}; },
-      [](const remote_dispatch&) -> caf::result<partial_sum> { return to_caf({ec::busy, "not played"}); },
+      [](const remote_dispatch&) -> caf::result<partial_sum> {
+        return to_caf({ec::busy, "not played"});
+      },
       [=](const file_want& ask) { return answer(self, ask); },
       [](atom::tell, const std::shared_ptr<const std::vector<std::byte>>&) {},
       [](atom::begin, node_id) {},
@@ -138,7 +143,8 @@ class neighbourhood {
   members_ptr members_ = std::make_shared<const std::vector<member>>();
 };
 
-perception_actor::behavior_type knows(perception_actor::pointer, std::shared_ptr<neighbourhood> who) {
+perception_actor::behavior_type knows(perception_actor::pointer,
+                                      std::shared_ptr<neighbourhood> who) {
   return {
       [](atom::status) { return component_status{}; },
       [](atom::heard, const std::string&) {},
@@ -148,7 +154,9 @@ perception_actor::behavior_type knows(perception_actor::pointer, std::shared_ptr
       [](atom::begin, const updater_actor&) {},
       [](atom::tell, const std::shared_ptr<const node_record>&) {},
       [=](atom::members) { return who->now(); },
-      [](atom::expel, const std::string&) -> caf::result<std::string> { return to_caf({ec::busy, "not played"}); },
+      [](atom::expel, const std::string&) -> caf::result<std::string> {
+        return to_caf({ec::busy, "not played"});
+      },
       [](atom::leave, const std::string&) {},
       [](atom::details) { return std::vector<link_status>{}; },
   };
@@ -172,7 +180,8 @@ struct fixture {
   system_config config;
   caf::actor_system system{config};
   caf::scoped_actor self{system};
-  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("coel-fetcher-" + std::to_string(getpid()));
+  std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("coel-fetcher-" + std::to_string(getpid()));
   std::shared_ptr<neighbourhood> near = std::make_shared<neighbourhood>();
   std::vector<caf::strong_actor_ptr> actors;
   perception_actor perception = keep(system.spawn(knows, near));
@@ -201,12 +210,13 @@ struct fixture {
     c.model = "tiny";
     c.mirror = mirror;
     c.perception = perception;
-    c.piece_bytes = 20'000;   // several a chunk, the last one shorter
+    c.piece_bytes = 20'000; // several a chunk, the last one shorter
     c.planning.least_timeout_us = 300'000;
     fetches = keep(system.spawn<caf::detached>(fetcher, std::move(c)));
   }
 
-  member somebody(uint32_t id, answering answer, std::optional<model::chunk_set> has = {}, at_tick tick = {}) {
+  member somebody(uint32_t id, answering answer, std::optional<model::chunk_set> has = {},
+                  at_tick tick = {}) {
     member m;
     m.id = static_cast<node_id>(id);
     m.name = "node" + std::to_string(id);
@@ -219,7 +229,8 @@ struct fixture {
   opened_mirror_ptr open() {
     opened_mirror_ptr out;
     self->request(fetches, generous, atom::open::value)
-        .receive([&](opened_mirror_ptr& got) { out = got; }, [](caf::error& why) { BOOST_FAIL(from_caf(why).message); });
+        .receive([&](opened_mirror_ptr& got) { out = got; },
+                 [](caf::error& why) { BOOST_FAIL(from_caf(why).message); });
     return out;
   }
   result<void> ensure(expert_key key, bool urgent = false) {
@@ -231,12 +242,13 @@ struct fixture {
   fetch_peer_status done_by(uint32_t id) {
     fetch_peer_status out;
     self->request(fetches, generous, atom::details::value)
-        .receive([&](fetch_status& s) {
-                   for (const auto& p : s.peers)
-                     if (index(p.id) == id)
-                       out = p;
-                 },
-                 [](caf::error&) {});
+        .receive(
+            [&](fetch_status& s) {
+              for (const auto& p : s.peers)
+                if (index(p.id) == id)
+                  out = p;
+            },
+            [](caf::error&) {});
     return out;
   }
   /// Every byte that is here is the model's.
@@ -268,13 +280,14 @@ BOOST_AUTO_TEST_CASE(opens_with_what_every_token_needs_and_no_more) {
 }
 
 BOOST_AUTO_TEST_CASE(one_who_lies_is_counted_and_others_are_asked) {
-  near->set({somebody(1,
-                      [](neighbour_actor::pointer, const file_want& ask) -> caf::result<file_block> {
-                        auto bytes = right_bytes(ask);
-                        bytes.back() ^= std::byte{1};
-                        return file_block{0, std::move(bytes)};
-                      }),
-             somebody(2, right)});
+  near->set(
+      {somebody(1,
+                [](neighbour_actor::pointer, const file_want& ask) -> caf::result<file_block> {
+                  auto bytes = right_bytes(ask);
+                  bytes.back() ^= std::byte{1};
+                  return file_block{0, std::move(bytes)};
+                }),
+       somebody(2, right)});
   BOOST_REQUIRE(open());
   BOOST_TEST(done_by(1).wrong > 0u);
   BOOST_TEST(done_by(1).bytes == 0u);
@@ -283,13 +296,14 @@ BOOST_AUTO_TEST_CASE(one_who_lies_is_counted_and_others_are_asked) {
 }
 
 BOOST_AUTO_TEST_CASE(a_piece_of_another_length_is_a_lie) {
-  near->set({somebody(1,
-                      [](neighbour_actor::pointer, const file_want& ask) -> caf::result<file_block> {
-                        auto bytes = right_bytes(ask);
-                        bytes.resize(ask.length / 2);
-                        return file_block{0, std::move(bytes)};
-                      }),
-             somebody(2, right)});
+  near->set(
+      {somebody(1,
+                [](neighbour_actor::pointer, const file_want& ask) -> caf::result<file_block> {
+                  auto bytes = right_bytes(ask);
+                  bytes.resize(ask.length / 2);
+                  return file_block{0, std::move(bytes)};
+                }),
+       somebody(2, right)});
   BOOST_REQUIRE(open());
   BOOST_TEST(done_by(1).wrong > 0u);
   check_mirror();
@@ -309,9 +323,12 @@ BOOST_AUTO_TEST_CASE(what_a_request_waits_for_comes_before_what_the_plan_wants) 
   desk->closed = true;
   std::vector<std::function<void()>> waiting;
   auto ask = [&](expert_key key, bool urgent) {
-    auto handle = std::make_shared<decltype(self->request(fetches, generous, atom::ensure::value, key, urgent))>(
+    auto handle = std::make_shared<decltype(self->request(fetches, generous, atom::ensure::value,
+                                                          key, urgent))>(
         self->request(fetches, generous, atom::ensure::value, key, urgent));
-    waiting.push_back([handle] { handle->receive([](bool) {}, [](caf::error& why) { BOOST_ERROR(from_caf(why).message); }); });
+    waiting.push_back([handle] {
+      handle->receive([](bool) {}, [](caf::error& why) { BOOST_ERROR(from_caf(why).message); });
+    });
   };
   constexpr expert_key hurried{layer_id{2}, expert_id{7}};
   auto first_needed = opened->presence->missing(hurried);
@@ -319,13 +336,13 @@ BOOST_AUTO_TEST_CASE(what_a_request_waits_for_comes_before_what_the_plan_wants) 
   for (uint32_t e = 0; e < 6; ++e)
     ask({layer_id{0}, static_cast<expert_id>(e)}, false);
   ask(hurried, true);
-  (void)done_by(1);   // the fetcher has read all that by now
+  (void)done_by(1); // the fetcher has read all that by now
   auto asked_before = desk->chunks_begun();
   desk->closed = false;
   for (auto& wait : waiting)
     wait();
   auto begun = desk->chunks_begun();
-  auto first = asked_before.size(), last = first + first_needed.size() + 2;   // two were on their way
+  auto first = asked_before.size(), last = first + first_needed.size() + 2; // two were on their way
   BOOST_REQUIRE(begun.size() > last);
   std::set<model::chunk_id> next(begun.begin() + static_cast<std::ptrdiff_t>(first),
                                  begun.begin() + static_cast<std::ptrdiff_t>(last));
@@ -336,12 +353,13 @@ BOOST_AUTO_TEST_CASE(what_a_request_waits_for_comes_before_what_the_plan_wants) 
 }
 
 BOOST_AUTO_TEST_CASE(one_who_dies_in_the_middle_is_replaced) {
-  auto left = std::make_shared<std::atomic<int>>(9);   // pieces
-  auto dying = somebody(1, [=](neighbour_actor::pointer me, const file_want& ask) -> caf::result<file_block> {
-    if (left->fetch_sub(1) > 0)
-      return right(me, ask);
-    return to_caf({ec::io, "the connection broke"});
-  });
+  auto left = std::make_shared<std::atomic<int>>(9); // pieces
+  auto dying = somebody(
+      1, [=](neighbour_actor::pointer me, const file_want& ask) -> caf::result<file_block> {
+        if (left->fetch_sub(1) > 0)
+          return right(me, ask);
+        return to_caf({ec::io, "the connection broke"});
+      });
   near->set({dying});
   std::thread later([&] {
     while (left->load() > 0)
@@ -361,10 +379,11 @@ BOOST_AUTO_TEST_CASE(one_who_dies_in_the_middle_is_replaced) {
 BOOST_AUTO_TEST_CASE(one_who_is_silent_does_not_hold_the_model_up) {
   auto desk = std::make_shared<front_desk>();
   desk->closed = true;
-  near->set({somebody(1, desk->holding(), {}, [=] { return desk->answer_oldest(); }), somebody(2, right)});
+  near->set({somebody(1, desk->holding(), {}, [=] { return desk->answer_oldest(); }),
+             somebody(2, right)});
   BOOST_REQUIRE(open());
   BOOST_TEST(done_by(1).bytes == 0u);
-  desk->closed = false;   // a promise that is kept keeps its fetcher
+  desk->closed = false; // a promise that is kept keeps its fetcher
   while (!desk->idle())
     std::this_thread::sleep_for(1ms);
 }
@@ -375,7 +394,7 @@ BOOST_AUTO_TEST_CASE(an_expert_that_nobody_has_is_refused_at_once_and_comes_when
   near->set({});
   result<void> lost;
   expert_key key{layer_id{0}, {}};
-  for (uint16_t e = 0; lost.ok() && e < 10; ++e) {   // some may come before the neighbour is missed
+  for (uint16_t e = 0; lost.ok() && e < 10; ++e) { // some may come before the neighbour is missed
     key.expert = expert_id{e};
     lost = ensure(key);
     std::this_thread::sleep_for(100ms);

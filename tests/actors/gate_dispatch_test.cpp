@@ -30,7 +30,8 @@ BOOST_AUTO_TEST_CASE(the_answer_does_not_depend_on_where_experts_are) {
   auto wanted = expected();
   links both{{there, link(honest())}, {elsewhere, link(honest())}};
   auto slice = model->config().experts;
-  auto split = dispatch(gate_at(view(table({{3, {there}}, {5, {there}}, {10, {elsewhere}}, {slice, {there}}}), both)));
+  auto split = dispatch(gate_at(
+      view(table({{3, {there}}, {5, {there}}, {10, {elsewhere}}, {slice, {there}}}), both)));
   check_right(split, wanted);
   BOOST_TEST((hosts_of(split) == std::vector{there, elsewhere}));
   BOOST_TEST(split.local_experts > 0u);
@@ -43,7 +44,8 @@ BOOST_AUTO_TEST_CASE(the_answer_does_not_depend_on_where_experts_are) {
 BOOST_AUTO_TEST_CASE(replicas_are_used_by_predicted_time) {
   auto wanted = expected();
   auto near = std::make_shared<notebook>(), far = std::make_shared<notebook>();
-  auto where = view(all_at({here, there, elsewhere}), {{there, link(honest(near))}, {elsewhere, link(honest(far))}});
+  auto where = view(all_at({here, there, elsewhere}),
+                    {{there, link(honest(near))}, {elsewhere, link(honest(far))}});
   auto asked = gate_at(where);
   prefer({here, there, elsewhere});
   check_right(dispatch(asked), wanted);
@@ -61,7 +63,8 @@ BOOST_AUTO_TEST_CASE(equal_hosts_share_the_work) {
     model->costs->announced(host, {10'000, 10});
   }
   auto near = std::make_shared<notebook>(), far = std::make_shared<notebook>();
-  auto where = view(all_at({here, there, elsewhere}), {{there, link(honest(near))}, {elsewhere, link(honest(far))}});
+  auto where = view(all_at({here, there, elsewhere}),
+                    {{there, link(honest(near))}, {elsewhere, link(honest(far))}});
   auto done = dispatch(gate_at(where));
   check_right(done, wanted);
   BOOST_TEST(near->all().size() == 1u);
@@ -73,7 +76,8 @@ BOOST_AUTO_TEST_CASE(equal_hosts_share_the_work) {
 BOOST_AUTO_TEST_CASE(a_node_gets_one_message_with_the_rows_of_its_experts) {
   auto notes = std::make_shared<notebook>();
   auto slice = model->config().experts;
-  auto where = view(table({{3, {there}}, {5, {there}}, {slice, {there}}}), {{there, link(constant(0, notes))}});
+  auto where = view(table({{3, {there}}, {5, {there}}, {slice, {there}}}),
+                    {{there, link(constant(0, notes))}});
   BOOST_REQUIRE(dispatch(gate_at(where)).outcome.ok());
   BOOST_REQUIRE_EQUAL(notes->all().size(), 1u);
   auto asked = notes->all().front();
@@ -85,7 +89,8 @@ BOOST_AUTO_TEST_CASE(a_node_gets_one_message_with_the_rows_of_its_experts) {
   BOOST_REQUIRE_EQUAL(asked.experts.size(), 3u); // row r chose r * 3, + 5, + 10, + 15, modulo 16
   BOOST_TEST(index(asked.experts[0].expert) == 3u);
   BOOST_TEST((asked.experts[0].rows == std::vector<uint32_t>{1, 3}));
-  std::vector<float> weights{static_cast<float>(0.1 + 0.01 * 4), static_cast<float>(0.1 + 0.01 * 14)};
+  std::vector<float> weights{static_cast<float>(0.1 + 0.01 * 4),
+                             static_cast<float>(0.1 + 0.01 * 14)};
   BOOST_TEST(asked.experts[0].weights == weights, boost::test_tools::per_element());
   BOOST_TEST(index(asked.experts[1].expert) == 5u);
   BOOST_TEST((asked.experts[1].rows == std::vector<uint32_t>{0, 2}));
@@ -106,7 +111,9 @@ BOOST_AUTO_TEST_CASE(a_node_gets_only_the_rows_that_its_experts_need) {
   BOOST_TEST((asked.experts[0].rows == std::vector<uint32_t>{0, 1}));
   BOOST_TEST((asked.experts[1].rows == std::vector<uint32_t>{1}));
   auto normed = read(buffers().normed);
-  auto at = [&](uint32_t row) { return normed.begin() + static_cast<std::ptrdiff_t>(row * hidden()); };
+  auto at = [&](uint32_t row) {
+    return normed.begin() + static_cast<std::ptrdiff_t>(row * hidden());
+  };
   std::vector<float> packed(at(1), at(2));
   packed.insert(packed.end(), at(3), at(4));
   BOOST_TEST((asked.activations == packed));
@@ -144,10 +151,11 @@ BOOST_AUTO_TEST_CASE(sums_are_added_to_the_rows_that_were_sent) {
 BOOST_AUTO_TEST_CASE(a_gate_takes_one_batch_at_a_time) {
   auto wanted = expected();
   auto door = std::make_shared<doorway>();
-  auto slow = link([=, this](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
-    door->pass();
-    return computed(asked);
-  });
+  auto slow = link(
+      [=, this](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
+        door->pass();
+        return computed(asked);
+      });
   auto asked = gate_at(view(table({{3, {there}}}), {{there, slow}}));
   fill();
   auto first = self->request(asked, generous, work());
@@ -163,11 +171,12 @@ BOOST_AUTO_TEST_CASE(a_new_table_does_not_disturb_what_is_under_way) {
   auto wanted = expected();
   auto door = std::make_shared<doorway>();
   auto notes = std::make_shared<notebook>();
-  auto slow = link([=, this](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
-    notes->add(asked);
-    door->pass();
-    return computed(asked);
-  });
+  auto slow = link(
+      [=, this](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
+        notes->add(asked);
+        door->pass();
+        return computed(asked);
+      });
   auto asked = gate_at(view(table({{3, {there}}}), {{there, slow}}));
   fill();
   auto pending = self->request(asked, generous, work());

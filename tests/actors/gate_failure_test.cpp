@@ -13,7 +13,8 @@ struct failure_world : gate_world {
 
   /// Expert 3 is asked of `first`, and is also at `replica`.
   layer_done with_replica(answering first, node_id replica) {
-    auto where = view(table({{3, {there, replica}}}), {{there, link(std::move(first))}, {elsewhere, link(honest())}});
+    auto where = view(table({{3, {there, replica}}}),
+                      {{there, link(std::move(first))}, {elsewhere, link(honest())}});
     prefer({there, replica});
     return dispatch(gate_at(where));
   }
@@ -25,7 +26,8 @@ struct failure_world : gate_world {
   /// Until every expert has answered the gate: it asks them behind the leases.
   void wait_for_leases(const gate_actor& asked) {
     self->request(asked, generous, atom::details::value)
-        .receive([](const std::vector<expert_status>&) {}, [](caf::error& why) { BOOST_FAIL(from_caf(why).message); });
+        .receive([](const std::vector<expert_status>&) {},
+                 [](caf::error& why) { BOOST_FAIL(from_caf(why).message); });
   }
   /// Why a gate fails whose expert 3 is `there` alone; it must live on: it is asked twice.
   error failure(answering answer) {
@@ -78,8 +80,9 @@ BOOST_AUTO_TEST_CASE(a_link_that_has_ended_is_replaced) {
 
 BOOST_AUTO_TEST_CASE(two_hosts_may_fail_one_after_the_other) {
   constexpr node_id third{3};
-  auto where = view(table({{3, {there, elsewhere, third}}}),
-                    {{there, link(refusing(gone))}, {elsewhere, link(refusing(gone))}, {third, link(honest())}});
+  auto where = view(
+      table({{3, {there, elsewhere, third}}}),
+      {{there, link(refusing(gone))}, {elsewhere, link(refusing(gone))}, {third, link(honest())}});
   prefer({there, elsewhere, third});
   auto done = dispatch(gate_at(where));
   check_right(done, wanted);
@@ -105,14 +108,16 @@ BOOST_AUTO_TEST_CASE(only_the_lost_rows_are_sent_again) {
 /// go on to a third host.
 BOOST_AUTO_TEST_CASE(rows_may_come_back_while_the_device_runs) {
   auto late = std::make_shared<doorway>(), third = std::make_shared<doorway>();
-  auto fails = link([=, this](link_actor::pointer, const remote_dispatch&) -> caf::result<partial_sum> {
-    late->pass();
-    return to_caf(gone);
-  });
-  auto helps = link([=, this](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
-    third->pass();
-    return computed(asked);
-  });
+  auto fails =
+      link([=, this](link_actor::pointer, const remote_dispatch&) -> caf::result<partial_sum> {
+        late->pass();
+        return to_caf(gone);
+      });
+  auto helps = link(
+      [=, this](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
+        third->pass();
+        return computed(asked);
+      });
   third->open();
   auto experts = spawn_experts(layer);
   load(experts);
@@ -184,7 +189,8 @@ BOOST_AUTO_TEST_CASE(a_host_without_a_replica_gets_all_the_time_there_is) {
 
 BOOST_AUTO_TEST_CASE(the_last_replica_gets_all_the_time_there_is) {
   auto notes = std::make_shared<notebook>();
-  auto where = view(table({{3, {there, elsewhere}}}), {{there, link(refusing(gone))}, {elsewhere, link(honest(notes))}});
+  auto where = view(table({{3, {there, elsewhere}}}),
+                    {{there, link(refusing(gone))}, {elsewhere, link(honest(notes))}});
   prefer({there, elsewhere});
   check_right(dispatch(gate_at(where)), wanted);
   BOOST_REQUIRE_EQUAL(notes->all().size(), 1u);

@@ -45,7 +45,8 @@ BOOST_AUTO_TEST_CASE(a_table_that_names_this_node_ends_the_wait) {
 }
 
 BOOST_AUTO_TEST_CASE(a_node_alone_waits_for_its_first_neighbour) {
-  auto done = waiting_for(view(table({{3, {}}, {5, {}}})), view(table({{3, {there}}, {5, {there}}}), {{there, link(honest())}}));
+  auto done = waiting_for(view(table({{3, {}}, {5, {}}})),
+                          view(table({{3, {there}}, {5, {there}}}), {{there, link(honest())}}));
   check_right(done, wanted);
   BOOST_TEST(done.remote.size() == 1u);
 }
@@ -73,7 +74,8 @@ BOOST_AUTO_TEST_CASE(what_nobody_ever_holds_fails_with_its_name) {
 }
 
 BOOST_AUTO_TEST_CASE(without_patience_it_fails_at_once) {
-  for (const auto& where : {view(table({{3, {}}})), view(table({{3, {}}}), {{there, link(honest())}})}) {
+  for (const auto& where :
+       {view(table({{3, {}}})), view(table({{3, {}}}), {{there, link(honest())}})}) {
     auto asked = gate_at(where);
     check_missing(dispatch(asked));
     check_missing(dispatch(asked));
@@ -92,7 +94,8 @@ BOOST_AUTO_TEST_CASE(a_failed_batch_leaves_nothing_behind) {
 }
 
 BOOST_AUTO_TEST_CASE(the_only_holder_may_recover) {
-  auto where = view(table({{3, {there}}}), {{there, link(failing({ec::io, "node b is gone"}, 1, honest()))}});
+  auto where = view(table({{3, {there}}}),
+                    {{there, link(failing({ec::io, "node b is gone"}, 1, honest()))}});
   auto done = dispatch(gate_at(where, generous));
   check_right(done, wanted);
   BOOST_TEST(done.repeats == 1u);
@@ -101,7 +104,8 @@ BOOST_AUTO_TEST_CASE(the_only_holder_may_recover) {
 BOOST_AUTO_TEST_CASE(all_holders_may_recover) {
   auto experts = spawn_experts(layer);
   experts[3] = make_flaky(experts[3], 2);
-  auto where = view(table({{3, {here, there}}}), {{there, link(failing({ec::io, "node b is gone"}, 2, honest()))}});
+  auto where = view(table({{3, {here, there}}}),
+                    {{there, link(failing({ec::io, "node b is gone"}, 2, honest()))}});
   prefer({here, there});
   auto done = dispatch(gate_with(experts, where, generous));
   check_right(done, wanted);

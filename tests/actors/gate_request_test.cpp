@@ -11,7 +11,8 @@ using namespace coel::actors::test;
 namespace {
 
 /// Hears why its request failed; whatever else it is told changes nothing.
-session_actor::behavior_type listener(session_actor::pointer, std::shared_ptr<std::promise<error>> failed) {
+session_actor::behavior_type listener(session_actor::pointer,
+                                      std::shared_ptr<std::promise<error>> failed) {
   return {[](atom::status) { return component_status{}; },
           [](atom::begin) {},
           [](const session_logits&) { return session_move{}; },
@@ -28,10 +29,11 @@ struct request_world : gate_world {
     scheduler_config how{model, {}, memory, {16, 16, 4}, {c.context, 32, 8, 4, 4}, {}};
     auto neighbour = link(std::move(answer));
     for (uint32_t l = 0; l < c.layers; ++l)
-      how.gates.push_back(keep(system.spawn(
-          gate, gate_config{model, layer_id(l), here,
-                            view(layer_id(l) == layer ? all_at({there}) : table(), {{there, neighbour}}),
-                            spawn_experts(layer_id(l)), 0ms})));
+      how.gates.push_back(
+          keep(system.spawn(gate, gate_config{model, layer_id(l), here,
+                                              view(layer_id(l) == layer ? all_at({there}) : table(),
+                                                   {{there, neighbour}}),
+                                              spawn_experts(layer_id(l)), 0ms})));
     return keep(system.spawn(scheduler, std::move(how)));
   }
   std::future<error> ask(const scheduler_actor& of, uint64_t id) {
@@ -44,7 +46,8 @@ struct request_world : gate_world {
   scheduler_status status_of(const scheduler_actor& of) {
     scheduler_status seen;
     self->request(of, generous, atom::details::value)
-        .receive([&](scheduler_status& s) { seen = std::move(s); }, [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
+        .receive([&](scheduler_status& s) { seen = std::move(s); },
+                 [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
     return seen;
   }
 };
@@ -57,7 +60,8 @@ BOOST_AUTO_TEST_CASE(a_request_fails_with_the_reason_and_the_next_may_succeed) {
   auto schedules = schedule(failing({ec::io, "node b is gone: start it again"}, 2, honest()));
   for (uint64_t id : {1, 2}) {
     auto heard = ask(schedules, id);
-    BOOST_REQUIRE_MESSAGE(heard.wait_for(generous) == std::future_status::ready, "the request hangs");
+    BOOST_REQUIRE_MESSAGE(heard.wait_for(generous) == std::future_status::ready,
+                          "the request hangs");
     auto why = heard.get();
     BOOST_TEST(to_string(why.code) == "io");
     BOOST_TEST(why.message == "node b is gone: start it again");

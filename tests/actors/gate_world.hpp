@@ -6,7 +6,8 @@
 
 namespace coel::actors::test {
 
-using answering = std::function<caf::result<partial_sum>(link_actor::pointer, const remote_dispatch&)>;
+using answering =
+    std::function<caf::result<partial_sum>(link_actor::pointer, const remote_dispatch&)>;
 
 /// What a played neighbour was asked, in order.
 class notebook {
@@ -74,7 +75,8 @@ struct gate_world : expert_world {
   }
   /// A neighbour that does what it is asked.
   answering honest(const notebook_ptr& notes = {}) {
-    return [this, notes](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
+    return [this, notes](link_actor::pointer,
+                         const remote_dispatch& asked) -> caf::result<partial_sum> {
       if (notes)
         notes->add(asked);
       return computed(asked);
@@ -84,8 +86,8 @@ struct gate_world : expert_world {
 
   gate_actor gate_with(std::vector<expert_actor> experts, route_view_ptr where,
                        std::chrono::milliseconds missing_patience = 0ms) {
-    return keep(system.spawn(gate, gate_config{model, layer, here, std::move(where), std::move(experts),
-                                               missing_patience}));
+    return keep(system.spawn(gate, gate_config{model, layer, here, std::move(where),
+                                               std::move(experts), missing_patience}));
   }
   gate_actor gate_at(route_view_ptr where, std::chrono::milliseconds missing_patience = 0ms) {
     return gate_with(spawn_experts(layer), std::move(where), missing_patience);
@@ -105,8 +107,9 @@ struct gate_world : expert_world {
   template <class Pending>
   static layer_done outcome_of(Pending&& pending) {
     layer_done done;
-    pending.receive([&](const layer_done& d) { done = d; },
-                    [&](caf::error& e) { BOOST_FAIL("the gate failed or hangs: " << from_caf(e).message); });
+    pending.receive(
+        [&](const layer_done& d) { done = d; },
+        [&](caf::error& e) { BOOST_FAIL("the gate failed or hangs: " << from_caf(e).message); });
     return done;
   }
   layer_done dispatch(const gate_actor& to) {

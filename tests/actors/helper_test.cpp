@@ -60,8 +60,9 @@ BOOST_AUTO_TEST_CASE(many_dispatches_at_once_keep_apart) {
   for (const auto& ask : asks)
     answers.push_back(std::make_unique<pending>(self->request(helps, generous, ask)));
   for (size_t i = 0; i < asks.size(); ++i)
-    answers[i]->receive([&](const partial_sum& sum) { BOOST_TEST((sum.values == computed(asks[i]).values)); },
-                        [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
+    answers[i]->receive(
+        [&](const partial_sum& sum) { BOOST_TEST((sum.values == computed(asks[i]).values)); },
+        [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
 }
 
 BOOST_AUTO_TEST_CASE(what_does_not_fit_the_model_is_refused) {
@@ -73,12 +74,17 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_the_model_is_refused) {
     return bad;
   };
   check_refused(helps, but([](auto& d) { d.model.fill(std::byte{1}); }), "unknown_model");
-  check_refused(helps, but([&](auto& d) { d.layer = layer_id(model->config().layers); }), "bad_frame");
+  check_refused(helps, but([&](auto& d) { d.layer = layer_id(model->config().layers); }),
+                "bad_frame");
   check_refused(helps, but([](auto& d) { d.hidden /= 2; }), "bad_frame");
   check_refused(helps, but([](auto& d) { d.activations.pop_back(); }), "bad_frame");
   check_refused(helps, but([](auto& d) { d.rows = 0, d.activations.clear(); }), "bad_frame");
-  check_refused(helps, but([&](auto& d) { d.rows = 17, d.activations.resize(size_t{17} * hidden()); }), "bad_frame");
-  check_refused(helps, but([&](auto& d) { d.experts[0].expert = expert_id(model->experts_per_layer); }), "bad_frame");
+  check_refused(helps,
+                but([&](auto& d) { d.rows = 17, d.activations.resize(size_t{17} * hidden()); }),
+                "bad_frame");
+  check_refused(helps,
+                but([&](auto& d) { d.experts[0].expert = expert_id(model->experts_per_layer); }),
+                "bad_frame");
   check_refused(helps, but([](auto& d) { d.experts[0].weights.pop_back(); }), "bad_frame");
   BOOST_TEST((sum_of(helps, good).values == computed(good).values));
 }

@@ -21,12 +21,21 @@ bitmap bits(const std::string& held) {
   return out;
 }
 
-node_placement placed(node_id id, const std::string& name, const std::string& held, uint64_t room = 8) {
+node_placement placed(node_id id, const std::string& name, const std::string& held,
+                      uint64_t room = 8) {
   return {id, name, true, true, true, false, room, bits(held)};
 }
 
 placement_status some_placement() {
-  return {"demo", 2, 4, 7, 1, 2, 3, {placed(this_node, "n1", "##..#..."), placed(second, "n2", ".##....#"), placed(third, "n3", ".#.#.#..")}};
+  return {"demo",
+          2,
+          4,
+          7,
+          1,
+          2,
+          3,
+          {placed(this_node, "n1", "##..#..."), placed(second, "n2", ".##....#"),
+           placed(third, "n3", ".#.#.#..")}};
 }
 
 link_status link_to(node_id id, const std::string& name, const std::string& state) {
@@ -48,7 +57,8 @@ cluster_facts some_facts() {
   f.name = "n1";
   f.key = key1;
   f.endpoints = {"tcp://10.0.0.9:7420"};
-  f.links = {link_to(second, "n2", "up"), link_to(third, "n3", "connecting"), link_to(node_id{0}, "", "waiting")};
+  f.links = {link_to(second, "n2", "up"), link_to(third, "n3", "connecting"),
+             link_to(node_id{0}, "", "waiting")};
   f.placement = {some_placement()};
   auto all = std::make_shared<std::vector<member>>();
   all->push_back({second, key2, "n2", "tcp://10.0.0.1:7420", {}, true, nullptr});
@@ -94,8 +104,10 @@ BOOST_AUTO_TEST_CASE(advice_is_given_only_where_alone_is_faster) {
   BOOST_TEST(good.find("instead of 1000 us") != std::string::npos, good);
   BOOST_TEST(good.ends_with("start it without --cluster"), good);
   p.nodes.front().room = 5;
-  BOOST_TEST(cluster_advice(some_totals(20'000), &p).find("room for 5 of 8 experts only") != std::string::npos);
-  BOOST_TEST(cluster_advice(some_totals(20'000), nullptr).find("if its memory holds the model") != std::string::npos);
+  BOOST_TEST(cluster_advice(some_totals(20'000), &p).find("room for 5 of 8 experts only") !=
+             std::string::npos);
+  BOOST_TEST(cluster_advice(some_totals(20'000), nullptr).find("if its memory holds the model") !=
+             std::string::npos);
   BOOST_TEST(cluster_advice(some_totals(59'000), &p).empty()); // by less than 5 %
   BOOST_TEST(cluster_advice(some_totals(90'000), &p).empty());
   BOOST_TEST(cluster_advice(some_totals(0), &p).empty()); // not known
@@ -184,15 +196,18 @@ BOOST_AUTO_TEST_CASE(metrics_are_prometheus_text) {
   f.links[0].name = "quo\"te";
   f.network = {{"demo", some_totals(20'000)}};
   auto text = json::parse(metrics_json({}, {}, {}, &f))["text"].get<std::string>();
-  for (const char* line : {"coel_link_up{node=\"quo\\\"te\",endpoint=\"tcp://10.0.0.1:7420\"} 1\n",
-                           "coel_link_up{node=\"n3\",endpoint=\"tcp://10.0.0.2:7420\"} 0\n",
-                           "coel_link_round_trip_seconds{node=\"n3\",endpoint=\"tcp://10.0.0.2:7420\"} 0.00025\n",
-                           "coel_experts_uncovered{model=\"demo\"} 1\n", "coel_experts_held{model=\"demo\",node=\"n1\"} 3\n",
-                           "coel_experts_held_alone{model=\"demo\",node=\"n2\"} 2\n",
-                           "coel_network_wait_seconds_total{model=\"demo\"} 0.04\n",
-                           "# TYPE coel_network_bytes_total counter\n"})
+  for (const char* line :
+       {"coel_link_up{node=\"quo\\\"te\",endpoint=\"tcp://10.0.0.1:7420\"} 1\n",
+        "coel_link_up{node=\"n3\",endpoint=\"tcp://10.0.0.2:7420\"} 0\n",
+        "coel_link_round_trip_seconds{node=\"n3\",endpoint=\"tcp://10.0.0.2:7420\"} 0.00025\n",
+        "coel_experts_uncovered{model=\"demo\"} 1\n",
+        "coel_experts_held{model=\"demo\",node=\"n1\"} 3\n",
+        "coel_experts_held_alone{model=\"demo\",node=\"n2\"} 2\n",
+        "coel_network_wait_seconds_total{model=\"demo\"} 0.04\n",
+        "# TYPE coel_network_bytes_total counter\n"})
     BOOST_TEST(text.find(line) != std::string::npos, line << " in\n" << text);
-  BOOST_TEST(json::parse(metrics_json({}, {}, {}, nullptr))["text"].get<std::string>().find("coel_link") == std::string::npos);
+  BOOST_TEST(json::parse(metrics_json({}, {}, {}, nullptr))["text"].get<std::string>().find(
+                 "coel_link") == std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_node_is_found_by_name_or_key) {
@@ -229,32 +244,46 @@ BOOST_AUTO_TEST_SUITE(inspect_hops)
 
 namespace {
 
-hop here(std::string_view actor, uint16_t layer, uint32_t at, uint32_t took) { return {actor, layer, at, took, this_node, 0}; }
-hop there(node_id node, uint16_t layer, uint32_t at, uint32_t took, uint32_t of_it) { return {"link", layer, at, took, node, of_it}; }
+hop here(std::string_view actor, uint16_t layer, uint32_t at, uint32_t took) {
+  return {actor, layer, at, took, this_node, 0};
+}
+hop there(node_id node, uint16_t layer, uint32_t at, uint32_t took, uint32_t of_it) {
+  return {"link", layer, at, took, node, of_it};
+}
 
 std::string text_of(const std::vector<placed_hop>& placed) {
   std::string out;
   for (const auto& h : placed)
-    out += h.actor + "." + h.work + "@" + std::to_string(h.at_us) + "+" + std::to_string(h.took_us) + " ";
+    out += h.actor + "." + h.work + "@" + std::to_string(h.at_us) + "+" +
+           std::to_string(h.took_us) + " ";
   return out;
 }
 
 } // namespace
 
 BOOST_AUTO_TEST_CASE(without_neighbours_the_rest_is_the_scheduler_s) {
-  token_trace t{0, 100, {here("attention", 0, 5, 20), here("gate", 0, 50, 10), here("experts", 0, 40, 20), here("head", 0, 65, 10)}};
-  BOOST_TEST(text_of(place_hops(t)) == "scheduler.plan@0+5 device.attention@5+20 scheduler.plan@25+5 gate.dispatch@30+10 "
-                                       "experts.run@40+20 scheduler.plan@60+5 device.head@65+10 session.draw@75+25 ");
+  token_trace t{0,
+                100,
+                {here("attention", 0, 5, 20), here("gate", 0, 50, 10), here("experts", 0, 40, 20),
+                 here("head", 0, 65, 10)}};
+  BOOST_TEST(text_of(place_hops(t)) ==
+             "scheduler.plan@0+5 device.attention@5+20 scheduler.plan@25+5 gate.dispatch@30+10 "
+             "experts.run@40+20 scheduler.plan@60+5 device.head@65+10 session.draw@75+25 ");
 }
 
 BOOST_AUTO_TEST_CASE(neighbours_run_beside_the_experts_and_are_waited_for) {
   // the scheduler notes gate and experts when the last sum is there, at 120
-  token_trace t{0, 150,
+  token_trace t{0,
+                150,
                 {here("attention", 0, 0, 20), here("gate", 0, 110, 10), here("experts", 0, 90, 30),
-                 there(second, 0, 25, 60, 50), there(third, 0, 26, 90, 20), here("attention", 1, 120, 10), here("head", 0, 130, 10)}};
+                 there(second, 0, 25, 60, 50), there(third, 0, 26, 90, 20),
+                 here("attention", 1, 120, 10), here("head", 0, 130, 10)}};
   auto placed = place_hops(t);
-  BOOST_TEST(text_of(placed) == "device.attention@0+20 gate.dispatch@20+10 experts.run@30+30 link.sum@25+60 link.sum@26+90 "
-                                "link.wait@60+56 scheduler.plan@116+4 device.attention@120+10 device.head@130+10 session.draw@140+10 ");
+  BOOST_TEST(
+      text_of(placed) ==
+      "device.attention@0+20 gate.dispatch@20+10 experts.run@30+30 link.sum@25+60 link.sum@26+90 "
+      "link.wait@60+56 scheduler.plan@116+4 device.attention@120+10 device.head@130+10 "
+      "session.draw@140+10 ");
   BOOST_TEST((placed[4].node == third));
   BOOST_TEST(placed[4].there_us == 20u);
   BOOST_TEST(placed[5].layer.value() == 0u);
@@ -282,19 +311,26 @@ BOOST_AUTO_TEST_CASE(this_node_s_hops_never_overlap_whatever_was_noted) {
       now += h.took_us;
     }
     BOOST_TEST_REQUIRE(now >= t.total_us);
-    BOOST_TEST_REQUIRE(beside == static_cast<uint64_t>(std::count_if(t.hops.begin(), t.hops.end(), [](const hop& h) { return h.actor == "link"; })));
+    BOOST_TEST_REQUIRE(beside == static_cast<uint64_t>(
+                                     std::count_if(t.hops.begin(), t.hops.end(), [](const hop& h) {
+                                       return h.actor == "link";
+                                     })));
   }
 }
 
 BOOST_AUTO_TEST_CASE(a_trace_names_the_neighbours) {
   request_trace r;
-  r.tokens = {{3, 100, {here("gate", 0, 0, 5), here("experts", 0, 5, 5), there(second, 0, 1, 50, 30), there(third, 0, 1, 20, 3)}}};
+  r.tokens = {{3,
+               100,
+               {here("gate", 0, 0, 5), here("experts", 0, 5, 5), there(second, 0, 1, 50, 30),
+                there(third, 0, 1, 20, 3)}}};
   r.nodes = {{second, "n2"}};
   auto hops = json::parse(trace_json(r))["tokens"][0]["hops"];
   std::vector<std::string> names;
   for (const auto& h : hops)
     if (h.contains("node"))
-      names.push_back(h["node"].get<std::string>() + " " + std::to_string(h["there_us"].get<int>()));
+      names.push_back(h["node"].get<std::string>() + " " +
+                      std::to_string(h["there_us"].get<int>()));
   BOOST_TEST((names == std::vector<std::string>{"n2 30", "node 2 3"})); // the other has left
 }
 

@@ -16,7 +16,8 @@ struct life_world : link_world {
   /// The other side of a link may be up a moment later.
   void check_answers_again(const peer& asking) {
     auto wanted = computed(ask).values;
-    for (auto end = steady::now() + generous; steady::now() < end; std::this_thread::sleep_for(5ms)) {
+    for (auto end = steady::now() + generous; steady::now() < end;
+         std::this_thread::sleep_for(5ms)) {
       std::vector<float> got;
       self->request(asking.link, generous, ask)
           .receive([&](const partial_sum& s) { got = s.values; },
@@ -28,8 +29,10 @@ struct life_world : link_world {
   }
   /// Sends raw bytes to `to` as the node `from`.
   void send_as(const peer& from, const peer& to, std::string_view bytes) {
-    auto sender = *net::link_sender::open(*from.context, {to.receiver->endpoints().front(), from.keys, cluster.keys.public_key});
-    for (auto end = steady::now() + generous; steady::now() < end; std::this_thread::sleep_for(5ms)) {
+    auto sender = *net::link_sender::open(
+        *from.context, {to.receiver->endpoints().front(), from.keys, cluster.keys.public_key});
+    for (auto end = steady::now() + generous; steady::now() < end;
+         std::this_thread::sleep_for(5ms)) {
       zmq::message_t message(bytes);
       if (sender.send(message) == net::link_sender::outcome::sent) {
         to.board->wait_for(link_event::kind::down);
@@ -103,8 +106,9 @@ BOOST_AUTO_TEST_CASE(a_link_that_is_closed_answers_what_it_owes) {
   auto pending = self->request(a.link, generous, ask);
   reached->wait_until_reached();
   caf::anon_send_exit(a.link, caf::exit_reason::user_shutdown);
-  pending.receive([](const partial_sum&) { BOOST_ERROR("a sum from nowhere"); },
-                  [](caf::error& e) { BOOST_TEST(to_string(from_caf(e).code) == "shutting_down"); });
+  pending.receive(
+      [](const partial_sum&) { BOOST_ERROR("a sum from nowhere"); },
+      [](caf::error& e) { BOOST_TEST(to_string(from_caf(e).code) == "shutting_down"); });
 }
 
 BOOST_AUTO_TEST_CASE(a_neighbour_that_sends_garbage_is_left_and_met_again) {

@@ -25,7 +25,7 @@ struct work_world : link_world {
     }
     return std::sqrt(off / all);
   }
-  uint64_t values() const { return 2 * uint64_t{ask.rows} * ask.hidden; }   // both ways
+  uint64_t values() const { return 2 * uint64_t{ask.rows} * ask.hidden; } // both ways
 };
 
 } // namespace
@@ -61,7 +61,8 @@ BOOST_AUTO_TEST_CASE(a_gate_over_links_answers_as_one_node_alone) {
   auto alone = expected();
   meet();
   host(b, make_helper());
-  auto where = view(table({{3, {there}}, {14, {there}}, {model->config().experts, {there}}}), {{there, a.link}});
+  auto where = view(table({{3, {there}}, {14, {there}}, {model->config().experts, {there}}}),
+                    {{there, a.link}});
   auto done = dispatch(gate_at(where));
   check_right(done, alone);
   BOOST_TEST(done.wire_bytes > 0u);
@@ -113,7 +114,8 @@ BOOST_AUTO_TEST_CASE(parts_of_files_come_from_the_library) {
   meet();
   file_block got;
   self->request(a.link, generous, file_want{model->hash, 2, 7, 1000})
-      .receive([&](const file_block& f) { got = f; }, [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
+      .receive([&](const file_block& f) { got = f; },
+               [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
   BOOST_TEST(got.total == 12345u);
   BOOST_REQUIRE_EQUAL(got.bytes.size(), 1000u);
   BOOST_TEST((got.bytes[3] == std::byte{10}));

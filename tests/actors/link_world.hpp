@@ -48,7 +48,8 @@ class switchboard {
 using switchboard_ptr = std::shared_ptr<switchboard>;
 
 /// Hands frames to the one link there is.
-inline perception_actor::behavior_type played_perception(perception_actor::pointer self, switchboard_ptr board) {
+inline perception_actor::behavior_type played_perception(perception_actor::pointer self,
+                                                         switchboard_ptr board) {
   return {[](atom::status) { return component_status{}; },
           [](atom::heard, const std::string&) {},
           [=](const stranger& s) {
@@ -79,7 +80,8 @@ inline library_actor::behavior_type played_library(library_actor::pointer) {
 }
 
 /// Takes every dispatch and answers none.
-inline helper_actor::behavior_type silent_helper(helper_actor::pointer self, std::shared_ptr<doorway> reached) {
+inline helper_actor::behavior_type silent_helper(helper_actor::pointer self,
+                                                 std::shared_ptr<doorway> reached) {
   reached->open();
   auto kept = std::make_shared<std::vector<caf::typed_response_promise<partial_sum>>>();
   return {[](atom::status) { return component_status{}; },
@@ -101,7 +103,7 @@ struct link_world : helper_world {
     perception_actor perception;
     neighbour_actor link;
     std::shared_ptr<zmq::context_t> context = std::make_shared<zmq::context_t>();
-    std::unique_ptr<net::link_receiver> receiver;   // first to go
+    std::unique_ptr<net::link_receiver> receiver; // first to go
   };
 
   net::cluster_file cluster = *net::make_cluster("home");
@@ -125,7 +127,8 @@ struct link_world : helper_world {
     options.cluster = cluster.keys;
     auto to = at.perception;
     auto on_frame = [to](const std::string& key, const std::string& address, zmq::message_t frame) {
-      caf::anon_send(to, stranger{key, address, std::make_shared<const zmq::message_t>(std::move(frame))});
+      caf::anon_send(
+          to, stranger{key, address, std::make_shared<const zmq::message_t>(std::move(frame))});
     };
     auto on_gone = [board = at.board](const std::string&) {
       if (auto link = board->link())
@@ -175,18 +178,24 @@ struct link_world : helper_world {
   link_status status_of(const peer& of) {
     link_status seen;
     self->request(of.link, generous, atom::details::value)
-        .receive([&](const link_status& s) { seen = s; }, [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
+        .receive([&](const link_status& s) { seen = s; },
+                 [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
     return seen;
   }
   template <class Answer, class Ask>
   error failure_of(const neighbour_actor& of, const Ask& ask) {
     error why;
     self->request(of, generous, ask)
-        .receive([](const Answer&) { BOOST_ERROR("it did not fail"); }, [&](caf::error& e) { why = from_caf(e); });
+        .receive([](const Answer&) { BOOST_ERROR("it did not fail"); },
+                 [&](caf::error& e) { why = from_caf(e); });
     return why;
   }
-  error failure_of(const peer& of, const remote_dispatch& ask) { return failure_of<partial_sum>(of.link, ask); }
-  error failure_of(const peer& of, const file_want& ask) { return failure_of<file_block>(of.link, ask); }
+  error failure_of(const peer& of, const remote_dispatch& ask) {
+    return failure_of<partial_sum>(of.link, ask);
+  }
+  error failure_of(const peer& of, const file_want& ask) {
+    return failure_of<file_block>(of.link, ask);
+  }
 };
 
 } // namespace coel::actors::test

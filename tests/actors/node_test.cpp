@@ -19,8 +19,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const std::filesystem::path demo_model
-    = std::filesystem::path(COEL_SOURCE_DIR) / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf";
+const std::filesystem::path demo_model =
+    std::filesystem::path(COEL_SOURCE_DIR) / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf";
 
 struct system_config : caf::actor_system_config {
   system_config() { actors::configure(*this); }
@@ -31,7 +31,8 @@ struct fixture {
   system_config config;
   caf::actor_system system{config};
   compute::device_ptr device = *cpu::make_device({2, "", 0, false});
-  std::filesystem::path folder = std::filesystem::temp_directory_path() / ("coel-test-" + std::to_string(getpid()));
+  std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("coel-test-" + std::to_string(getpid()));
   std::unique_ptr<actors::node> node;
 
   fixture() { start({}); }
@@ -103,14 +104,17 @@ answer ask(net::app_client& app, const app_request& r) {
   return collect(app, *id);
 }
 
-std::vector<int32_t> plain_greedy(const compute::device_ptr& device, const std::string& prompt, uint32_t n) {
+std::vector<int32_t> plain_greedy(const compute::device_ptr& device, const std::string& prompt,
+                                  uint32_t n) {
   auto source = *model::open_model(demo_model);
   auto tokens = (*model::make_tokenizer(source->vocabulary()))->encode(prompt, true, true);
   auto run = *model::runner::load(source, device, {256, 64, 16});
   std::vector<int32_t> out;
-  for (auto logits = run->feed(tokens); out.size() < n; logits = run->feed(std::span(out).last(1))) {
+  for (auto logits = run->feed(tokens); out.size() < n;
+       logits = run->feed(std::span(out).last(1))) {
     BOOST_REQUIRE(logits.ok());
-    out.push_back(static_cast<int32_t>(std::max_element(logits->begin(), logits->end()) - logits->begin()));
+    out.push_back(
+        static_cast<int32_t>(std::max_element(logits->begin(), logits->end()) - logits->begin()));
   }
   return out;
 }
@@ -176,7 +180,10 @@ BOOST_AUTO_TEST_CASE(cancel_ends_one_request_and_not_the_other) {
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_is_refused_with_a_reason) {
   auto app = client();
-  struct wrong { app_request request; ec code; };
+  struct wrong {
+    app_request request;
+    ec code;
+  };
   auto too_long = greedy(story, 100'000);
   auto unknown = greedy(story, 5);
   unknown.model = "nobody";
@@ -185,8 +192,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_is_refused_with_a_reason) {
   odd.sampling.top_p = 7;
   auto outside = greedy("", 5);
   outside.tokens = {1, 999'999};
-  for (const auto& w : {wrong{too_long, ec::too_long}, {unknown, ec::unknown_model}, {empty, ec::bad_argument},
-                        {odd, ec::bad_argument}, {outside, ec::bad_argument}}) {
+  for (const auto& w : {wrong{too_long, ec::too_long},
+                        {unknown, ec::unknown_model},
+                        {empty, ec::bad_argument},
+                        {odd, ec::bad_argument},
+                        {outside, ec::bad_argument}}) {
     auto got = ask(app, w.request);
     BOOST_REQUIRE(got.failure.has_value());
     BOOST_TEST(to_string(got.failure->code) == to_string(w.code));

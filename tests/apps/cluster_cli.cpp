@@ -23,7 +23,8 @@ class clustered_node {
   explicit clustered_node(const scratch_folder& folder) {
     app_server_options options;
     options.endpoints = {"ipc://" + (folder.path() / "coel/node.sock").string()};
-    app_handler handler{[this](auto who, auto id, auto request) { answer(who, id, request); }, [](auto) {}};
+    app_handler handler{[this](auto who, auto id, auto request) { answer(who, id, request); },
+                        [](auto) {}};
     std::lock_guard lock(mutex_); // a request may come before start() returns
     auto started = app_server::start(std::move(options), std::move(handler));
     if (!started.ok())
@@ -47,10 +48,15 @@ class clustered_node {
   }
   void act(client_ref who, uint64_t id, const inspect_request& ask) {
     if (ask.node == "n9")
-      return server_->send(who, id, error{ec::bad_argument, "no node is called 'n9'; there are: n1, n2"});
+      return server_->send(who, id,
+                           error{ec::bad_argument, "no node is called 'n9'; there are: n1, n2"});
     done_.push_back(ask.what + " " + ask.node);
-    reply(who, id, {{"action", ask.what}, {"node", ask.node.empty() ? "n1" : ask.node}, {"key", key_of('2')},
-                    {"this", ask.node.empty()}, {"then", "write it down"}});
+    reply(who, id,
+          {{"action", ask.what},
+           {"node", ask.node.empty() ? "n1" : ask.node},
+           {"key", key_of('2')},
+           {"this", ask.node.empty()},
+           {"then", "write it down"}});
   }
   json cluster() {
     auto d = cluster_document();
@@ -63,16 +69,27 @@ class clustered_node {
     auto d = coel::test::status_document();
     auto advised = coel::test::network_entry();
     advised["advice"] = "start it without --cluster";
-    json down = {{"name", "n\x1b[2J"}, {"state", "waiting"}, {"why", "nobody listens"}, {"round_trip_us", 0}, {"goodput_bytes_s", 0}};
-    json up = {{"name", "n2"}, {"state", "up"}, {"why", ""}, {"round_trip_us", 250}, {"goodput_bytes_s", 110'000'000}};
+    json down = {{"name", "n\x1b[2J"},
+                 {"state", "waiting"},
+                 {"why", "nobody listens"},
+                 {"round_trip_us", 0},
+                 {"goodput_bytes_s", 0}};
+    json up = {{"name", "n2"},
+               {"state", "up"},
+               {"why", ""},
+               {"round_trip_us", 250},
+               {"goodput_bytes_s", 110'000'000}};
     json nodes = {{{"name", "n1"}, {"up", true}, {"draining", false}, {"holds", 40}},
                   {{"name", "n2"}, {"up", true}, {"draining", true}, {"holds", 32}}};
     json placement = {{{"model", "demo"}, {"experts", 72}, {"uncovered", 3}, {"nodes", nodes}}};
-    d["cluster"] = {{"name", "n1"},   {"key", key_of('1')},      {"nodes", 3},         {"up", 2},
-                    {"links", {up, down}}, {"placement", placement}, {"network", {advised}}};
+    d["cluster"] = {
+        {"name", "n1"},        {"key", key_of('1')},     {"nodes", 3},          {"up", 2},
+        {"links", {up, down}}, {"placement", placement}, {"network", {advised}}};
     return d;
   }
-  void reply(client_ref who, uint64_t id, const json& document) { server_->send(who, id, document_reply{document.dump()}); }
+  void reply(client_ref who, uint64_t id, const json& document) {
+    server_->send(who, id, document_reply{document.dump()});
+  }
 
   std::mutex mutex_;
   std::vector<std::string> done_;
@@ -81,7 +98,9 @@ class clustered_node {
 };
 
 struct fixture {
-  coel::test::outcome coel(const std::string& arguments) { return coel::test::run_coel(folder.path(), arguments); }
+  coel::test::outcome coel(const std::string& arguments) {
+    return coel::test::run_coel(folder.path(), arguments);
+  }
   coel::test::outcome inspect(const std::string& arguments) {
     return coel::test::run_program("coel-inspect", folder.path(), arguments);
   }
@@ -90,7 +109,9 @@ struct fixture {
   clustered_node node{folder};
 };
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 } // namespace
 
@@ -99,10 +120,11 @@ BOOST_FIXTURE_TEST_SUITE(cluster_cli, fixture)
 BOOST_AUTO_TEST_CASE(status_tells_of_the_cluster) {
   auto ran = coel("status");
   BOOST_TEST(ran.exit == 0);
-  for (const char* part : {"cluster: n1 is one of 3 nodes, 2 up; key 1111", "waiting", "  nobody listens\n", "110.0",
-                           "demo: 72 experts, n1 holds 40, n2 holds 32 (draining); nobody holds 3\n",
-                           "demo: 5000 us a token, 25 % of it waiting for neighbours, 3.5 rounds, 20.0 KiB\n",
-                           "advice: start it without --cluster\n", "requests 1, "})
+  for (const char* part :
+       {"cluster: n1 is one of 3 nodes, 2 up; key 1111", "waiting", "  nobody listens\n", "110.0",
+        "demo: 72 experts, n1 holds 40, n2 holds 32 (draining); nobody holds 3\n",
+        "demo: 5000 us a token, 25 % of it waiting for neighbours, 3.5 rounds, 20.0 KiB\n",
+        "advice: start it without --cluster\n", "requests 1, "})
     BOOST_TEST(has(ran.out, part), part << " in\n" << ran.out);
   BOOST_TEST(!has(ran.out, "\x1b")); // of a neighbour's name
 }
@@ -113,7 +135,8 @@ BOOST_AUTO_TEST_CASE(drain_says_what_is_left_to_do_and_can_wait) {
   BOOST_TEST(ran.out == "n2, " + key_of('2') + ": write it down\n");
   auto waited = coel("drain --wait n2");
   BOOST_TEST(waited.exit == 0);
-  BOOST_TEST(has(waited.out, "2 experts are not held by others yet\n1 expert is not held by others yet\nit can be stopped now\n"),
+  BOOST_TEST(has(waited.out, "2 experts are not held by others yet\n1 expert is not held by others "
+                             "yet\nit can be stopped now\n"),
              waited.out);
   BOOST_TEST(has(coel("drain").out, "n1, "));
   BOOST_TEST((node.done() == std::vector<std::string>{"drain n2", "drain n2", "drain "}));
@@ -131,7 +154,8 @@ BOOST_AUTO_TEST_CASE(expel_needs_a_name) {
 BOOST_AUTO_TEST_CASE(the_inspector_shows_it_and_acts) {
   auto ran = inspect("-e nodes -e links -e placement -e 'drain n2' -e status");
   BOOST_TEST(ran.exit == 0, ran.err);
-  for (const char* part : {"IT ALONE", "VARIES us", "layer n1   n2", "n2, 2222", "is one of 3 nodes,"})
+  for (const char* part :
+       {"IT ALONE", "VARIES us", "layer n1   n2", "n2, 2222", "is one of 3 nodes,"})
     BOOST_TEST(has(ran.out, part), part << " in\n" << ran.out);
   BOOST_TEST(inspect("-e 'placement other'").exit == 1);
   BOOST_TEST(inspect("-e drain").exit == 2); // nothing is asked

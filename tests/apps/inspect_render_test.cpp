@@ -130,9 +130,8 @@ BOOST_AUTO_TEST_CASE(a_trace_adds_up_by_step_and_by_layer) {
   auto lines = lines_of(render_trace(trace_document(0, 30), {}, plain_look));
   BOOST_TEST(has(lines.at(0), "last 31 steps"));
   BOOST_TEST(lines_of(lines.at(2)).front().find("  23") == 0u); // the last eight of them
-  BOOST_TEST(
-      has(lines.at(10), "mean       100      5         20    10       25    10       30"),
-      lines.at(10));
+  BOOST_TEST(has(lines.at(10), "mean       100      5         20    10       25    10       30"),
+             lines.at(10));
   BOOST_TEST(lines.at(12) == "step 30, layer by layer");
   BOOST_TEST(has(lines.at(14), " 60 "), lines.at(14)); // layer 0 took 60 us
   BOOST_TEST(has(lines.at(15), "output     60       40"), lines.at(15));

@@ -136,7 +136,8 @@ inline json trace_document(uint64_t first, uint64_t last) {
           {"socket", {{"messages", 4}, {"busy_us", 50}}}};
 }
 
-/// A trace with one neighbour in its layer: 60 us of which 40 there, half of them beside the experts.
+/// A trace with one neighbour in its layer: 60 us of which 40 there, half of them beside the
+/// experts.
 inline json neighbour_trace_document() {
   json there = hop("link", "sum", 0, 30, 60);
   there["node"] = "n2";
@@ -150,11 +151,14 @@ inline json neighbour_trace_document() {
           {"socket", {{"messages", 4}, {"busy_us", 50}}}};
 }
 
-inline std::string key_of(char c) { return std::string(40, c); }
+inline std::string key_of(char c) {
+  return std::string(40, c);
+}
 
 inline json link_entry(const std::string& name, const std::string& state, const std::string& why) {
-  json counts = {{"frames_out", 10}, {"frames_in", 11}, {"bytes_out", 2048}, {"bytes_in", 4096},  {"dispatches", 321},
-                 {"late", 2},        {"failed", 3},     {"bad_frames", 0},   {"times_down", 1}};
+  json counts = {{"frames_out", 10}, {"frames_in", 11},   {"bytes_out", 2048},
+                 {"bytes_in", 4096}, {"dispatches", 321}, {"late", 2},
+                 {"failed", 3},      {"bad_frames", 0},   {"times_down", 1}};
   return {{"id", 1},
           {"name", name},
           {"key", name.empty() ? "" : key_of(name.back())},
@@ -172,9 +176,18 @@ inline json placed_node(const std::string& name, const std::vector<std::string>&
   uint64_t holds = 0;
   for (const auto& row : map)
     holds += static_cast<uint64_t>(std::count(row.begin(), row.end(), '#'));
-  return {{"id", 0},        {"name", name}, {"key", key_of(name.back())}, {"this", name == "n1"},
-          {"up", true},     {"home", true}, {"complete", name != "n3"},   {"draining", name == "n2"},
-          {"holds", holds}, {"room", 12},   {"alone", 3},                 {"map", map}};
+  return {{"id", 0},
+          {"name", name},
+          {"key", key_of(name.back())},
+          {"this", name == "n1"},
+          {"up", true},
+          {"home", true},
+          {"complete", name != "n3"},
+          {"draining", name == "n2"},
+          {"holds", holds},
+          {"room", 12},
+          {"alone", 3},
+          {"map", map}};
 }
 
 inline json placement_entry(const std::vector<std::vector<std::string>>& maps) {
@@ -193,16 +206,25 @@ inline json placement_entry(const std::vector<std::vector<std::string>>& maps) {
 }
 
 inline json network_entry() {
-  return {{"model", "demo"},          {"tokens", 1000},       {"steps", 900},          {"rounds_per_token", 3.5},
-          {"bytes_per_token", 20480}, {"us_per_token", 5000}, {"network_share", 0.25}, {"repeats", 0}};
+  return {{"model", "demo"},
+          {"tokens", 1000},
+          {"steps", 900},
+          {"rounds_per_token", 3.5},
+          {"bytes_per_token", 20480},
+          {"us_per_token", 5000},
+          {"network_share", 0.25},
+          {"repeats", 0}};
 }
 
 inline json cluster_document() {
-  json heard = {{"address", "10.0.0.7"}, {"at", "10.0.0.1"}, {"link", "symmetric"}, {"quality", 0.97},
-                {"silent_ms", 1500},     {"connected", true}, {"two_hop", 0},        {"compute_free", 80}};
+  json heard = {{"address", "10.0.0.7"}, {"at", "10.0.0.1"},  {"link", "symmetric"},
+                {"quality", 0.97},       {"silent_ms", 1500}, {"connected", true},
+                {"two_hop", 0},          {"compute_free", 80}};
   return {{"node", {{"name", "n1"}, {"key", key_of('1')}, {"endpoints", {"tcp://10.0.0.1:7420"}}}},
           {"hello", {{"trouble", ""}, {"heard", {heard}}}},
-          {"links", {link_entry("n2", "up", ""), link_entry("", "refused", "update n9: it has another version")}},
+          {"links",
+           {link_entry("n2", "up", ""),
+            link_entry("", "refused", "update n9: it has another version")}},
           {"placement", {placement_entry({{"##..", "#..."}, {".##.", "...."}})}},
           {"network", {network_entry()}}};
 }

@@ -35,8 +35,9 @@ class steady_load {
   /// Waits until so many more answers have come.
   void answer(size_t more) {
     size_t until = answers_ + more;
-    test_cluster::wait_for([&] { return "answers; failures so far: " + std::to_string(failures_) + " " + why_; },
-                           [&] { return answers_ >= until || failures_; });
+    test_cluster::wait_for(
+        [&] { return "answers; failures so far: " + std::to_string(failures_) + " " + why_; },
+        [&] { return answers_ >= until || failures_; });
   }
   size_t answers() const { return answers_; }
   size_t failures() const { return failures_; }
@@ -57,7 +58,7 @@ class steady_load {
         off += ((*got)[i] - expected_[i]) * ((*got)[i] - expected_[i]);
         all += expected_[i] * expected_[i];
       }
-      wrong_ += !(std::sqrt(off / all) < 0.02);   // the demo model is Q8_0: see exact_test
+      wrong_ += !(std::sqrt(off / all) < 0.02); // the demo model is Q8_0: see exact_test
       ++answers_;
     }
   }
@@ -82,7 +83,8 @@ void require_good(steady_load& load) {
 BOOST_AUTO_TEST_SUITE(alive)
 
 BOOST_AUTO_TEST_CASE(a_node_dies_and_comes_back_while_requests_run) {
-  for (double share : {0.8, 0.5})   // with a replica of everything; with some experts to be loaded anew
+  for (double share :
+       {0.8, 0.5}) // with a replica of everything; with some experts to be loaded anew
     BOOST_TEST_CONTEXT("each node holds " << share) {
       node_options how;
       how.share = share;
@@ -121,7 +123,7 @@ BOOST_AUTO_TEST_CASE(a_node_joins_while_requests_run_and_is_used) {
 
 BOOST_AUTO_TEST_CASE(without_a_holder_a_request_fails_with_a_reason_or_waits_for_one) {
   node_options how;
-  how.share = 0.4;                        // two nodes cannot hold everything
+  how.share = 0.4; // two nodes cannot hold everything
   how.missing_patience = std::chrono::milliseconds(1500);
   test_cluster cluster(3, how);
   cluster.settle();
@@ -132,7 +134,8 @@ BOOST_AUTO_TEST_CASE(without_a_holder_a_request_fails_with_a_reason_or_waits_for
   auto refused = cluster.logits(0, tokens);
   BOOST_REQUIRE(!refused.ok());
   BOOST_TEST((refused.err().code == ec::expert_not_here));
-  BOOST_TEST(refused.err().message.find("no node holds expert") != std::string::npos, refused.err().message);
+  BOOST_TEST(refused.err().message.find("no node holds expert") != std::string::npos,
+             refused.err().message);
   cluster.start(1);
   cluster.settle();
   BOOST_TEST(cluster.logits(0, tokens).ok());

@@ -36,18 +36,20 @@ std::vector<float> must(result<std::vector<float>> r) {
 
 std::filesystem::path fixture_file(const std::string& name) {
   auto here = std::filesystem::path(COEL_SOURCE_DIR) / "tests/golden/data" / name;
-  return std::filesystem::exists(here) ? here : std::filesystem::path(COEL_SHARED_DIR) / "fixtures" / name;
+  return std::filesystem::exists(here) ? here
+                                       : std::filesystem::path(COEL_SHARED_DIR) / "fixtures" / name;
 }
 
-/// Where weights are quantised, so are activations: a difference in the last bit of a sum may move a
-/// value to the next step. The tolerance is well inside that of the fixtures.
+/// Where weights are quantised, so are activations: a difference in the last bit of a sum may move
+/// a value to the next step. The tolerance is well inside that of the fixtures.
 struct family {
   std::string file;
   double tolerance;
 };
-const std::vector<family> families{{"nano-random-qwen2moe-f16.gguf", 1e-4}, {"nano-random-qwen2moe-q4_0.gguf", 0.02},
-                                   {"nano-random-qwen3moe-f16.gguf", 1e-4}, {"nano-random-mixtral-f16.gguf", 1e-4},
-                                   {"nano-random-olmoe-f16.gguf", 1e-4}, {"k256-random-qwen2moe-q4_k_m.gguf", 0.02}};
+const std::vector<family> families{
+    {"nano-random-qwen2moe-f16.gguf", 1e-4}, {"nano-random-qwen2moe-q4_0.gguf", 0.02},
+    {"nano-random-qwen3moe-f16.gguf", 1e-4}, {"nano-random-mixtral-f16.gguf", 1e-4},
+    {"nano-random-olmoe-f16.gguf", 1e-4},    {"k256-random-qwen2moe-q4_k_m.gguf", 0.02}};
 
 } // namespace
 

@@ -1,7 +1,6 @@
 // Nodes without a model fetch the one that their cluster has, and answer as those that had it.
-#include "tests/cluster/test_cluster.hpp"
-
 #include "net/app_client.hpp"
+#include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -21,7 +20,7 @@ node_options joining_from(size_t first) {
   node_options options;
   options.start_all = false;
   options.adjust = [first](size_t i, actors::node_config& c) {
-    c.ram_bytes = uint64_t{1} << 30;   // whatever the machine has free at the moment
+    c.ram_bytes = uint64_t{1} << 30; // whatever the machine has free at the moment
     c.join.folder = c.cluster->file.parent_path() / ("models" + std::to_string(i));
     if (i >= first)
       c.models.clear();
@@ -30,15 +29,20 @@ node_options joining_from(size_t first) {
 }
 
 void wait_until_hosted(test_cluster& all, size_t i) {
-  test_cluster::wait_for([i] { return "node " + std::to_string(i) + " to host the model"; }, [&] { return all.node(i).models()->size() == 1; });
+  test_cluster::wait_for([i] { return "node " + std::to_string(i) + " to host the model"; },
+                         [&] { return all.node(i).models()->size() == 1; });
 }
 
 actors::fetch_status fetched(test_cluster& all, size_t i) {
   caf::scoped_actor self{all.system(i)};
   actors::fetch_status out;
   self->request(all.node(i).joiner(), 5s, actors::atom::details::value)
-      .receive([&](std::vector<actors::fetch_status>& many) { if (!many.empty()) out = many.front(); },
-               [](caf::error&) {});
+      .receive(
+          [&](std::vector<actors::fetch_status>& many) {
+            if (!many.empty())
+              out = many.front();
+          },
+          [](caf::error&) {});
   return out;
 }
 
@@ -87,7 +91,9 @@ void check_same_answer(test_cluster& all, size_t a, size_t b) {
   BOOST_TEST(first.text == second.text);
 }
 
-uint64_t model_bytes() { return std::filesystem::file_size(demo_model); }
+uint64_t model_bytes() {
+  return std::filesystem::file_size(demo_model);
+}
 
 /// Every byte in the middle of each KiB.
 void damage(const std::filesystem::path& file) {
@@ -129,7 +135,7 @@ BOOST_AUTO_TEST_CASE(two_neighbours_are_asked_at_once) {
   auto s = fetched(all, 2);
   BOOST_TEST(bytes_from(s, "node0") > 0u);
   BOOST_TEST(bytes_from(s, "node1") > 0u);
-  BOOST_TEST(bytes_from(s, "node0") + bytes_from(s, "node1") <= model_bytes());   // nothing twice
+  BOOST_TEST(bytes_from(s, "node0") + bytes_from(s, "node1") <= model_bytes()); // nothing twice
   check_same_answer(all, 0, 2);
 }
 
@@ -142,10 +148,11 @@ BOOST_AUTO_TEST_CASE(what_was_fetched_is_lent_to_the_next) {
   all.kill(0);
   all.start(2);
   wait_until_hosted(all, 2);
-  test_cluster::wait_for([] { return "node 2 to hold experts"; }, [&] {
-    auto p = all.placement(2);
-    return !p.nodes.empty() && p.nodes.front().holds.count() > 0;
-  });
+  test_cluster::wait_for([] { return "node 2 to hold experts"; },
+                         [&] {
+                           auto p = all.placement(2);
+                           return !p.nodes.empty() && p.nodes.front().holds.count() > 0;
+                         });
   BOOST_TEST(bytes_from(fetched(all, 2), "node1") > 0u);
   BOOST_TEST(bytes_from(fetched(all, 2), "node0") == 0u);
   check_same_answer(all, 1, 2);
@@ -156,7 +163,8 @@ BOOST_AUTO_TEST_CASE(the_next_start_asks_nobody) {
   all.start(0);
   all.start(1);
   wait_until_hosted(all, 1);
-  test_cluster::wait_for([] { return "all of the model to be here"; }, [&] { return fetched(all, 1).done_bytes == model_bytes(); });
+  test_cluster::wait_for([] { return "all of the model to be here"; },
+                         [&] { return fetched(all, 1).done_bytes == model_bytes(); });
   all.settle();
   auto before = greedy(all, 0, story, 24);
   all.kill(0);
@@ -183,7 +191,7 @@ BOOST_AUTO_TEST_CASE(a_neighbour_whose_disk_lies_is_found_out) {
   all.start(0);
   all.start(1);
   all.settle();
-  damage(all.folder() / "copy.gguf");   // its weights are in memory already
+  damage(all.folder() / "copy.gguf"); // its weights are in memory already
   all.start(2);
   wait_until_hosted(all, 2);
   all.settle();
@@ -204,11 +212,12 @@ BOOST_AUTO_TEST_CASE(only_the_models_that_are_named_are_joined) {
   test_cluster all(2, options);
   all.start(0);
   all.start(1);
-  test_cluster::wait_for([] { return "node 0 to know node 1"; }, [&] {
-    auto p = all.placement(0);
-    return p.nodes.size() == 2 && p.nodes[1].up;
-  });
-  std::this_thread::sleep_for(1500ms);   // three looks at what neighbours announce
+  test_cluster::wait_for([] { return "node 0 to know node 1"; },
+                         [&] {
+                           auto p = all.placement(0);
+                           return p.nodes.size() == 2 && p.nodes[1].up;
+                         });
+  std::this_thread::sleep_for(1500ms); // three looks at what neighbours announce
   BOOST_TEST(all.node(1).models()->empty());
   BOOST_TEST(!std::filesystem::exists(all.folder() / "models1"));
 }

@@ -40,10 +40,14 @@ struct watched : test_cluster {
     BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
     return *got;
   }
-  result<json> act(size_t i, const char* what, const std::string& who) { return ask(i, {what, "", 0, 0, who}); }
+  result<json> act(size_t i, const char* what, const std::string& who) {
+    return ask(i, {what, "", 0, 0, who});
+  }
 
   /// Of node i's documents; null where there is none of that name.
-  json placed(size_t i, const std::string& name) { return entry(cluster(i).at("placement").at(0).at("nodes"), name); }
+  json placed(size_t i, const std::string& name) {
+    return entry(cluster(i).at("placement").at(0).at("nodes"), name);
+  }
   json link(size_t i, const std::string& name) { return entry(cluster(i).at("links"), name); }
 
   uint64_t request_of(size_t i, const std::string& text, uint32_t tokens) {
@@ -126,15 +130,19 @@ BOOST_AUTO_TEST_CASE(a_drained_node_can_be_stopped_without_a_loss) {
   BOOST_REQUIRE_MESSAGE(done.ok(), (done.ok() ? "" : done.err().message));
   BOOST_TEST((*done)["key"] == c.node(1).neighbours()->key());
   BOOST_TEST(c.logits(0, prompt(40)).ok()); // on the way too
-  test_cluster::wait_for([&] { return "node1 to hold nothing alone: " + c.placed(0, "node1").dump(); }, [&] {
-    auto p = c.placed(0, "node1");
-    return p["draining"] == true && p["alone"] == 0 && c.cluster(0)["placement"][0]["uncovered"] == 0;
-  });
+  test_cluster::wait_for(
+      [&] { return "node1 to hold nothing alone: " + c.placed(0, "node1").dump(); },
+      [&] {
+        auto p = c.placed(0, "node1");
+        return p["draining"] == true && p["alone"] == 0 &&
+               c.cluster(0)["placement"][0]["uncovered"] == 0;
+      });
   auto asked = [&] { return c.link(0, "node1")["counts"]["dispatches"].get<uint64_t>(); };
-  test_cluster::wait_for([] { return "the table without node1"; }, [&] { // follows the record at the next tick
-    auto first = asked();
-    return c.logits(0, prompt(40)).ok() && asked() == first;
-  });
+  test_cluster::wait_for([] { return "the table without node1"; },
+                         [&] { // follows the record at the next tick
+                           auto first = asked();
+                           return c.logits(0, prompt(40)).ok() && asked() == first;
+                         });
   c.kill(1);
   auto repeats = c.network(0).repeats;
   auto after = *c.logits(0, prompt(40));
@@ -166,9 +174,11 @@ BOOST_AUTO_TEST_CASE(an_expelled_node_is_gone_for_the_one_that_was_asked) {
   auto done = c.act(0, "expel", "node2");
   BOOST_REQUIRE_MESSAGE(done.ok(), (done.ok() ? "" : done.err().message));
   BOOST_TEST((*done)["key"] == key);
-  BOOST_TEST((*done)["then"].get<std::string>().find("cluster file of every machine") != std::string::npos);
-  test_cluster::wait_for([&] { return "node2's link to node0 to fall: " + c.link(2, "node0").dump(); },
-                         [&] { return c.link(2, "node0")["state"] != "up"; });
+  BOOST_TEST((*done)["then"].get<std::string>().find("cluster file of every machine") !=
+             std::string::npos);
+  test_cluster::wait_for(
+      [&] { return "node2's link to node0 to fall: " + c.link(2, "node0").dump(); },
+      [&] { return c.link(2, "node0")["state"] != "up"; });
   BOOST_TEST(c.link(2, "node1")["state"] == "up"); // the others were not asked
   BOOST_TEST(c.link(0, "node2").is_null());
   BOOST_TEST(c.placed(0, "node2").is_null());
@@ -186,7 +196,8 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_refused_with_the_reason) {
   BOOST_TEST(why(c.act(0, "expel", "node0")).find("cannot expel itself") != std::string::npos);
   BOOST_TEST(why(c.act(0, "expel", "")).find("which node") != std::string::npos);
   c.kill(1);
-  test_cluster::wait_for([] { return "node1 to be down"; }, [&] { return c.link(0, "node1")["state"] != "up"; });
+  test_cluster::wait_for([] { return "node1 to be down"; },
+                         [&] { return c.link(0, "node1")["state"] != "up"; });
   BOOST_TEST(why(c.act(0, "drain", "node1")).find("not connected") != std::string::npos);
   BOOST_TEST(!c.link(0, "node1")["why"].get<std::string>().empty());
 }

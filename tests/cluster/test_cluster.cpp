@@ -26,7 +26,8 @@ constexpr uint64_t kv_bytes = 4 << 20;
 std::string loopback_prefix() {
   static uint32_t clusters = 0;
   auto number = static_cast<uint32_t>(getpid()) * 31 + ++clusters;
-  return "127." + std::to_string(1 + number / 250 % 250) + "." + std::to_string(1 + number % 250) + ".";
+  return "127." + std::to_string(1 + number / 250 % 250) + "." + std::to_string(1 + number % 250) +
+         ".";
 }
 
 /// A session that keeps every logit it is given.
@@ -36,14 +37,15 @@ struct collected {
   size_t rows = 0;
 };
 
-actors::session_actor::behavior_type collector(actors::session_actor::pointer self, std::shared_ptr<collected> to,
-                                               size_t tokens) {
+actors::session_actor::behavior_type collector(actors::session_actor::pointer self,
+                                               std::shared_ptr<collected> to, size_t tokens) {
   using namespace actors;
   return {
       [](atom::status) { return component_status{}; },
       [](atom::begin) {},
       [=](const session_logits& logits) -> caf::result<session_move> {
-        to->values.insert(to->values.end(), logits.values, logits.values + size_t{logits.rows} * logits.vocab);
+        to->values.insert(to->values.end(), logits.values,
+                          logits.values + size_t{logits.rows} * logits.vocab);
         to->rows += logits.rows;
         if (to->rows < tokens)
           return session_move{session_move::kind::wait, 0};
@@ -61,8 +63,8 @@ actors::session_actor::behavior_type collector(actors::session_actor::pointer se
 } // namespace
 
 test_cluster::test_cluster(size_t nodes, node_options options)
-    : options_(std::move(options)),
-      folder_(std::filesystem::temp_directory_path() / ("coel-cluster-" + std::to_string(getpid()))) {
+    : options_(std::move(options)), folder_(std::filesystem::temp_directory_path() /
+                                            ("coel-cluster-" + std::to_string(getpid()))) {
   std::filesystem::remove_all(folder_);
   std::filesystem::create_directories(folder_);
   auto file = net::make_cluster("test");
@@ -93,11 +95,16 @@ uint64_t test_cluster::budget() const {
   auto per_layer = model::experts_per_layer(**source);
   for (uint32_t l = 0; l < c.layers; ++l)
     for (uint32_t e = 0; e < per_layer; ++e)
-      largest = std::max(largest, (*model::load_expert(**source, *device, {static_cast<layer_id>(l), static_cast<expert_id>(e)}))->bytes);
+      largest = std::max(
+          largest, (*model::load_expert(**source, *device,
+                                        {static_cast<layer_id>(l), static_cast<expert_id>(e)}))
+                       ->bytes);
   compute::kv_shape page{c.layers, c.kv_heads, c.head_dim, 32, 1};
   auto pages = kv_bytes / page.page_bytes();
-  auto experts = static_cast<uint64_t>(std::ceil(options_.share * c.layers * per_layer) + 1) * largest;
-  return dense->bytes + page.page_bytes() * pages + model::step_buffer_bytes(c, std::min(512u, c.context), 64) + experts + largest * 9 / 10;
+  auto experts =
+      static_cast<uint64_t>(std::ceil(options_.share * c.layers * per_layer) + 1) * largest;
+  return dense->bytes + page.page_bytes() * pages +
+         model::step_buffer_bytes(c, std::min(512u, c.context), 64) + experts + largest * 9 / 10;
 }
 
 void test_cluster::start(size_t i) {
@@ -137,7 +144,8 @@ test_cluster::~test_cluster() {
   std::filesystem::remove_all(folder_);
 }
 
-void test_cluster::wait_for(const std::function<std::string()>& what, const std::function<bool()>& holds) {
+void test_cluster::wait_for(const std::function<std::string()>& what,
+                            const std::function<bool()>& holds) {
   for (int i = 0; i < 1200; ++i) {
     if (holds())
       return;
@@ -148,10 +156,11 @@ void test_cluster::wait_for(const std::function<std::string()>& what, const std:
 
 /// For failure texts.
 std::string text_of(const actors::placement_status& p) {
-  std::string out = "uncovered " + std::to_string(p.uncovered) + ", wanted " + std::to_string(p.wanted) +
-                    ", loading " + std::to_string(p.loading);
+  std::string out = "uncovered " + std::to_string(p.uncovered) + ", wanted " +
+                    std::to_string(p.wanted) + ", loading " + std::to_string(p.loading);
   for (const auto& n : p.nodes)
-    out += "; " + n.name + (n.up ? "" : " (down)") + " holds " + std::to_string(n.holds.count()) + ", room " + std::to_string(n.room);
+    out += "; " + n.name + (n.up ? "" : " (down)") + " holds " + std::to_string(n.holds.count()) +
+           ", room " + std::to_string(n.room);
   return out;
 }
 
@@ -159,8 +168,12 @@ actors::placement_status test_cluster::placement(size_t i) {
   caf::scoped_actor self{*nodes_[i].system};
   actors::placement_status out;
   self->request(node(i).neighbours()->updater(), 5s, actors::atom::details::value)
-      .receive([&](std::vector<actors::placement_status>& all) { if (!all.empty()) out = all.front(); },
-               [](caf::error&) {});
+      .receive(
+          [&](std::vector<actors::placement_status>& all) {
+            if (!all.empty())
+              out = all.front();
+          },
+          [](caf::error&) {});
   return out;
 }
 
@@ -171,9 +184,10 @@ std::string test_cluster::links(size_t i) {
       .receive(
           [&](std::vector<actors::link_status>& all) {
             for (const auto& l : all)
-              out += "; link " + l.endpoint + " " + l.name + " " + l.state + " " + l.why + ", frames out " +
-                     std::to_string(l.counts.frames_out) + " in " + std::to_string(l.counts.frames_in) +
-                     ", times down " + std::to_string(l.counts.times_down);
+              out += "; link " + l.endpoint + " " + l.name + " " + l.state + " " + l.why +
+                     ", frames out " + std::to_string(l.counts.frames_out) + " in " +
+                     std::to_string(l.counts.frames_in) + ", times down " +
+                     std::to_string(l.counts.times_down);
           },
           [](caf::error&) {});
   return out;
@@ -185,15 +199,19 @@ void test_cluster::settle() {
     running += n.running != nullptr;
   for (size_t i = 0; i < nodes_.size(); ++i)
     if (nodes_[i].running)
-      wait_for([&] {
-        return "node " + std::to_string(i) + " to know " + std::to_string(running) + " nodes with all experts: " + text_of(placement(i)) + links(i);
-      }, [&] {
-        auto p = placement(i);
-        size_t up = 0;
-        for (const auto& n : p.nodes)
-          up += n.up && n.holds.count() > 0;
-        return !p.nodes.empty() && up == running && p.uncovered == 0 && p.wanted == 0 && p.loading == 0;
-      });
+      wait_for(
+          [&] {
+            return "node " + std::to_string(i) + " to know " + std::to_string(running) +
+                   " nodes with all experts: " + text_of(placement(i)) + links(i);
+          },
+          [&] {
+            auto p = placement(i);
+            size_t up = 0;
+            for (const auto& n : p.nodes)
+              up += n.up && n.holds.count() > 0;
+            return !p.nodes.empty() && up == running && p.uncovered == 0 && p.wanted == 0 &&
+                   p.loading == 0;
+          });
 }
 
 result<std::vector<float>> test_cluster::logits(size_t i, const std::vector<int32_t>& tokens) {
@@ -205,7 +223,8 @@ result<std::vector<float>> test_cluster::logits(size_t i, const std::vector<int3
   static uint64_t requests = 1'000'000;
   caf::scoped_actor self{system};
   result<void> admitted;
-  self->request(model(i).scheduler, 20s, admission{request_id{++requests}, tokens, 1, true}, session)
+  self->request(model(i).scheduler, 20s, admission{request_id{++requests}, tokens, 1, true},
+                session)
       .receive([](bool) {}, [&](caf::error& why) { admitted = from_caf(why); });
   if (!admitted)
     return admitted.err();

@@ -16,10 +16,10 @@ inline const std::filesystem::path demo_model =
 
 struct node_options {
   std::filesystem::path model = demo_model;
-  double share = 1;                       ///< of all experts, that fit into a node's memory
+  double share = 1; ///< of all experts, that fit into a node's memory
   net::wire_type wire = net::wire_type::f32;
   std::chrono::milliseconds missing_patience{20000};
-  bool start_all = true;                  ///< false: the test starts them one by one
+  bool start_all = true; ///< false: the test starts them one by one
   /// Changes what node i is started with.
   std::function<void(size_t i, actors::node_config&)> adjust;
 };
@@ -52,7 +52,8 @@ class test_cluster {
   actors::network_totals network(size_t i);
 
   /// Polls until it holds; fails the test after 30 s, saying what was waited for.
-  static void wait_for(const std::function<std::string()>& what, const std::function<bool()>& holds);
+  static void wait_for(const std::function<std::string()>& what,
+                       const std::function<bool()>& holds);
 
  private:
   struct one {

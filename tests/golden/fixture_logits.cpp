@@ -18,17 +18,19 @@ namespace {
 /// A file beside this test, or in the larger collection that not every checkout has.
 std::filesystem::path file_of(const std::string& name) {
   auto here = std::filesystem::path(COEL_SOURCE_DIR) / "tests/golden/data" / name;
-  return std::filesystem::exists(here) ? here : std::filesystem::path(COEL_SHARED_DIR) / "fixtures" / name;
+  return std::filesystem::exists(here) ? here
+                                       : std::filesystem::path(COEL_SHARED_DIR) / "fixtures" / name;
 }
 
 struct fixture {
   std::string name;
-  double tolerance;            // rms, activations quantised where the weights are
+  double tolerance; // rms, activations quantised where the weights are
 };
-const std::vector<fixture> all{{"nano-random-qwen2moe-f16", 0.01}, {"nano-random-qwen2moe-q8_0", 0.15},
-                               {"nano-random-qwen2moe-q4_0", 0.15}, {"k256-random-qwen2moe-q4_k_m", 0.15},
-                               {"nano-random-qwen3moe-f16", 0.01}, {"nano-random-mixtral-f16", 0.01},
-                               {"nano-random-olmoe-f16", 0.01}};
+const std::vector<fixture> all{
+    {"nano-random-qwen2moe-f16", 0.01},  {"nano-random-qwen2moe-q8_0", 0.15},
+    {"nano-random-qwen2moe-q4_0", 0.15}, {"k256-random-qwen2moe-q4_k_m", 0.15},
+    {"nano-random-qwen3moe-f16", 0.01},  {"nano-random-mixtral-f16", 0.01},
+    {"nano-random-olmoe-f16", 0.01}};
 
 std::vector<fixture> present() {
   std::vector<fixture> found;
@@ -37,14 +39,15 @@ std::vector<fixture> present() {
       found.push_back(f);
     else
       BOOST_TEST_MESSAGE("skipped: " << file_of(f.name + ".gguf") << " is not here");
-  BOOST_REQUIRE(found.size() >= 4);      // one of each family lies beside this test
+  BOOST_REQUIRE(found.size() >= 4); // one of each family lies beside this test
   return found;
 }
 
 std::vector<float> read_floats(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::vector<float> values(std::filesystem::file_size(path) / sizeof(float));
-  in.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
+  in.read(reinterpret_cast<char*>(values.data()),
+          static_cast<std::streamsize>(values.size() * sizeof(float)));
   return values;
 }
 
@@ -67,7 +70,8 @@ std::unique_ptr<model::runner> make_runner(const fixture& f, const std::string& 
   return std::move(*made);
 }
 
-void check_logits(model::runner& run, const fixture& f, double tolerance, const nlohmann::json& about) {
+void check_logits(model::runner& run, const fixture& f, double tolerance,
+                  const nlohmann::json& about) {
   auto want = read_floats(file_of(f.name + ".logits-ref.f32"));
   auto prompt = about.at("prompt_ids").get<std::vector<int32_t>>();
   size_t vocab = run.config().vocab;

@@ -255,7 +255,7 @@ BOOST_AUTO_TEST_CASE(retries_back_off_and_rest_after_a_refusal) {
   BOOST_TEST((link.now() == state::refused));
   BOOST_TEST(link.last_error()->message == "expelled");
   auto waited = wait_for_reopen();
-  BOOST_TEST((waited >= 3750ms && waited <= 6300ms));   // by the socket
+  BOOST_TEST((waited >= 3750ms && waited <= 6300ms)); // by the socket
   auto greeting = sent_greeting(link.connected(now));
   link.refused({greeting.nonce, {ec::version_mismatch, "too old"}}, now);
   waited = wait_for_reopen();

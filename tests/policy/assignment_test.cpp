@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(a_node_that_leaves_moves_little_more_than_its_share) {
   for (size_t h = 0; h < 4; ++h)
     for (size_t i = 0; i < 24 * 64; ++i)
       arrived += after.plan[h].test(i) && !before.plan[h].test(i);
-  BOOST_TEST(arrived < 24 * 64 * 2 / 5);   // its share is a fifth
+  BOOST_TEST(arrived < 24 * 64 * 2 / 5); // its share is a fifth
   BOOST_TEST(after.uncovered.empty());
 }
 

@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(costs_are_learnt_from_what_is_measured) {
   BOOST_TEST(fit.a() == 200.0, boost::test_tools::tolerance(0.15));
   BOOST_TEST(fit.b() == 12.0, boost::test_tools::tolerance(0.15));
   for (int i = 0; i < 400; ++i)
-    fit.add(4, 4, 10 * (200 * 4 + 12 * 4));   // the machine became ten times slower
+    fit.add(4, 4, 10 * (200 * 4 + 12 * 4)); // the machine became ten times slower
   BOOST_TEST(fit.at(4, 4) == 8480.0, boost::test_tools::tolerance(0.1));
 }
 

@@ -37,7 +37,9 @@ class network {
   }
 
   /// 10.0.0.1, 10.0.0.2, ...
-  static constexpr ipv4_address address(size_t i) { return 0x0a000001u + static_cast<ipv4_address>(i); }
+  static constexpr ipv4_address address(size_t i) {
+    return 0x0a000001u + static_cast<ipv4_address>(i);
+  }
 
   node& at(size_t i) { return nodes_[i]; }
   moment now() const { return now_; }

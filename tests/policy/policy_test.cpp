@@ -27,7 +27,8 @@ std::vector<batch_candidate> random_candidates(std::mt19937& random) {
   return all;
 }
 
-std::vector<int32_t> random_ids(std::mt19937& random, uint32_t rows, uint32_t experts, uint32_t top_k) {
+std::vector<int32_t> random_ids(std::mt19937& random, uint32_t rows, uint32_t experts,
+                                uint32_t top_k) {
   std::vector<int32_t> ids, all(experts);
   for (uint32_t e = 0; e < experts; ++e)
     all[e] = static_cast<int32_t>(e);
@@ -46,7 +47,8 @@ BOOST_AUTO_TEST_CASE(batches_keep_their_bounds_and_carry_every_decoding_session)
   for (uint32_t seed = 1; seed <= 2000; ++seed)
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::mt19937 random(seed);
-      batching_limits limits{static_cast<uint32_t>(random() % 500 + 40), static_cast<uint32_t>(random() % 100 + 1), 64};
+      batching_limits limits{static_cast<uint32_t>(random() % 500 + 40),
+                             static_cast<uint32_t>(random() % 100 + 1), 64};
       auto candidates = random_candidates(random);
       auto plan = plan_batch(candidates, limits);
       BOOST_TEST(plan.empty() == candidates.empty());
@@ -67,7 +69,8 @@ BOOST_AUTO_TEST_CASE(batches_keep_their_bounds_and_carry_every_decoding_session)
       }
       BOOST_TEST(rows <= limits.max_rows);
       BOOST_TEST(logits <= limits.max_logits);
-      auto all_decoding = static_cast<uint32_t>(std::count_if(candidates.begin(), candidates.end(), [](const auto& c) { return c.decoding; }));
+      auto all_decoding = static_cast<uint32_t>(std::count_if(
+          candidates.begin(), candidates.end(), [](const auto& c) { return c.decoding; }));
       BOOST_TEST(decoding == all_decoding);
       if (decoding)
         BOOST_TEST(prompt_rows <= limits.slice_rows);
@@ -76,7 +79,8 @@ BOOST_AUTO_TEST_CASE(batches_keep_their_bounds_and_carry_every_decoding_session)
 
 BOOST_AUTO_TEST_CASE(a_short_prompt_passes_a_long_one_after_a_slice) {
   batching_limits limits{100, 50, 64};
-  auto plan = plan_batch({{request_id{1}, 5000, false, false, 1}, {request_id{2}, 20, false, false, 0}}, limits);
+  auto plan = plan_batch(
+      {{request_id{1}, 5000, false, false, 1}, {request_id{2}, 20, false, false, 0}}, limits);
   BOOST_REQUIRE_EQUAL(plan.size(), 2u);
   BOOST_TEST((plan[0].id == request_id{2}));
   BOOST_TEST(plan[0].logits);
@@ -137,7 +141,8 @@ BOOST_AUTO_TEST_CASE(grouping_covers_every_choice_once) {
         for (size_t i = 0; i < g.rows.size(); ++i, ++choices) {
           bool chosen = false;
           for (uint32_t k = 0; k < top_k; ++k)
-            chosen |= ids[g.rows[i] * top_k + k] == index(g.expert) && weights[g.rows[i] * top_k + k] == g.weights[i];
+            chosen |= ids[g.rows[i] * top_k + k] == index(g.expert) &&
+                      weights[g.rows[i] * top_k + k] == g.weights[i];
           BOOST_TEST(chosen);
         }
       }
@@ -171,8 +176,10 @@ BOOST_AUTO_TEST_CASE(routing_statistics) {
     stats.end_step();
   }
   BOOST_TEST(stats.tokens() == 6000u);
-  BOOST_TEST(stats.popularity({layer_id{0}, expert_id{0}}) == 1.0, boost::test_tools::tolerance(1e-9));
-  BOOST_TEST(stats.popularity({layer_id{0}, expert_id{1}}) == 0.5, boost::test_tools::tolerance(1e-2));
+  BOOST_TEST(stats.popularity({layer_id{0}, expert_id{0}}) == 1.0,
+             boost::test_tools::tolerance(1e-9));
+  BOOST_TEST(stats.popularity({layer_id{0}, expert_id{1}}) == 0.5,
+             boost::test_tools::tolerance(1e-2));
   BOOST_TEST(stats.popularity({layer_id{0}, expert_id{3}}) == 0.0);
   BOOST_TEST(stats.successions(layer_id{0}, expert_id{0}, expert_id{3}) == 6000u);
   BOOST_TEST(stats.successions(layer_id{0}, expert_id{1}, expert_id{0}) == 0u);
@@ -193,7 +200,8 @@ BOOST_AUTO_TEST_CASE(popularity_forgets_with_its_half_life) {
   };
   run(0, 200'000);
   run(1, 4096);
-  BOOST_TEST(stats.popularity({layer_id{0}, expert_id{1}}) == 0.5, boost::test_tools::tolerance(1e-3));
+  BOOST_TEST(stats.popularity({layer_id{0}, expert_id{1}}) == 0.5,
+             boost::test_tools::tolerance(1e-3));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
