@@ -192,7 +192,7 @@ void cluster::spawn_perception(const cluster_config& config) {
   p.wire = config.wire;
   auto look_for = [&](const std::vector<std::string>& peers) {
     for (const auto& peer : peers)
-      p.peers.push_back(with_port(peer, file_.link_port));
+      p.peers.push_back(with_port(peer, config.link_port.value_or(file_.link_port)));
   };
   look_for(file_.peers);
   look_for(config.peers);
