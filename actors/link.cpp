@@ -146,6 +146,33 @@ void help(self_ptr self, net::dispatch_frame asked) {
           [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
 }
 
+void help_with_output(self_ptr self, net::output_frame asked) {
+  auto& st = self->state;
+  const auto& head = asked.head;
+  auto hosted = st.config.models->with(head.model);
+  if (!hosted)
+    return answer_failure(self, head.id, {ec::unknown_model, "this node does not run that model"});
+  remote_output work{head.model,
+                     head.rows,
+                     head.hidden,
+                     head.first,
+                     head.end,
+                     std::move(asked.activations),
+                     microseconds(head.patience_us)};
+  self->request(hosted->helper, caf::infinite, std::move(work))
+      .then(
+          [self, id = head.id, rows = head.rows,
+           columns = head.end - head.first](const partial_sum& sum) {
+            auto& now = self->state;
+            auto measured = now.cost.measure();
+            // What the user sees is not rounded for the wire.
+            net::sum_frame answer{id,          rows,       columns, net::wire_type::f32,
+                                  sum.wait_us, sum.run_us, {}};
+            send(now, net::encode(answer, sum.values));
+          },
+          [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+}
+
 void serve_block(self_ptr self, const net::want_frame& want) {
   self->request(self->state.config.library, caf::infinite,
                 file_want{want.model, want.file, want.offset, want.length})
@@ -253,6 +280,10 @@ void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::by
     if (auto f = take(self, net::decode_dispatch(bytes)))
       help(self, std::move(*f));
     return;
+  case k::output:
+    if (auto f = take(self, net::decode_output(bytes)))
+      help_with_output(self, std::move(*f));
+    return;
   case k::sum:
     if (auto f = take(self, net::decode_sum(bytes)))
       sum_came(self, std::move(*f), bytes.size());
@@ -288,6 +319,9 @@ void decline_work(self_ptr self, net::link_frame_kind kind, std::span<const std:
   if (kind == net::link_frame_kind::dispatch) {
     if (auto asked = net::decode_dispatch(bytes))
       answer_failure(self, asked->head.id, why);
+  } else if (kind == net::link_frame_kind::output) {
+    if (auto asked = net::decode_output(bytes))
+      answer_failure(self, asked->head.id, why);
   } else if (kind == net::link_frame_kind::want) {
     if (auto asked = net::decode_want(bytes))
       answer_failure(self, asked->id, why);
@@ -314,30 +348,54 @@ void take_frame(self_ptr self, const frame_ptr& frame) {
 
 // ---- questions to the neighbour
 
-caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
-  auto& st = self->state;
+uint32_t wire_patience(microseconds patience) {
+  return static_cast<uint32_t>(std::min<int64_t>(patience.count(), UINT32_MAX));
+}
+
+/// Why nothing can be asked of the neighbour now, if so.
+std::optional<error> reason_not_to_ask(const link_state& st) {
   if (!is_up(st))
-    return to_caf({ec::io, who(st) + " is not connected"});
+    return error{ec::io, who(st) + " is not connected"};
   if (st.sums.size() >= st.config.max_pending)
-    return to_caf({ec::busy, who(st) + " owes answers to as many dispatches as a link may have"});
-  net::dispatch_head head{
-      ++st.next,
-      ask.model,
-      ask.layer,
-      ask.rows,
-      ask.hidden,
-      st.config.wire,
-      static_cast<uint32_t>(std::min<int64_t>(ask.patience.count(), UINT32_MAX))};
-  auto message = net::encode(head, ask.activations, ask.experts);
+    return error{ec::busy, who(st) + " owes answers to as many dispatches as a link may have"};
+  return {};
+}
+
+/// Sends a frame that a sum answers.
+caf::result<partial_sum> ask_for_sum(self_ptr self, uint64_t id, zmq::message_t message,
+                                     microseconds patience) {
+  auto& st = self->state;
   auto bytes = message.size();
   if (!send(st, std::move(message)))
     return to_caf({ec::busy, "the connection to " + who(st) + " is full"});
   ++st.counts.dispatches;
   auto now = steady::now();
   auto promise = self->make_response_promise<partial_sum>();
-  st.sums.emplace(head.id,
-                  link_state::pending<partial_sum>{promise, now, now + ask.patience, bytes});
+  st.sums.emplace(id, link_state::pending<partial_sum>{promise, now, now + patience, bytes});
   return promise;
+}
+
+caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
+  auto& st = self->state;
+  if (auto why = reason_not_to_ask(st))
+    return to_caf(*why);
+  net::dispatch_head head{++st.next,
+                          ask.model,
+                          ask.layer,
+                          ask.rows,
+                          ask.hidden,
+                          st.config.wire,
+                          wire_patience(ask.patience)};
+  return ask_for_sum(self, head.id, net::encode(head, ask.activations, ask.experts), ask.patience);
+}
+
+caf::result<partial_sum> ask_for_output(self_ptr self, const remote_output& ask) {
+  auto& st = self->state;
+  if (auto why = reason_not_to_ask(st))
+    return to_caf(*why);
+  net::output_head head{++st.next, ask.model, ask.rows,       ask.hidden,
+                        ask.first, ask.end,   st.config.wire, wire_patience(ask.patience)};
+  return ask_for_sum(self, head.id, net::encode(head, ask.activations), ask.patience);
 }
 
 caf::result<file_block> want(self_ptr self, const file_want& ask) {
@@ -461,6 +519,10 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
       [self](const remote_dispatch& ask) -> caf::result<partial_sum> {
         auto measured = self->state.cost.measure();
         return dispatch(self, ask);
+      },
+      [self](const remote_output& ask) -> caf::result<partial_sum> {
+        auto measured = self->state.cost.measure();
+        return ask_for_output(self, ask);
       },
       [self](const file_want& ask) -> caf::result<file_block> {
         auto measured = self->state.cost.measure();

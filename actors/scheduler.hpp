@@ -17,6 +17,7 @@ namespace coel::actors {
 struct scheduler_config {
   served_model_ptr model;
   std::vector<gate_actor> gates; ///< by layer
+  head_actor head;
   step_memory_ptr memory;
   policy::batching_limits batching;
   policy::admission_limits admission;
@@ -47,8 +48,6 @@ struct scheduler_state {
     steady::time_point since;
   };
 
-  enum class stage : uint8_t { attention, head };
-
   /// The step in flight.
   struct step {
     std::vector<policy::batch_share> shares;
@@ -58,7 +57,6 @@ struct scheduler_state {
     std::vector<uint32_t> logit_rows;
     uint32_t rows = 0;
     uint32_t layer = 0;
-    stage at = stage::attention;
     uint32_t answers_due = 0;
     steady::time_point began;
     std::vector<hop> hops;

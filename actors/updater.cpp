@@ -125,6 +125,7 @@ void publish(self_ptr self, placed& m) {
   m.view = std::make_shared<const route_view>(route_view{std::move(table), std::move(links)});
   for (const auto& g : m.hosted.gates)
     self->send(g, atom::publish::value, m.view);
+  self->send(m.hosted.head, atom::publish::value, m.view);
 }
 
 size_t uncovered(const placed& m) {
