@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -39,11 +40,11 @@ def read_options():
     o.add_argument("--clients", type=int, default=4)
     o.add_argument("--tokens", type=int, default=100, help="of each answer")
     o.add_argument("--ram", default="10MB", help="of each node")
-    o.add_argument("--only", help="kinds of faults, with commas between: the plan without the others")
+    o.add_argument("--only", help="kinds of faults, with commas between; 'pair': two nodes at once")
     o.add_argument("--plan", action="store_true", help="print the plan and end")
     o.add_argument("--assert-pause", action="store_true", help="fails on long pauses: for a quiet machine only")
     o.add_argument("--lab", metavar="RATE,RTT_MS", help="network namespaces of bench/lab.sh, such as 1gbit,0.2; needs root")
-    o.add_argument("--keep", type=pathlib.Path, help="folder that the nodes' logs are copied to")
+    o.add_argument("--keep", type=pathlib.Path, help="folder for the nodes' logs, and for what they say of themselves while an answer pauses")
     o.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release")
     o.add_argument("--model", type=pathlib.Path, default=ROOT / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf")
     o = o.parse_args()
@@ -83,16 +84,25 @@ def soak(cluster, plan, o):
     bad = [f"before the first fault: {x}" for x in [cluster.await_peace()] if x]
     for prompt in range(len(soak_clients.PROMPTS)):
         judge.right(prompt)
+    pulse = soak_clients.Pulse()
     load = soak_clients.Load(o, [cluster.endpoint(i) for i in range(cluster.count)], judge.ids)
     records, zero = [], time.monotonic()
+    if o.keep:
+        tell = lambda a: cluster.keep_state(f"pause-{time.monotonic() - zero:.2f}-n{a.endpoints[0]}")  # noqa: E731
+        threading.Thread(target=load.watch, args=(PAUSE_S, tell), daemon=True).start()
     try:
         records, zero = bring_all(cluster, plan, o)
     except RuntimeError as problem:
         bad.append(str(problem))
-    answers = load.end()
     cluster.measure()
+    answers = load.end()
+    missed = pulse.end()
     bad += [x for x in [cluster.await_peace()] if x] + cluster.crashes
-    return report(judge, answers, records, zero, cluster, o, bad)
+    lines, bad = report(judge, answers, records, zero, cluster, o, bad)
+    if missed:
+        lines.append(f"the machine stood still {len(missed)} times, at most {max(b - a for a, b in missed):.2f} s: times of pauses "
+                     f"say little")
+    return lines, bad
 
 
 def report(judge, answers, records, zero, cluster, o, bad):
@@ -101,7 +111,7 @@ def report(judge, answers, records, zero, cluster, o, bad):
     good = len(answers) - len({id(a) for a, _ in wrong + lost})
     lines = [f"{good} answers good, {len(wrong)} wrong, {len(lost)} lost; {len(records)} faults; {judge.ties} times either of "
              f"two tokens was right, at most {judge.widest:.4f} apart", *soak_report.pause_table(answers, records),
-             *soak_report.growth(cluster.sizes)]
+             *soak_report.long_pauses(answers, records, zero, PAUSE_S), *soak_report.growth(cluster.sizes)]
     for what, found in (("wrong", wrong), ("lost", lost)):
         bad += [f"{what} ({a.client}, asked n{a.endpoints[0]} at {a.begun - zero:.1f} s, {len(a.tokens)} tokens, ended at "
                 f"{a.ended - zero:.1f} s): {why}; {soak_report.around(a, records, zero)}" for a, why in found]
@@ -117,14 +127,15 @@ def report(judge, answers, records, zero, cluster, o, bad):
 
 def main():
     o = read_options()
-    plan = soak_plan.make_plan(o.seed, o.nodes, o.seconds, forwarder=not o.lab)
-    if o.only:
-        plan = [f for f in plan if f.kind in o.only.split(",")]
+    kinds = soak_plan.kinds_of(o.nodes, forwarder=not o.lab)
+    if o.only and not set(o.only.split(",")) <= set(kinds):
+        sys.exit(f"soak: --only takes some of {', '.join(kinds)}")
+    plan = soak_plan.make_plan(o.seed, o.nodes, o.seconds, o.only.split(",") if o.only else kinds)
+    if not o.plan and not o.lab:
+        go_alone()
     print(f"soak: seed {o.seed}, {o.nodes} nodes, {len(plan)} faults", *plan, sep="\n", flush=True)
     if o.plan:
         return
-    if not o.lab:
-        go_alone()
     with tempfile.TemporaryDirectory(prefix="coel-soak-") as folder:
         network = (soak_cluster.Lab(o.nodes, *o.lab.split(",")) if o.lab
                    else soak_cluster.Loopback(o.nodes, bool(os.environ.get(ALONE))))

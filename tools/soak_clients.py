@@ -124,13 +124,14 @@ class Judge:
         return ""
 
 
-def keep_asking(number, o, endpoints, ids, over, answers):
+def keep_asking(number, o, endpoints, ids, over, answers, running):
     dice = random.Random(f"{o.seed}/client {number}")
     client = Library() if coel and number % 2 else Program(o.bin)
     while not over.is_set():
         order = dice.sample(range(len(endpoints)), len(endpoints))
         prompt = dice.randrange(len(ids))
         answer = Answer(client.name, prompt, order, time.monotonic())
+        running[number] = answer
         try:
             client.ask([endpoints[i] for i in order], ids[prompt], o.tokens, answer)
             if len(answer.tokens) < o.tokens:
@@ -142,13 +143,47 @@ def keep_asking(number, o, endpoints, ids, over, answers):
         over.wait(dice.uniform(0, 0.1) + (0.5 if answer.problem else 0))
 
 
+class Pulse:
+    """Notices when this machine lets nobody run: what is measured then says nothing of the cluster."""
+
+    BEAT_S, LATE_S = 0.05, 0.3
+
+    def __init__(self):
+        self.missed, self.over = [], threading.Event()
+        self.thread = threading.Thread(target=self.beat, daemon=True)
+        self.thread.start()
+
+    def beat(self):
+        before = time.monotonic()
+        while not self.over.wait(self.BEAT_S):
+            now = time.monotonic()
+            if now - before > self.LATE_S:
+                self.missed.append((before, now))
+            before = now
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
+        return self.missed
+
+
 class Load:
     def __init__(self, o, endpoints, ids):
-        self.answers, self.over = [], threading.Event()
-        self.threads = [threading.Thread(target=keep_asking, args=(n, o, endpoints, ids, self.over, self.answers))
+        self.answers, self.running, self.over = [], {}, threading.Event()
+        self.threads = [threading.Thread(target=keep_asking, args=(n, o, endpoints, ids, self.over, self.answers, self.running))
                         for n in range(o.clients)]
         for t in self.threads:
             t.start()
+
+    def watch(self, seconds, tell):
+        """Calls `tell` with each answer that gets no token for so long, until the end."""
+        told = set()
+        while not self.over.wait(seconds / 4):
+            for a in list(self.running.values()):
+                last = (id(a), len(a.times))
+                if not a.ended and time.monotonic() - [a.begun, *a.times][-1] > seconds and last not in told:
+                    told.add(last)
+                    tell(a)
 
     def end(self):
         self.over.set()

@@ -1,4 +1,5 @@
 """The nodes of a soak: processes on this machine, with something between them that can be made bad."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -158,6 +159,12 @@ class Cluster:
             return json.loads(asked.stdout.splitlines()[0]) if asked.returncode == 0 else None
         except (subprocess.TimeoutExpired, IndexError, ValueError):
             return None
+
+    def keep_state(self, name):
+        """What every node says of its links and of who holds what, for whoever looks for the reason of a pause."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            known = list(pool.map(lambda i: self.inspect(i, "placement"), range(self.count)))
+        (self.folder / f"{name}.json").write_text(json.dumps(known, indent=1))
 
     def uncovered_without(self, hurt):
         """How many experts nobody else holds; None if nobody could say."""

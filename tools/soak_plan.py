@@ -34,28 +34,32 @@ class Fault:
     def kind(self):
         return "+".join(kind for _, kind in self.hurts)
 
+    def name(self):
+        return ", ".join(f"{kind} n{node}" for node, kind in self.hurts)
+
     def __str__(self):
-        return f"{self.at:6.1f} s  " + ", ".join(f"{kind} n{node}" for node, kind in self.hurts) + f" for {self.lasts:.1f} s"
+        return f"{self.at:6.1f} s  {self.name()} for {self.lasts:.1f} s"
 
 
-def kinds_of(forwarder):
-    return [kind for kind, (_, needs_it) in KINDS.items() if forwarder or not needs_it]
+def kinds_of(nodes, forwarder):
+    """Two nodes at once only where the others can still hold all experts."""
+    return [kind for kind, (_, needs_it) in KINDS.items() if forwarder or not needs_it] + ["pair"] * (nodes > 3)
 
 
-def one_round(dice, nodes, forwarder):
-    """As [(node, kind), ...] of each fault."""
-    faults = [((dice.randrange(nodes), kind),) for kind in kinds_of(forwarder)]
-    if nodes > 3:                     # of three nodes the last could be without an expert for long
+def one_round(dice, nodes, kinds):
+    """As ((node, kind), ...) of each fault."""
+    faults = [((dice.randrange(nodes), kind),) for kind in kinds if kind != "pair"]
+    if "pair" in kinds:
         faults.append(tuple(zip(dice.sample(range(nodes), 2), dice.choice(PAIRS))))
     dice.shuffle(faults)
     return faults
 
 
-def make_plan(seed, nodes, seconds, forwarder=True):
+def make_plan(seed, nodes, seconds, kinds):
     dice = random.Random(f"{seed}/plan")
     faults, at = [], REST[0]
     while True:
-        for hurts in one_round(dice, nodes, forwarder):
+        for hurts in one_round(dice, nodes, kinds):
             lasts = min(dice.uniform(*KINDS[kind][0]) for _, kind in hurts)
             rest = dice.uniform(*REST)
             if at + lasts > seconds:

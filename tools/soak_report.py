@@ -51,6 +51,16 @@ def percentile(sorted_values, share):
     return sorted_values[max(0, -(-len(sorted_values) * share // 100) - 1)]
 
 
+def long_pauses(answers, records, zero, least):
+    """Of the answers' gaps those of at least so many seconds, with the fault before."""
+    lines = []
+    for begin, end, a in sorted(((begin, end, a) for a in answers for begin, end in a.gaps() if end - begin >= least), key=lambda x: x[:2]):
+        before = [r for r in records if r.begun < end]
+        what = f"{before[-1].fault.name()} at {before[-1].begun - zero:.1f} to {before[-1].over - zero:.1f} s" if before else "no fault yet"
+        lines.append(f"  {begin - zero:7.2f} to {end - zero:7.2f} s: {end - begin:6.2f} s, {a.client}, asked n{a.endpoints[0]}; {what}")
+    return [f"pauses of {least:.1f} s or more:", *lines] if lines else []
+
+
 def row(name, values):
     v = sorted(values)
     return f"{name:<24}{len(v):>7}" + "".join(f"{percentile(v, p):>9.3f}" for p in (50, 95, 99)) + f"{v[-1]:>9.3f}"
@@ -78,7 +88,7 @@ def around(answer, records, zero):
     if not met:
         return "no fault at that time"
     covered = {None: "nobody could say whether the others held all experts", 0: "the others held all experts"}
-    return "; ".join(f"{r.fault.kind} of {', '.join(f'n{x}' for x in sorted(r.victims))} at {r.begun - zero:.1f} s ("
+    return "; ".join(f"{r.fault.name()} at {r.begun - zero:.1f} s ("
                      + covered.get(r.uncovered, f"{r.uncovered} experts were held by nobody else") + ")" for r in met)
 
 

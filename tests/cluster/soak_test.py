@@ -17,24 +17,29 @@ import soak_plan  # noqa: E402
 import soak_report  # noqa: E402
 
 
+def plan(seed, nodes, forwarder=True):
+    return soak_plan.make_plan(seed, nodes, 300, soak_plan.kinds_of(nodes, forwarder))
+
+
 class Plan(unittest.TestCase):
     def test_is_a_function_of_the_seed(self):
-        self.assertEqual(soak_plan.make_plan("5", 4, 300), soak_plan.make_plan("5", 4, 300))
-        self.assertNotEqual(soak_plan.make_plan("5", 4, 300), soak_plan.make_plan("6", 4, 300))
+        self.assertEqual(plan("5", 4), plan("5", 4))
+        self.assertNotEqual(plan("5", 4), plan("6", 4))
 
     def test_has_every_kind_and_no_overlap(self):
-        plan = soak_plan.make_plan("1", 4, 300)
-        self.assertLessEqual(set(soak_plan.KINDS), {f.kind for f in plan})
+        made = plan("1", 4)
+        self.assertLessEqual(set(soak_plan.KINDS), {f.kind for f in made})
+        self.assertTrue(any(len(f.hurts) == 2 for f in made))
         self.assertEqual(set(soak_faults.ACTS), set(soak_plan.KINDS))
-        for before, after in zip(plan, plan[1:]):
+        for before, after in zip(made, made[1:]):
             self.assertGreaterEqual(after.at, before.at + before.lasts + soak_plan.REST[0] - 0.002)
 
     def test_spares_the_last_of_three(self):
-        self.assertTrue(all(len(f.hurts) == 1 for f in soak_plan.make_plan("1", 3, 600)))
+        self.assertTrue(all(len(f.hurts) == 1 for f in plan("1", 3)))
 
     def test_without_forwarder_needs_none(self):
-        plan = soak_plan.make_plan("1", 4, 300, forwarder=False)
-        self.assertFalse({k for f in plan for _, k in f.hurts} & {k for k, (_, needs) in soak_plan.KINDS.items() if needs})
+        made = plan("1", 4, forwarder=False)
+        self.assertFalse({k for f in made for _, k in f.hurts} & {k for k, (_, needs) in soak_plan.KINDS.items() if needs})
 
 
 class Known(soak_clients.Judge):
