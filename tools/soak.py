@@ -98,6 +98,8 @@ def soak(cluster, plan, o):
     answers = load.end()
     missed = pulse.end()
     bad += [x for x in [cluster.await_peace()] if x] + cluster.crashes
+    if o.keep:
+        cluster.keep_state("end")
     lines, bad = report(judge, answers, records, zero, cluster, o, bad)
     if missed:
         lines.append(f"the machine stood still {len(missed)} times, at most {max(b - a for a, b in missed):.2f} s: times of pauses "
