@@ -21,6 +21,7 @@ PROMPTS = ["Once upon a time, there was a little girl named Lily. She", "Tom and
            "Ben had a new toy car. It was", "It was raining, so Anna stayed at home and",
            "The old man lived in a small house near the sea. Every morning", "Sara found a shiny stone in the garden."]
 NEAR = 0.05        # in log probability: closer than this, rounding decides which token comes
+MOST_TOLD = 50     # pauses of a soak that are looked into
 ANSWER_S = 120     # after which an answer is lost
 
 
@@ -181,7 +182,8 @@ class Load:
         while not self.over.wait(seconds / 4):
             for a in list(self.running.values()):
                 last = (id(a), len(a.times))
-                if not a.ended and time.monotonic() - [a.begun, *a.times][-1] > seconds and last not in told:
+                if (len(told) < MOST_TOLD and last not in told and not a.ended
+                        and time.monotonic() - [a.begun, *a.times][-1] > seconds):
                     told.add(last)
                     tell(a)
 

@@ -59,6 +59,9 @@ class Loopback:
                 self.pipe.set(f"{i}>{j}", **quality)
                 self.pipe.set(f"{j}>{i}", **quality)
 
+    def mind(self, pids):
+        self.pipe.mind(pids)
+
     def end(self):
         self.pipe.end()
 
@@ -91,6 +94,9 @@ class Lab:
     def set(self, i, kind=None):
         subprocess.run([LAB, "link", str(i + 1), "down" if kind else "up"], check=True)
 
+    def mind(self, pids):
+        pass
+
     def end(self):
         subprocess.run([LAB, "down"], check=False)
 
@@ -122,6 +128,7 @@ class Cluster:
             *self.network.inside(i), *self.common(self.endpoint(i)), "--cluster", self.folder / "cluster.toml",
             "--name", f"n{i}", "--state", self.folder / f"state{i}", "--ram", self.o.ram, "--wire", "f32",
             *self.network.options(i)])
+        self.network.mind([p.pid for p in [*self.processes.values(), self.alone] if p])
 
     def start_alone(self):
         """One that holds the whole model and nobody hurts: it says what is right."""
@@ -235,6 +242,7 @@ class Cluster:
             process.send_signal(signal.SIGCONT)
             process.kill()
             process.wait()
+        self.network.mind([])
         self.network.end()
 
 

@@ -25,7 +25,7 @@ def speeches(dice):
 
 def packets(dice):
     """One of each thing that comes to a UDP port: noise, and OLSR packets that are nearly right."""
-    body = dice.randbytes(dice.randrange(0, 60))
+    body = dice.choice([b"", dice.randbytes(dice.randrange(0, 60))])
     address = bytes([127, dice.randrange(256), dice.randrange(256), dice.randrange(1, 255)])
     said = struct.pack(">HBB", 0, 0x86, dice.randrange(8)) + body
     message = struct.pack(">BBH", 1, 0x86, 12 + len(said)) + address + struct.pack(">BBH", 1, 0, dice.randrange(65536)) + said

@@ -3,13 +3,17 @@
 As a program it forwards what its standard input says, one JSON document a line, and ends with it:
     {"add": "1>2", "at": [ADDRESS, PORT], "to": [ADDRESS, PORT], "from": ADDRESS}
     {"set": "1>2", "cut": false, "delay_s": 0, "bytes_s": 0, "lost": 0, "reset": 0, "flip": 0}   what is left out is 0
+    {"mind": [PID, ...]}             which processes end with the one that gives these orders, should it be killed
 `lost`, `reset` and `flip` are chances of each piece of data: to come late by the time after which TCP sends again, to
 break its connection, to arrive with a changed byte. After `add` it says "ready 1>2".
 """
 import asyncio
+import contextlib
 import dataclasses
 import json
+import os
 import random
+import signal
 import socket
 import struct
 import subprocess
@@ -151,15 +155,20 @@ async def add(links, order):
 
 
 async def forward():
-    links = {}
+    links, minded = {}, []
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         order = json.loads(line)
         if "add" in order:
             await add(links, order)
+        elif "mind" in order:
+            minded = order["mind"]
         else:
             links[order.pop("set")].set(Quality(**order))
+    for pid in minded:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Forwarder:
@@ -179,6 +188,9 @@ class Forwarder:
 
     def set(self, name, **quality):
         self.order(set=name, **quality)
+
+    def mind(self, pids):
+        self.order(mind=pids)
 
     def end(self):
         self.program.stdin.close()

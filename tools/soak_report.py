@@ -4,6 +4,7 @@ import collections
 TAIL_S = 2.0       # after a fault's end: what the way back costs
 ENDS_HOME = {"kill", "power", "leave", "stop", "slow-cpu"}   # a client may go elsewhere: from then on its home is unknown
 DEATHS = {"kill", "power"}
+MOST_LINES = 30
 
 
 def homes(answer, records, until):
@@ -53,12 +54,14 @@ def percentile(sorted_values, share):
 
 def long_pauses(answers, records, zero, least):
     """Of the answers' gaps those of at least so many seconds, with the fault before."""
+    found = [(begin, end, a) for a in answers for begin, end in a.gaps() if end - begin >= least]
+    longest = sorted(found, key=lambda x: x[0] - x[1])[:MOST_LINES]
     lines = []
-    for begin, end, a in sorted(((begin, end, a) for a in answers for begin, end in a.gaps() if end - begin >= least), key=lambda x: x[:2]):
+    for begin, end, a in sorted(longest, key=lambda x: x[0]):
         before = [r for r in records if r.begun < end]
         what = f"{before[-1].fault.name()} at {before[-1].begun - zero:.1f} to {before[-1].over - zero:.1f} s" if before else "no fault yet"
         lines.append(f"  {begin - zero:7.2f} to {end - zero:7.2f} s: {end - begin:6.2f} s, {a.client}, asked n{a.endpoints[0]}; {what}")
-    return [f"pauses of {least:.1f} s or more:", *lines] if lines else []
+    return [f"pauses of {least:.1f} s or more, {len(lines)} of {len(found)}:", *lines] if lines else []
 
 
 def row(name, values):
