@@ -12,6 +12,7 @@ import argparse
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,8 @@ def read_options():
     o.add_argument("--plan", action="store_true", help="print the plan and end")
     o.add_argument("--assert-pause", action="store_true", help="fails on long pauses: for a quiet machine only")
     o.add_argument("--lab", metavar="RATE,RTT_MS", help="network namespaces of bench/lab.sh, such as 1gbit,0.2; needs root")
-    o.add_argument("--keep", type=pathlib.Path, help="folder for the nodes' logs, and for what they say of themselves while an answer pauses")
+    o.add_argument("--keep", type=pathlib.Path,
+                   help="folder for the nodes' logs, and for what they say of themselves while an answer pauses")
     o.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release")
     o.add_argument("--model", type=pathlib.Path, default=ROOT / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf")
     o = o.parse_args()
@@ -102,8 +104,8 @@ def soak(cluster, plan, o):
         cluster.keep_state("end")
     lines, bad = report(judge, answers, records, zero, cluster, o, bad)
     if missed:
-        lines.append(f"the machine stood still {len(missed)} times, at most {max(b - a for a, b in missed):.2f} s: times of pauses "
-                     f"say little")
+        longest = max(b - a for a, b in missed)
+        lines.append(f"the machine stood still {len(missed)} times, at most {longest:.2f} s: times of pauses say little")
     return lines, bad
 
 
@@ -128,6 +130,7 @@ def report(judge, answers, records, zero, cluster, o, bad):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))   # by way of everything that is to be ended
     o = read_options()
     kinds = soak_plan.kinds_of(o.nodes, forwarder=not o.lab)
     if o.only and not set(o.only.split(",")) <= set(kinds):
@@ -144,6 +147,8 @@ def main():
         cluster = soak_cluster.Cluster(pathlib.Path(folder), network, o)
         try:
             lines, bad = soak(cluster, plan, o)
+        except RuntimeError as problem:   # a node that does not start
+            lines, bad = [], [str(problem)]
         finally:
             cluster.end()
             if o.keep:

@@ -171,8 +171,8 @@ class Pulse:
 class Load:
     def __init__(self, o, endpoints, ids):
         self.answers, self.running, self.over = [], {}, threading.Event()
-        self.threads = [threading.Thread(target=keep_asking, args=(n, o, endpoints, ids, self.over, self.answers, self.running))
-                        for n in range(o.clients)]
+        rest = (o, endpoints, ids, self.over, self.answers, self.running)
+        self.threads = [threading.Thread(target=keep_asking, args=(n, *rest), daemon=True) for n in range(o.clients)]
         for t in self.threads:
             t.start()
 

@@ -58,9 +58,12 @@ def long_pauses(answers, records, zero, least):
     longest = sorted(found, key=lambda x: x[0] - x[1])[:MOST_LINES]
     lines = []
     for begin, end, a in sorted(longest, key=lambda x: x[0]):
-        before = [r for r in records if r.begun < end]
-        what = f"{before[-1].fault.name()} at {before[-1].begun - zero:.1f} to {before[-1].over - zero:.1f} s" if before else "no fault yet"
-        lines.append(f"  {begin - zero:7.2f} to {end - zero:7.2f} s: {end - begin:6.2f} s, {a.client}, asked n{a.endpoints[0]}; {what}")
+        what = "no fault yet"
+        for r in records:
+            if r.begun < end:
+                what = f"{r.fault.name()} at {r.begun - zero:.1f} to {r.over - zero:.1f} s"
+        lines.append(f"  {begin - zero:7.2f} to {end - zero:7.2f} s: {end - begin:6.2f} s, "
+                     f"{a.client}, asked n{a.endpoints[0]}; {what}")
     return [f"pauses of {least:.1f} s or more, {len(lines)} of {len(found)}:", *lines] if lines else []
 
 
