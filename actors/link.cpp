@@ -5,6 +5,8 @@
 
 #include <caf/all.hpp>
 
+#include <random>
+
 namespace coel::actors {
 
 namespace {
@@ -19,6 +21,13 @@ constexpr std::chrono::seconds block_patience{20};
 
 std::string who(const link_state& st) {
   return "node " + (st.peer_name.empty() ? st.config.to.endpoint : st.peer_name);
+}
+
+/// Of nothing that neighbours are told: who could guess the nonces of a greeting could answer it
+/// in the place of another.
+uint64_t unguessable() {
+  std::random_device source;
+  return (uint64_t{source()} << 32) | source();
 }
 
 bool is_up(const link_state& st) {
@@ -139,6 +148,11 @@ void help(self_ptr self, net::dispatch_frame asked) {
           [self, head](const partial_sum& sum) {
             auto& now = self->state;
             auto measured = now.cost.measure();
+            if (!net::all_finite(sum.values))
+              return answer_failure(self, head.id,
+                                    {ec::internal, "its experts' sum of layer " +
+                                                       to_string(head.layer) +
+                                                       " is not a finite number"});
             net::sum_frame answer{head.id,     head.rows,  head.hidden, head.wire,
                                   sum.wait_us, sum.run_us, {}};
             send(now, net::encode(answer, sum.values));
@@ -165,6 +179,8 @@ void help_with_output(self_ptr self, net::output_frame asked) {
            columns = head.end - head.first](const partial_sum& sum) {
             auto& now = self->state;
             auto measured = now.cost.measure();
+            if (!net::all_finite(sum.values))
+              return answer_failure(self, id, {ec::internal, "its logits are not finite numbers"});
             // What the user sees is not rounded for the wire.
             net::sum_frame answer{id,          rows,       columns, net::wire_type::f32,
                                   sum.wait_us, sum.run_us, {}};
@@ -173,17 +189,27 @@ void help_with_output(self_ptr self, net::output_frame asked) {
           [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
 }
 
+/// A neighbour asks for a few at once; whoever asks for more must not keep those of others waiting.
 void serve_block(self_ptr self, const net::want_frame& want) {
-  self->request(self->state.config.library, caf::infinite,
+  auto& st = self->state;
+  if (st.serving >= st.config.max_served)
+    return answer_failure(self, want.id,
+                          {ec::busy, "it waits for as many parts of files as a link may"});
+  ++st.serving;
+  self->request(st.config.library, caf::infinite,
                 file_want{want.model, want.file, want.offset, want.length})
       .then(
           [self, id = want.id](const file_block& block) {
+            --self->state.serving;
             net::block_frame head;
             head.id = id;
             head.total = block.total;
             send(self->state, net::encode(head, block.bytes));
           },
-          [self, id = want.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+          [self, id = want.id](caf::error& why) {
+            --self->state.serving;
+            answer_failure(self, id, from_caf(why));
+          });
 }
 
 // ---- answers to this node
@@ -199,11 +225,23 @@ settle(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting, uint6
   return found;
 }
 
-void sum_came(self_ptr self, net::sum_frame sum, size_t frame_bytes) {
+/// A sum that cannot be used fails its dispatch, whose rows the gate takes elsewhere. What else is
+/// asked of the neighbour may still come right.
+void discard_sum(self_ptr self, link_state::pending<partial_sum>& asked, const std::string& why) {
   auto& st = self->state;
-  if (auto waiting = settle(st.sums, sum.id))
-    waiting->promise.deliver(
-        partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
+  ++st.counts.bad_frames;
+  ++st.counts.failed;
+  asked.promise.deliver(to_caf({ec::bad_frame, who(st) + ": its sum is discarded: " + why}));
+}
+
+void sum_came(self_ptr self, net::sum_frame sum, size_t frame_bytes) {
+  auto waiting = settle(self->state.sums, sum.id);
+  if (!waiting)
+    return;
+  if (sum.rows != waiting->rows || sum.hidden != waiting->hidden)
+    return discard_sum(self, *waiting, "it has another shape than was asked for");
+  waiting->promise.deliver(
+      partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
 }
 
 void block_came(self_ptr self, net::block_frame block, size_t frame_bytes) {
@@ -273,21 +311,47 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
   }
 }
 
+void take_dispatch(self_ptr self, std::span<const std::byte> bytes) {
+  auto asked = net::decode_dispatch(bytes);
+  if (asked)
+    return help(self, std::move(*asked));
+  if (asked.err().code != ec::bad_argument)
+    return distrust(self, asked.err());
+  ++self->state.counts.bad_frames; // a model that overflows is no reason to part
+  answer_failure(self, *net::id_of(bytes), asked.err());
+}
+
+void take_output(self_ptr self, std::span<const std::byte> bytes) {
+  auto asked = net::decode_output(bytes);
+  if (asked)
+    return help_with_output(self, std::move(*asked));
+  if (asked.err().code != ec::bad_argument)
+    return distrust(self, asked.err());
+  ++self->state.counts.bad_frames;
+  answer_failure(self, *net::id_of(bytes), asked.err());
+}
+
+void take_sum(self_ptr self, std::span<const std::byte> bytes) {
+  auto sum = net::decode_sum(bytes);
+  if (sum)
+    return sum_came(self, std::move(*sum), bytes.size());
+  if (sum.err().code != ec::bad_argument)
+    return distrust(self, sum.err());
+  if (auto waiting = settle(self->state.sums, *net::id_of(bytes)))
+    discard_sum(self, *waiting, sum.err().message);
+  else
+    ++self->state.counts.bad_frames;
+}
+
 void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
   using k = net::link_frame_kind;
   switch (kind) {
   case k::dispatch:
-    if (auto f = take(self, net::decode_dispatch(bytes)))
-      help(self, std::move(*f));
-    return;
+    return take_dispatch(self, bytes);
   case k::output:
-    if (auto f = take(self, net::decode_output(bytes)))
-      help_with_output(self, std::move(*f));
-    return;
+    return take_output(self, bytes);
   case k::sum:
-    if (auto f = take(self, net::decode_sum(bytes)))
-      sum_came(self, std::move(*f), bytes.size());
-    return;
+    return take_sum(self, bytes);
   case k::failure:
     if (auto f = take(self, net::decode_failure(bytes)))
       failure_came(self, *f);
@@ -361,9 +425,9 @@ std::optional<error> reason_not_to_ask(const link_state& st) {
   return {};
 }
 
-/// Sends a frame that a sum answers.
+/// Sends a frame that a sum [rows, width] answers.
 caf::result<partial_sum> ask_for_sum(self_ptr self, uint64_t id, zmq::message_t message,
-                                     microseconds patience) {
+                                     uint32_t rows, uint32_t width, microseconds patience) {
   auto& st = self->state;
   auto bytes = message.size();
   if (!send(st, std::move(message)))
@@ -371,7 +435,8 @@ caf::result<partial_sum> ask_for_sum(self_ptr self, uint64_t id, zmq::message_t 
   ++st.counts.dispatches;
   auto now = steady::now();
   auto promise = self->make_response_promise<partial_sum>();
-  st.sums.emplace(id, link_state::pending<partial_sum>{promise, now, now + patience, bytes});
+  st.sums.emplace(
+      id, link_state::pending<partial_sum>{promise, now, now + patience, bytes, rows, width});
   return promise;
 }
 
@@ -386,7 +451,8 @@ caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
                           ask.hidden,
                           st.config.wire,
                           wire_patience(ask.patience)};
-  return ask_for_sum(self, head.id, net::encode(head, ask.activations, ask.experts), ask.patience);
+  return ask_for_sum(self, head.id, net::encode(head, ask.activations, ask.experts), ask.rows,
+                     ask.hidden, ask.patience);
 }
 
 caf::result<partial_sum> ask_for_output(self_ptr self, const remote_output& ask) {
@@ -395,7 +461,8 @@ caf::result<partial_sum> ask_for_output(self_ptr self, const remote_output& ask)
     return to_caf(*why);
   net::output_head head{++st.next, ask.model, ask.rows,       ask.hidden,
                         ask.first, ask.end,   st.config.wire, wire_patience(ask.patience)};
-  return ask_for_sum(self, head.id, net::encode(head, ask.activations), ask.patience);
+  return ask_for_sum(self, head.id, net::encode(head, ask.activations), ask.rows,
+                     ask.end - ask.first, ask.patience);
 }
 
 caf::result<file_block> want(self_ptr self, const file_want& ask) {
@@ -504,9 +571,7 @@ void stop(self_ptr self, caf::exit_msg& end) {
 neighbour_actor::behavior_type link(self_ptr self, link_config config) {
   auto& st = self->state;
   st.config = std::move(config);
-  st.handshake.emplace(st.config.own,
-                       st.config.own.boot ^ (st.config.serial * 0x9e3779b97f4a7c15ull),
-                       steady::now());
+  st.handshake.emplace(st.config.own, unguessable(), steady::now());
   open_connection(self);
   self->delayed_send(self, tick_every, atom::tick::value);
   self->set_exit_handler([self](caf::exit_msg& end) { stop(self, end); });

@@ -102,7 +102,8 @@ struct greeting_frame {
   uint64_t echo = 0;        ///< nonce that this greeting answers; 0: none
   uint64_t boot = 0;        ///< changes with every start of the sender
   uint16_t link_port = 0;   ///< where the sender listens
-  std::string link_address; ///< IPv4, if it listens on one only; else where its frames come from
+  std::string link_address; ///< IPv4, if it listens on one only; else where its frames come from.
+                            ///< What is no address reads as empty
   std::string name;         ///< host name, for people
   std::string build;        ///< version and features that must agree
   struct model {
@@ -152,6 +153,13 @@ struct goodbye_frame {
 /// Asks the neighbour to take no new work and to let others hold its experts.
 struct drain_frame {};
 
+/// Whether all are numbers that an answer may have: no NaN, no infinity.
+bool all_finite(std::span<const float> values);
+
+/// Of a dispatch, output, sum, failure, want or block, also of one that does not decode; nothing of others
+/// and of frames that end before it.
+std::optional<uint64_t> id_of(std::span<const std::byte> frame);
+
 /// Kind of a frame; nothing if it is not one of ours.
 std::optional<link_frame_kind> kind_of(std::span<const std::byte> frame);
 
@@ -172,7 +180,9 @@ zmq::message_t encode(const goodbye_frame&);
 zmq::message_t encode(const drain_frame&);
 
 // decode: bad_frame with what is wrong; rows, experts and widths are bounded (constants in the
-// .cpp, said in docs/links.md), every row index is below rows, every float is finite.
+// .cpp, said in docs/links.md), every row index is below rows, every float is finite. A dispatch or
+// sum that is well formed but for floats that are not is bad_argument: its sender computes wrongly,
+// but keeps to the protocol.
 result<dispatch_frame> decode_dispatch(std::span<const std::byte> frame);
 result<output_frame> decode_output(std::span<const std::byte> frame);
 result<sum_frame> decode_sum(std::span<const std::byte> frame);

@@ -2,7 +2,7 @@
 #include "net/link_activations.hpp"
 #include "net/link_bytes.hpp"
 
-#include <cmath>
+#include <algorithm>
 
 namespace coel::net {
 
@@ -134,9 +134,23 @@ expert_part read_part(frame_reader& in, uint32_t rows) {
   if (!in.good())
     return part;
   in.require(rising_below(part.rows, rows), "rows of an expert");
-  for (float weight : part.weights)
-    in.require(std::isfinite(weight), "a weight is not a finite number");
   return part;
+}
+
+/// Else a frame could ask for far more work than a batch has.
+bool all_distinct(std::span<const expert_part> experts) {
+  std::vector<expert_id> named;
+  for (const auto& part : experts)
+    named.push_back(part.expert);
+  std::sort(named.begin(), named.end());
+  return std::adjacent_find(named.begin(), named.end()) == named.end();
+}
+
+result<void> check_weights(std::span<const expert_part> experts) {
+  for (const auto& part : experts)
+    if (!all_finite(part.weights))
+      return {ec::bad_argument, "the frame holds a weight that is not a finite number"};
+  return {};
 }
 
 } // namespace
@@ -185,8 +199,11 @@ result<dispatch_frame> decode_dispatch(std::span<const std::byte> frame) {
     return in.problem();
   for (uint16_t i = 0; i < experts && in.good(); ++i)
     out.experts.push_back(read_part(in, of.rows));
+  in.require(all_distinct(out.experts), "an expert is named twice");
   if (auto problem = in.finish())
     return *problem;
+  if (auto checked = check_weights(out.experts); !checked.ok())
+    return checked.err();
   auto values = read_activations(of.wire, of.rows, of.hidden, bytes);
   if (!values.ok())
     return values.err();

@@ -236,10 +236,10 @@ BOOST_AUTO_TEST_CASE(what_is_not_a_number_is_refused) {
       auto values = some_values(100, 6);
       values[99] = bad;
       BOOST_TEST((verdict(bytes_of(encode(sum_frame{1, 1, 100, wire, 0, 0, {}}, values))) ==
-                  ec::bad_frame));
+                  ec::bad_argument));
       std::vector<expert_part> parts{{expert_id{1}, {0}, {bad}}};
       BOOST_TEST((verdict(bytes_of(encode(some_head(wire, 1, 100), some_values(100, 6), parts))) ==
-                  ec::bad_frame));
+                  ec::bad_argument));
     }
 }
 
