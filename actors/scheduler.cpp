@@ -127,7 +127,7 @@ void submit_list(self_ptr self, compute::command_list list) {
 void submit_attention(self_ptr self, compute::command_list before = {}) {
   auto& st = self->state;
   auto& s = *st.current;
-  s.at = state::stage::attention;
+  s.at = step_stage::attention;
   auto list =
       st.config.model->graph().attention(st.config.memory->buffers, static_cast<layer_id>(s.layer),
                                          s.rows, st.config.memory->cache.get(), s.segments);
@@ -139,13 +139,13 @@ void submit_head(self_ptr self) {
   auto& s = *self->state.current;
   if (s.logit_rows.empty())
     return end_step(self);
-  s.at = state::stage::head;
+  s.at = step_stage::head;
   submit_list(self, self->state.config.model->graph().head(self->state.config.memory->buffers,
                                                            s.rows, s.logit_rows));
 }
 
 /// Adds a share's rows to the step: its tokens, where they stand, and whose logits are wanted.
-void add_share(state& st, state::step& s, const policy::batch_share& share,
+void add_share(state& st, scheduler_step& s, const policy::batch_share& share,
                std::vector<int32_t>& tokens) {
   auto& session = *find(st, share.id);
   s.first_row.push_back(s.rows);
@@ -285,7 +285,7 @@ void device_done(self_ptr self, const compute::completion_info& info) {
   auto& st = self->state;
   if (!info.outcome.ok())
     return fail_step(self, info.outcome.err());
-  if (st.current->at == state::stage::attention) {
+  if (st.current->at == step_stage::attention) {
     note(st, "attention", info.busy_us);
     return dispatch_layer(self);
   }
