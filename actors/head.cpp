@@ -13,7 +13,6 @@ namespace coel::actors {
 namespace {
 
 using self_ptr = head_actor::stateful_pointer<head_state>;
-using columns = head_state::columns;
 using std::chrono::microseconds;
 
 /// Of more rows the logits take longer to travel than to compute.

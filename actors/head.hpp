@@ -19,28 +19,28 @@ struct head_config {
   route_view_ptr view;
 };
 
+struct head_columns {
+  uint32_t first = 0;
+  uint32_t end = 0;
+};
+
+struct head_batch {
+  head_work work;
+  caf::typed_response_promise<layer_done> promise;
+  std::vector<head_columns> todo; ///< still to be computed here
+  uint32_t columns_here = 0;      ///< of what the device runs now; 0: the norm
+  uint32_t sums_due = 0;
+  bool running = false;
+  layer_done report;
+  steady::time_point began;
+  steady::time_point idle_since; ///< nothing left to do here
+};
+
 struct head_state {
   static inline const char* name = "head";
 
-  struct columns {
-    uint32_t first = 0;
-    uint32_t end = 0;
-  };
-
-  struct batch {
-    head_work work;
-    caf::typed_response_promise<layer_done> promise;
-    std::vector<columns> todo; ///< still to be computed here
-    uint32_t columns_here = 0; ///< of what the device runs now; 0: the norm
-    uint32_t sums_due = 0;
-    bool running = false;
-    layer_done report;
-    steady::time_point began;
-    steady::time_point idle_since; ///< nothing left to do here
-  };
-
   head_config config;
-  std::optional<batch> current;
+  std::optional<head_batch> current;
   meter cost;
 };
 

@@ -135,7 +135,7 @@ void submit_attention(self_ptr self, compute::command_list before = {}) {
 }
 
 /// Adds a share's rows to the step: its tokens, where they stand, and whose logits are wanted.
-void add_share(state& st, state::step& s, const policy::batch_share& share,
+void add_share(state& st, scheduler_step& s, const policy::batch_share& share,
                std::vector<int32_t>& tokens) {
   auto& session = *find(st, share.id);
   s.first_row.push_back(s.rows);

@@ -24,6 +24,20 @@ struct scheduler_config {
   recorder_actor recorder; ///< null: routing is not recorded
 };
 
+/// The step in flight.
+struct scheduler_step {
+  std::vector<policy::batch_share> shares;
+  steady::time_point dispatched;   ///< the running layer
+  std::vector<uint32_t> first_row; ///< by share
+  std::vector<compute::segment> segments;
+  std::vector<uint32_t> logit_rows;
+  uint32_t rows = 0;
+  uint32_t layer = 0;
+  uint32_t answers_due = 0;
+  steady::time_point began;
+  std::vector<hop> hops;
+};
+
 struct scheduler_state {
   static inline const char* name = "scheduler";
 
@@ -48,26 +62,12 @@ struct scheduler_state {
     steady::time_point since;
   };
 
-  /// The step in flight.
-  struct step {
-    std::vector<policy::batch_share> shares;
-    steady::time_point dispatched;   ///< the running layer
-    std::vector<uint32_t> first_row; ///< by share
-    std::vector<compute::segment> segments;
-    std::vector<uint32_t> logit_rows;
-    uint32_t rows = 0;
-    uint32_t layer = 0;
-    uint32_t answers_due = 0;
-    steady::time_point began;
-    std::vector<hop> hops;
-  };
-
   scheduler_config config;
   std::optional<policy::kv_pages> pages;
   std::optional<policy::routing_stats> stats;
   std::vector<running> sessions; ///< in order of admission
   std::deque<waiting> queue;
-  std::optional<step> current;
+  std::optional<scheduler_step> current;
   std::deque<std::pair<request_id, std::vector<token_trace>>>
       ended; ///< traces of the last requests
   uint64_t steps = 0;
