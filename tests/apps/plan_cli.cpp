@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(mistakes_in_the_file_are_told_with_their_line) {
   bad.replace(bad.find("rtt_us = 250"), 12, "rtt_ms = 250");
   auto run = plan(bad);
   BOOST_TEST(run.exit == 1);
-  BOOST_TEST(run.err.find("nodes.toml:25: rtt_ms is not a key of [[link]]") != std::string::npos,
+  BOOST_TEST(run.err.find("nodes.toml:24: rtt_ms is not a key of [[link]]") != std::string::npos,
              run.err);
   bad = three_nodes;
   bad.replace(bad.find("\"desk\", \"shelf\""), 15, "\"desk\", \"shell\"");
