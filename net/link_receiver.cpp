@@ -24,9 +24,8 @@ namespace coel::net {
 
 namespace {
 
-constexpr int watched_events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+constexpr int watched_events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED; // see link_monitor.hpp
+constexpr size_t most_turned_away = 1024;
 constexpr int frames_per_round = 64;   // then events and handshakes have their turn
 constexpr int64_t curve_overhead = 64; // of an encrypted message
 constexpr int handshake_timeout_ms = 3000;
@@ -138,6 +137,7 @@ struct link_receiver::state {
   void read_events();
   void refused(refusal why, const std::string& from);
   void disconnected(int descriptor);
+  bool was_turned_away(const std::string& address);
   void close(int descriptor);
   void close_crowd();
   void close_expelled();
@@ -154,7 +154,7 @@ struct link_receiver::state {
   std::mutex expelled_mutex;
   std::vector<std::string> newly_expelled;
   link_refusals refusals;
-  bool handshake_failed = false; // of the connection whose end is told next
+  std::unordered_map<std::string, uint32_t> turned_away; // connections by address, not yet closed
   std::atomic<uint64_t> frames{0}, bytes{0};
   std::array<std::atomic<uint64_t>, refusal_kinds> refusal_counts{};
   std::atomic<bool> stopping{false};
@@ -187,8 +187,11 @@ void link_receiver::state::wait() {
 
 bool link_receiver::state::admit(const std::string& key, const std::string& address) {
   auto why = admission.objection(key, address, std::chrono::steady_clock::now());
-  if (why)
+  if (why) {
     refused(*why, *why == refusal::too_often ? address : address + " key=" + key);
+    if (turned_away.size() < most_turned_away)
+      ++turned_away[plain_address(address)];
+  }
   return !why;
 }
 
@@ -255,17 +258,27 @@ void link_receiver::state::read_events() {
       connections.opened(descriptor, peer_address(descriptor));
     } else if (happened->kind == ZMQ_EVENT_DISCONNECTED) {
       disconnected(descriptor);
-    } else {
-      handshake_failed = true;
     }
   }
 }
 
+// A neighbour greets as soon as it may: who went without a word had no key, unless it was turned
+// away for another reason or closed from here.
 void link_receiver::state::disconnected(int descriptor) {
-  bool failed = std::exchange(handshake_failed, false);
-  if (failed && !connections.is_closing(descriptor)) // else it was counted as crowded
-    refused(refusal::no_key, connections.address_of(descriptor));
+  const auto& address = connections.address_of(descriptor);
+  bool silent = connections.is_open(descriptor) && connections.key_of(descriptor).empty();
+  if (silent && !connections.is_closing(descriptor) && !was_turned_away(address))
+    refused(refusal::no_key, address);
   tell_gone(connections.closed(descriptor));
+}
+
+bool link_receiver::state::was_turned_away(const std::string& address) {
+  auto known = turned_away.find(address);
+  if (known == turned_away.end())
+    return false;
+  if (--known->second == 0)
+    turned_away.erase(known);
+  return true;
 }
 
 void link_receiver::state::close_crowd() {

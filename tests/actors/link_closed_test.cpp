@@ -20,6 +20,9 @@ helper_actor::behavior_type spoiled_helper(helper_actor::pointer self, helper_ac
             values.back() = bad;
             return partial_sum{std::move(values), 1, 1, 0};
           },
+          [=](const remote_output& ask) -> caf::result<partial_sum> {
+            return self->delegate(right, ask);
+          },
           [](atom::step, uint64_t, const compute::completion_info&) {}};
 }
 
