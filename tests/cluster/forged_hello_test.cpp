@@ -95,7 +95,10 @@ BOOST_AUTO_TEST_CASE(a_replayed_hello_opens_nothing) {
       BOOST_TEST(same_answer(must(all.logits(0, tokens)), whole));
   }
   auto told = app.cluster();
-  BOOST_TEST(told["hello"]["received"].get<uint64_t>() > 100u);
+  while (told["hello"]["received"].get<uint64_t>() <= 100) { // a busy machine drops some
+    BOOST_TEST(mallory.say(net + "2", net + "1", packet));
+    told = app.cluster();
+  }
   for (const auto& l : told["links"])
     BOOST_TEST(l["state"] != "up", l.dump());
   all.start(1); // and the true one is let in
