@@ -2,6 +2,7 @@
 
 #include "actors/errors.hpp"
 #include "actors/lane.hpp"
+#include "common/finite.hpp"
 
 #include <caf/all.hpp>
 
@@ -50,6 +51,12 @@ void close(helper_state& st, uint64_t number) {
   st.jobs.erase(at);
 }
 
+/// A frame cannot carry it; another node's weights may be sound.
+error not_finite(const served_model& m) {
+  return {ec::bad_file, "experts gave a sum that is infinite or not a number: its copy of '" +
+                            m.name + "' may be damaged, so fetch or copy the model there anew"};
+}
+
 void answer(self_ptr self, uint64_t number, const compute::completion_info& info) {
   auto& st = self->state;
   auto& j = st.jobs.at(number);
@@ -62,6 +69,10 @@ void answer(self_ptr self, uint64_t number, const compute::completion_info& info
   partial_sum sum;
   sum.values.resize(size_t{j.rows} * m.config().hidden);
   m.device->read(sum.values.data(), j.out->data(), sum.values.size() * sizeof(float));
+  if (!all_finite(sum.values)) {
+    j.promise.deliver(to_caf(not_finite(m)));
+    return close(st, number);
+  }
   auto all = us_between(j.arrived, steady::now());
   sum.run_us = static_cast<uint32_t>(info.busy_us);
   sum.wait_us = static_cast<uint32_t>(all > info.busy_us ? all - info.busy_us : 0);

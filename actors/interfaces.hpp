@@ -60,7 +60,7 @@ using gate_actor =
                             caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
 
 /// HELPER: one per model. Runs rows that neighbours send through experts hosted here. Refuses with
-/// unknown_model, bad_frame or busy.
+/// unknown_model, bad_frame or busy; fails with bad_file where a sum is not finite.
 using helper_actor =
     component_actor::extend<caf::replies_to<remote_dispatch>::with<partial_sum>,
                             // INTERNAL: the device ran that job.
