@@ -272,8 +272,9 @@ struct node_placement {
   bool complete = false; ///< has all of the model's files
   bool home = false;     ///< answers applications
   bool draining = false;
-  uint64_t room = 0; ///< experts that fit
-  bitmap holds;      ///< [layers * experts_per_layer]
+  uint64_t room = 0;   ///< experts that fit
+  bitmap holds;        ///< [layers * experts_per_layer]
+  bool helper = false; ///< runs experts for others only
 };
 
 struct placement_status {

@@ -469,13 +469,15 @@ placement_status placement(const updater_state& st, const placed& m) {
                        {}};
   auto files = st.config.files(model);
   out.nodes.push_back({this_node, st.config.name, true, files.complete,
-                       m.hosted.scheduler != nullptr, st.draining, m.room, m.holds});
+                       m.hosted.scheduler != nullptr, st.draining, m.room, m.holds,
+                       m.hosted.scheduler == nullptr});
   for (const auto& who : *st.members) {
     node_placement one{who.id, who.name, who.up, false, false, false, 0, bitmap(items_of(m))};
     if (const auto* r = record_of(who, m)) {
       one.complete = r->complete;
       one.home = r->home;
       one.draining = who.record->draining;
+      one.helper = !r->home && !who.record->draining; // who drains says of nothing that it is home
       one.room = r->expert_bytes ? r->capacity_bytes / r->expert_bytes : 0;
       one.holds = r->holds;
     }
