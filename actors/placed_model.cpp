@@ -63,6 +63,13 @@ bool kept_by_others(const std::vector<member>& members, const placed_model& m, s
   return false;
 }
 
+bool lacks(const std::vector<member>& members, const placed_model& m) {
+  for (size_t i = 0; i < m.items(); ++i)
+    if (m.plan.test(i) && !m.holds.test(i) && !held_by_others(members, m, i))
+      return true;
+  return false;
+}
+
 bitmap announced(const placed_model& m) {
   auto holds = m.holds;
   for (const auto& [item, since] : m.retiring)

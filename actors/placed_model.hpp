@@ -19,6 +19,7 @@ struct placed_model {
   bitmap plan;
   std::map<std::string, bitmap> plans; ///< of the others, by key
   std::set<size_t> loading;
+  size_t leaving = 0;                            ///< evicted, their memory not yet returned
   std::map<size_t, steady::time_point> retiring; ///< no longer announced; evicted a little later
   std::map<size_t, steady::time_point> failed;   ///< not tried again before
   std::vector<double> popularity;                ///< here; empty: not asked yet
@@ -43,6 +44,9 @@ bool held_by_others(const std::vector<member>& members, const placed_model& m, s
 /// Somebody has it and is to keep it: two nodes never give the same expert up for each other's
 /// sake.
 bool kept_by_others(const std::vector<member>& members, const placed_model& m, size_t item);
+
+/// Something that this node is to hold is nowhere: requests wait for it.
+bool lacks(const std::vector<member>& members, const placed_model& m);
 
 /// What others may count on: nothing that retires.
 bitmap announced(const placed_model& m);

@@ -33,6 +33,13 @@ verdict need_weight(const char* what, const compute::weight* w, uint64_t rows, u
   return {};
 }
 
+verdict part_verdict(const compute::projection& p) {
+  if (p.first % compute::projection_unit != 0 || p.first >= p.end_column())
+    return "its part must begin before its end, at a multiple of " +
+           std::to_string(compute::projection_unit);
+  return {};
+}
+
 /// The first that is not fine.
 template <class... F>
 verdict first_of(F&&... tests) {
@@ -72,7 +79,8 @@ struct checker {
     for (const auto& p : op.outputs)
       if (v.empty())
         v = first_of([&] { return need_rows("out", p.out, op.in.rows, p.out.cols); },
-                     [&] { return need_weight("weight", p.w, p.out.cols, op.in.cols, kernels); });
+                     [&] { return need_weight("weight", p.w, p.out.cols, op.in.cols, kernels); },
+                     [&] { return part_verdict(p); });
     return v;
   }
 

@@ -223,6 +223,7 @@ BOOST_AUTO_TEST_CASE(its_experts_are_used) {
     BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
     BOOST_TEST(distance(*got, expected) < tolerance);
     BOOST_TEST(asked_of(all, 0, "node1") > 0u);
+    BOOST_TEST(all.network(0).repeats == 0u); // it is asked for nothing that it lacks
   }
 }
 
