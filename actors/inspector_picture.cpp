@@ -106,6 +106,8 @@ void gather(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until
     const auto& hosted = (*p->hosted)[i];
     p->models[i].model = hosted.model;
     p->models[i].bytes = *hosted.model->resident_bytes;
+    p->models[i].home = hosted.scheduler != nullptr;
+    p->models[i].no_home = hosted.no_home;
     if (hosted.scheduler)
       ask<scheduler_status>(
           self, until, hosted.scheduler,

@@ -66,6 +66,10 @@ std::string coverage(const json& p, const look& how) {
   return missing ? painted(line.substr(0, line.size() - 1), red, how) + "\n" : line;
 }
 
+std::string serves_apps(const json& n) {
+  return flag(n, "home") ? "yes" : n.value("role", "") == "helper" ? "no, helper" : "no";
+}
+
 std::string holders(const json& p, const look& how) {
   table rows({{"NODE", align::left},
               {"STATE", align::left},
@@ -76,8 +80,7 @@ std::string holders(const json& p, const look& how) {
               {"IT ALONE"}});
   for (const auto& n : p.at("nodes"))
     rows.add({words(n, "name"), state_of(n), flag(n, "complete") ? "complete" : "a part",
-              flag(n, "home") ? "yes" : "no", count(n, "room"), count(n, "holds"),
-              count(n, "alone")});
+              serves_apps(n), count(n, "room"), count(n, "holds"), count(n, "alone")});
   return rows.text(how);
 }
 
