@@ -14,10 +14,54 @@ std::string text_of(const json& document) {
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+json layer_tiering_json(const layer_tiering& l) {
+  return {{"here", l.here},
+          {"hits", l.hits},
+          {"foreseen", l.foreseen},
+          {"late", l.late},
+          {"misses", l.misses},
+          {"reads_ahead", l.reads_ahead},
+          {"precision", l.precision},
+          {"recall", l.recall},
+          {"recall_of_popular", l.recall_of_popular}};
+}
+
+/// Of a model whose experts do not all fit. "hit_rate" counts uses that waited for nothing.
+json tiering_json(const tiering_status& t) {
+  json j{{"model", t.model},
+         {"experts", t.experts},
+         {"here", t.here},
+         {"cache_bytes", t.cache_bytes},
+         {"cache_used_bytes", t.cache_used_bytes},
+         {"staging_bytes", t.staging_bytes},
+         {"read_bytes", t.read_bytes},
+         {"read_ahead_bytes", t.read_ahead_bytes},
+         {"wasted_bytes", t.wasted_bytes},
+         {"failed_reads", t.failed_reads},
+         {"disk_bytes_per_s", t.disk_bytes_per_s},
+         {"demand_us", t.demand_us},
+         {"reader", t.reader}};
+  uint64_t found = 0, all = 0;
+  for (const auto& l : t.layers) {
+    j["layers"].push_back(layer_tiering_json(l));
+    found += l.hits + l.foreseen;
+    all += l.hits + l.foreseen + l.late + l.misses;
+  }
+  auto per = [](uint64_t a, uint64_t b) {
+    return b ? static_cast<double>(a) / static_cast<double>(b) : 0.0;
+  };
+  j["hit_rate"] = per(found, all);
+  j["read_bytes_per_token"] = per(t.read_bytes, t.tokens);
+  return j;
+}
+
 json tier_json(const tier_status& t, const char* name_key) {
-  return {{name_key, t.name},           {"budget_bytes", t.budget_bytes},
-          {"used_bytes", t.used_bytes}, {"weights_bytes", t.weights_bytes},
-          {"kv_bytes", t.kv_bytes},     {"buffer_bytes", t.buffer_bytes}};
+  json j{{name_key, t.name},           {"budget_bytes", t.budget_bytes},
+         {"used_bytes", t.used_bytes}, {"weights_bytes", t.weights_bytes},
+         {"kv_bytes", t.kv_bytes},     {"buffer_bytes", t.buffer_bytes}};
+  for (const auto& m : t.models)
+    j["models"].push_back(tiering_json(m));
+  return j;
 }
 
 json tiers_json(const std::vector<tier_status>& tiers, const char* name_key) {

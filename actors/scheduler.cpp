@@ -186,6 +186,7 @@ void note_network(state& st, const layer_done& done) {
   auto& n = st.network;
   n.experts_us += us_between(st.current->dispatched, steady::now());
   n.waited_us += done.network_us;
+  n.stall_us += done.stall_us;
   // without neighbours it was not predicted but seen
   n.alone_us +=
       done.remote.empty() ? us_between(st.current->dispatched, steady::now()) : done.alone_us;
@@ -218,12 +219,27 @@ void rows_done(self_ptr self) {
   self->send(st.config.recorder, atom::append::value, std::move(bytes));
 }
 
+/// The tier reads ahead by what has been chosen, and keeps what is chosen often.
+void tell_tier(self_ptr self, std::span<const int32_t> ids) {
+  const auto& st = self->state;
+  const auto& m = st.config.model;
+  if (!m->tiered)
+    return;
+  layer_routed what{m, static_cast<layer_id>(st.current->layer), st.current->rows,
+                    {ids.begin(), ids.end()}, {}};
+  for (const auto& share : st.current->shares)
+    what.sessions.insert(what.sessions.end(), share.rows, share.id);
+  self->send(caf::actor_cast<layer_listener>(m->tiered->tier), std::move(what));
+}
+
 void dispatch_layer(self_ptr self) {
   auto& st = self->state;
   auto& s = *st.current;
   auto layer = static_cast<layer_id>(s.layer);
-  st.stats->add_layer(layer, {st.config.memory->buffers.chosen_experts(),
-                              size_t{s.rows} * st.config.model->config().top_k});
+  std::span<const int32_t> ids(st.config.memory->buffers.chosen_experts(),
+                               size_t{s.rows} * st.config.model->config().top_k);
+  st.stats->add_layer(layer, ids);
+  tell_tier(self, ids);
   s.dispatched = steady::now();
   self->request(st.config.gates[s.layer], caf::infinite,
                 layer_work{layer, s.rows, st.config.memory})

@@ -35,9 +35,9 @@ using cache_value_ptr = std::unique_ptr<cache_value>;
 
 /// Weights of activation_aware; the defaults are measured (docs/tiers.md).
 struct activation_weights {
-  double fast_half_life = 96;   ///< tokens: what the running texts are about
+  double fast_half_life = 24;   ///< tokens: what the running texts are about
   double slow_half_life = 4096; ///< tokens: what the model is asked for altogether
-  double fast_share = 0.5;
+  double fast_share = 0.6;
   double distance = 0.3; ///< what a whole round of layers until its next turn takes off
 };
 

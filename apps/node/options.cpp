@@ -35,6 +35,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   node_options o;
   o.node.version = COEL_VERSION;
   o.node.cache_folder = model::default_cache_folder() / "manifests";
+  o.node.state_folder = model::default_cache_folder() / "predictors";
   o.node.join.folder = model::default_cache_folder() / "models";
   std::vector<std::string> models, join;
   std::string keys;

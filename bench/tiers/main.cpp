@@ -51,18 +51,22 @@ void show_caches(const recording& r) {
 
 void show_recalls(const recording& r) {
   std::printf("\nrecall of the predictor, second half: of the %u most probable / of the %u\n\n"
-              "| looks ahead | popular | history | gate | both |\n| --- | --- | --- | --- | --- |\n",
+              "| looks ahead | popular | history | gate | both | next token: popular | history |\n"
+              "| --- | --- | --- | --- | --- | --- | --- |\n",
               r.shape.top_k, 2 * r.shape.top_k);
   auto history = recalls(r, features::history);
-  std::vector<recall_row> gate(3), both(3);
+  recall_rows gate{std::vector<recall_row>(3), {}}, both = gate;
   if (!r.gates.empty()) {
     gate = recalls(r, features::gate);
     both = recalls(r, features::both);
   }
-  for (size_t a = 0; a < history.size(); ++a)
-    std::printf("| %zu | %.2f | %.2f / %.2f | %.2f / %.2f | %.2f / %.2f |\n", a + 1,
-                history[a].popular, history[a].recall, history[a].recall_of_double, gate[a].recall,
-                gate[a].recall_of_double, both[a].recall, both[a].recall_of_double);
+  for (size_t a = 0; a < 3; ++a) {
+    const auto &h = history.same_token[a], &g = gate.same_token[a], &b = both.same_token[a],
+               &n = history.next_token[a];
+    std::printf("| %zu | %.2f | %.2f / %.2f | %.2f / %.2f | %.2f / %.2f | %.2f | %.2f / %.2f |\n",
+                a + 1, h.popular, h.recall, h.recall_of_double, g.recall, g.recall_of_double,
+                b.recall, b.recall_of_double, n.popular, n.recall, n.recall_of_double);
+  }
 }
 
 void show_read_ahead(const recording& r) {

@@ -124,8 +124,9 @@ double hit_rate(const recording& r, const make_rule& rule, uint64_t capacity) {
   return all ? static_cast<double>(hits) / static_cast<double>(all) : 0;
 }
 
-std::vector<recall_row> recalls(const recording& r, features which) {
-  std::vector<recall_row> rows(expert_predictor::max_ahead);
+recall_rows recalls(const recording& r, features which) {
+  constexpr auto most = expert_predictor::max_ahead;
+  recall_rows all{std::vector<recall_row>(most), std::vector<recall_row>(most)};
   // The most frequent ones so far, to compare with.
   std::vector<std::vector<float>> frequency(r.shape.layers, std::vector<float>(r.shape.experts));
   predict_all(r, which, expert_predictor::max_ahead, [&](size_t t, uint32_t l, uint32_t ahead,
@@ -136,21 +137,22 @@ std::vector<recall_row> recalls(const recording& r, features which) {
         ++frequency[l][chosen[k]];
     if (t < r.tokens() / 2)
       return;
-    auto& row = rows[ahead - 1];
+    auto& row = (l < ahead ? all.next_token : all.same_token)[ahead - 1];
     ++row.seen;
     row.recall += found_in(most_probable(p.probability, r.shape.top_k), chosen, r.shape.top_k);
     row.recall_of_double +=
         found_in(most_probable(p.probability, 2 * r.shape.top_k), chosen, r.shape.top_k);
     row.popular += found_in(most_probable(frequency[l], r.shape.top_k), chosen, r.shape.top_k);
   });
-  for (auto& row : rows)
-    if (row.seen) {
-      auto n = static_cast<double>(row.seen);
-      row.recall /= n;
-      row.recall_of_double /= n;
-      row.popular /= n;
-    }
-  return rows;
+  for (auto* rows : {&all.same_token, &all.next_token})
+    for (auto& row : *rows)
+      if (row.seen) {
+        auto n = static_cast<double>(row.seen);
+        row.recall /= n;
+        row.recall_of_double /= n;
+        row.popular /= n;
+      }
+  return all;
 }
 
 ahead_row read_ahead(const recording& r, features which, uint32_t ahead, double threshold,

@@ -22,8 +22,12 @@ struct recall_row {
   double recall = 0, recall_of_double = 0, popular = 0;
   uint64_t seen = 0;
 };
-/// Of a predictor that learns as it goes, by layers ahead (1 to 3), over the second half.
-std::vector<recall_row> recalls(const recording& r, features which);
+/// Of a predictor that learns as it goes, by layers ahead (1 to 3), over the second half: of layers
+/// of the same token, or of the next token's first ones, whose routers cannot be asked yet.
+struct recall_rows {
+  std::vector<recall_row> same_token, next_token;
+};
+recall_rows recalls(const recording& r, features which);
 
 struct ahead_row {
   double cache_hits = 0; ///< without reading ahead
