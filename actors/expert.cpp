@@ -26,7 +26,10 @@ void ask_tier(self_ptr self) {
   self->request(st.config.home, caf::infinite, atom::fetch::value, st.config.model, st.config.key)
       .then(
           [self](const lease& got) {
-            self->state.held = got;
+            if (got.keep)
+              self->state.held = got;
+            else
+              self->state.lent = got.weights;
             settle(self->state, got);
           },
           [self](caf::error& failure) { settle(self->state, std::move(failure)); });
@@ -64,6 +67,8 @@ caf::result<lease> hold(self_ptr self, bool urgent) {
   auto& st = self->state;
   if (st.held.weights)
     return st.held;
+  if (auto lent = st.lent.lock())
+    return lease{std::move(lent), false};
   auto promise = self->make_response_promise<lease>();
   st.waiting.push_back(promise);
   if (!st.loading)
@@ -104,11 +109,13 @@ expert_actor::behavior_type expert(self_ptr self, expert_config config) {
       [self](atom::evict) -> caf::result<uint64_t> { return drop(self->state); },
       [self](atom::details) {
         const auto& st = self->state;
-        bool here = st.held.weights != nullptr;
+        auto here = st.held.weights ? st.held.weights : st.lent.lock();
         return expert_status{st.config.key,
                              st.rows,
-                             here ? st.held.weights->bytes : 0,
-                             here ? "ram" : "absent",
+                             here ? here->bytes : 0,
+                             here                      ? "ram"
+                             : st.config.model->tiered ? "ssd"
+                                                       : "absent",
                              st.config.type,
                              st.cost.messages(),
                              st.cost.busy_us(),

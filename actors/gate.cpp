@@ -41,6 +41,8 @@ bool is_current(self_ptr self, uint64_t batch) {
 void fail(self_ptr self, const error& why) {
   auto& b = *self->state.current;
   b.homeless.clear();
+  for (auto& t : b.tasks) // others may wait for their memory
+    t.expert = nullptr;
   if (b.report.outcome.ok())
     b.report.outcome = why;
 }
@@ -114,18 +116,43 @@ void add_sums(self_ptr self) {
   run_list(self, std::move(list));
 }
 
-void run_local(self_ptr self) {
+/// Tasks up to the first whose expert is still being read, or all. Sums are in order of the tasks,
+/// so the rest waits its turn whoever comes first, and the answer does not depend on the disk.
+size_t runnable_end(const gate_state& st) {
+  const auto& b = *st.current;
+  if (b.leases_due == 0)
+    return b.tasks.size();
+  if (!b.overdue)
+    return b.tasks_run;
+  size_t end = b.tasks_run;
+  while (end < b.tasks.size() && b.tasks[end].expert)
+    ++end;
+  return end;
+}
+
+void run_local(self_ptr self, size_t end) {
   auto& st = self->state;
   auto& b = *st.current;
-  b.report.dispatch_us = us_between(b.began, steady::now());
-  b.experts_here = b.tasks.size();
+  if (b.tasks_run == 0)
+    b.report.dispatch_us = us_between(b.began, steady::now());
+  auto stalled = std::exchange(b.stall_since, {});
+  if (st.config.model->tiered && stalled != steady::time_point{})
+    b.report.stall_us += us_between(stalled, steady::now());
+  auto first = b.tasks.begin() + static_cast<std::ptrdiff_t>(b.tasks_run);
+  auto last = b.tasks.begin() + static_cast<std::ptrdiff_t>(end);
+  std::vector<compute::expert_task> tasks(std::make_move_iterator(first),
+                                          std::make_move_iterator(last));
+  std::erase_if(tasks, [](const auto& t) { return !t.expert; }); // their leases failed
+  b.tasks_run = end;
+  if (tasks.empty())
+    return advance(self);
+  b.experts_here = tasks.size();
   b.rows_here = 0;
-  for (const auto& t : b.tasks)
+  for (const auto& t : tasks)
     b.rows_here += t.rows.size();
   b.report.local_experts += static_cast<uint32_t>(b.experts_here);
-  auto list = st.config.model->graph().experts(b.work.buffers(), b.work.rows, std::move(b.tasks));
-  b.tasks.clear();
-  run_list(self, std::move(list));
+  run_list(self,
+           st.config.model->graph().experts(b.work.buffers(), b.work.rows, std::move(tasks)));
 }
 
 void advance(self_ptr self) {
@@ -134,11 +161,13 @@ void advance(self_ptr self) {
     return;
   if (!b.report.outcome.ok())
     return finish(self);
-  if (b.leases_due)
+  if (auto end = runnable_end(self->state); end > b.tasks_run)
+    return run_local(self, end);
+  if (b.leases_due) {
+    if (b.stall_since == steady::time_point{})
+      b.stall_since = steady::now();
     return;
-  std::erase_if(b.tasks, [](const auto& t) { return !t.expert; }); // their leases failed
-  if (!b.tasks.empty())
-    return run_local(self);
+  }
   if (b.sums_due || !b.homeless.empty()) {
     if (b.idle_since == steady::time_point{})
       b.idle_since = steady::now();
@@ -166,6 +195,14 @@ void lost_lease(self_ptr self, expert_rows group, const error& why) {
   place(self, std::move(again));
 }
 
+/// Experts in memory are lent at once: whose lease has not come before a message to oneself that is
+/// sent with the first one is being read.
+void look_for_overdue(self_ptr self) {
+  auto& b = *self->state.current;
+  if (b.leases_due && self->state.config.model->tiered && !std::exchange(b.looked, true))
+    self->send(self, atom::begin::value, b.number);
+}
+
 void ask_expert(self_ptr self, expert_rows group) {
   auto& st = self->state;
   auto& b = *st.current;
@@ -180,8 +217,10 @@ void ask_expert(self_ptr self, expert_rows group) {
             if (!is_current(self, batch))
               return;
             auto& now = *self->state.current;
-            now.tasks[slot].expert = got.weights;
+            if (now.report.outcome.ok())
+              now.tasks[slot].expert = got.weights;
             --now.leases_due;
+            look_for_overdue(self);
             advance(self);
           },
           [self, group = std::move(group), batch = b.number](caf::error& failure) {
@@ -418,6 +457,12 @@ gate_actor::behavior_type gate(self_ptr self, gate_config config) {
         current->waiting = false;
         if (!current->homeless.empty())
           place_homeless(self);
+      },
+      [self](atom::begin, uint64_t batch) {
+        if (!is_current(self, batch))
+          return;
+        self->state.current->overdue = true;
+        advance(self);
       },
       [self](atom::step, const compute::completion_info& info) {
         auto measured = self->state.cost.measure();

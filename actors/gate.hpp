@@ -35,7 +35,8 @@ struct gate_batch {
   uint64_t number = 0;
   layer_work work;
   caf::typed_response_promise<layer_done> promise;
-  std::vector<compute::expert_task> tasks; ///< in order of expert
+  std::vector<compute::expert_task> tasks; ///< in the order of their sums
+  size_t tasks_run = 0;                    ///< the device had these already
   size_t experts_here = 0;                 ///< of the list that the device has
   size_t rows_here = 0;                    ///< over all of them
   std::vector<expert_rows> homeless;       ///< nobody can run them now
@@ -47,9 +48,12 @@ struct gate_batch {
   bool running = false; ///< the device has the local tasks
   bool added = false;   ///< remote sums are in the residual
   bool waiting = false; ///< a timer runs for the homeless rows
+  bool looked = false;  ///< a message to itself asks whether leases are overdue,
+  bool overdue = false; ///< and they were: experts are being read
   layer_done report;
   steady::time_point began;
-  steady::time_point idle_since; ///< nothing left to do here
+  steady::time_point idle_since;  ///< nothing left to do here
+  steady::time_point stall_since; ///< nothing to do here before an expert has been read
 };
 
 struct gate_state {

@@ -1,6 +1,7 @@
 #include "actors/gate_rows.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
 namespace coel::actors {
@@ -51,11 +52,13 @@ std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work&
   const auto& config = m.config();
   std::span<const int32_t> ids(work.buffers().chosen_experts(), size_t{work.rows} * config.top_k);
   std::span<const float> weights(work.buffers().chosen_weights(), ids.size());
-  auto groups = policy::group_by_expert(ids, weights, work.rows, config.experts);
   std::vector<uint32_t> all(work.rows);
   std::iota(all.begin(), all.end(), 0u);
+  std::vector<expert_rows> groups;
   for (uint32_t e = config.experts; e < m.experts_per_layer; ++e)
     groups.push_back({static_cast<expert_id>(e), all, {}});
+  auto routed = policy::group_by_expert(ids, weights, work.rows, config.experts);
+  std::move(routed.begin(), routed.end(), std::back_inserter(groups));
   return groups;
 }
 

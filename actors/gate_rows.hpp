@@ -8,8 +8,9 @@
 
 namespace coel::actors {
 
-/// Routed rows by expert, then every row for each slice of the shared expert, whose factors (the
-/// shared gate) stay on the device and are left empty here.
+/// Every row for each slice of the shared expert, whose factors (the shared gate) stay on the device
+/// and are left empty here; then routed rows by expert. Sums are in this order: the slices are always
+/// in memory and run while other experts are read.
 std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work);
 
 /// The device's task for one expert, without its weights.

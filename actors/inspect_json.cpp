@@ -14,10 +14,81 @@ std::string text_of(const json& document) {
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+json layer_tiering_json(const layer_tiering& l) {
+  return {{"here", l.here},
+          {"hits", l.hits},
+          {"foreseen", l.foreseen},
+          {"late", l.late},
+          {"misses", l.misses},
+          {"reads_ahead", l.reads_ahead},
+          {"precision", l.precision},
+          {"recall", l.recall},
+          {"recall_of_popular", l.recall_of_popular}};
+}
+
+/// Means over the layers: what it knew, and what that was worth.
+json predictor_json(const tiering_status& t) {
+  std::vector<double> recall;
+  double popular = 0, precision = 0;
+  uint64_t on = 0;
+  auto layers = static_cast<double>(std::max<size_t>(t.layers.size(), 1));
+  for (const auto& l : t.layers) {
+    recall.resize(std::max(recall.size(), l.recall.size()));
+    for (size_t a = 0; a < l.recall.size(); ++a)
+      recall[a] += l.recall[a] / layers;
+    popular += l.recall_of_popular / layers;
+    precision += l.precision / layers;
+    on += l.reads_ahead;
+  }
+  return {{"recall", recall},           {"recall_of_popular", popular},
+          {"precision", precision},     {"layers_on", on},
+          {"saved_us", t.saved_us},     {"predict_us", t.predict_us},
+          {"predict_us_per_token",
+           t.tokens ? static_cast<double>(t.predict_us) / static_cast<double>(t.tokens) : 0.0}};
+}
+
+/// Of a model whose experts do not all fit. "hit_rate" counts uses that waited for nothing.
+json tiering_json(const tiering_status& t) {
+  json j{{"model", t.model},
+         {"experts", t.experts},
+         {"here", t.here},
+         {"cache_bytes", t.cache_bytes},
+         {"cache_used_bytes", t.cache_used_bytes},
+         {"staging_bytes", t.staging_bytes},
+         {"read_bytes", t.read_bytes},
+         {"read_ahead_bytes", t.read_ahead_bytes},
+         {"wasted_bytes", t.wasted_bytes},
+         {"failed_reads", t.failed_reads},
+         {"disk_bytes_per_s", t.disk_bytes_per_s},
+         {"demand_us", t.demand_us},
+         {"reader", t.reader}};
+  uint64_t found = 0, all = 0;
+  for (const auto& l : t.layers) {
+    j["layers"].push_back(layer_tiering_json(l));
+    found += l.hits + l.foreseen;
+    all += l.hits + l.foreseen + l.late + l.misses;
+  }
+  auto per = [](uint64_t a, uint64_t b) {
+    return b ? static_cast<double>(a) / static_cast<double>(b) : 0.0;
+  };
+  j["hit_rate"] = per(found, all);
+  j["tokens"] = t.tokens;
+  j["read_bytes_per_token"] = per(t.read_bytes, t.tokens);
+  j["decode"] = {{"token_us", t.token_us},
+                 {"compute_us", t.compute_us},
+                 {"predicted_token_us", t.predicted_token_us},
+                 {"predicted_hit_rate", t.predicted_hit_rate}};
+  j["predictor"] = predictor_json(t);
+  return j;
+}
+
 json tier_json(const tier_status& t, const char* name_key) {
-  return {{name_key, t.name},           {"budget_bytes", t.budget_bytes},
-          {"used_bytes", t.used_bytes}, {"weights_bytes", t.weights_bytes},
-          {"kv_bytes", t.kv_bytes},     {"buffer_bytes", t.buffer_bytes}};
+  json j{{name_key, t.name},           {"budget_bytes", t.budget_bytes},
+         {"used_bytes", t.used_bytes}, {"weights_bytes", t.weights_bytes},
+         {"kv_bytes", t.kv_bytes},     {"buffer_bytes", t.buffer_bytes}};
+  for (const auto& m : t.models)
+    j["models"].push_back(tiering_json(m));
+  return j;
 }
 
 json tiers_json(const std::vector<tier_status>& tiers, const char* name_key) {
@@ -44,6 +115,7 @@ json model_json(const model_facts& m) {
             {"pages_used", s.pages_used},
             {"page_tokens", s.page_tokens},
             {"bytes", s.page_bytes * s.pages}}},
+          {"stall_us", s.network.stall_us},
           {"sessions", s.sessions.size() - s.queued},
           {"queued", s.queued}};
 }

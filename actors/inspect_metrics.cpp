@@ -125,6 +125,59 @@ void network_metrics(exposition& out, const cluster_facts& f) {
             "Dispatches sent again after a failure.", [](const n& m) { return m.totals.repeats; });
 }
 
+/// Of models whose experts do not all fit: one metric of all of them.
+template <class Value>
+void of_tiered(exposition& out, const std::vector<tier_status>& tiers, const char* name,
+               const char* kind, const char* help, Value value) {
+  out.metric(name, kind, help);
+  for (const auto& t : tiers)
+    for (const auto& m : t.models)
+      out.sample("tier=" + quoted(t.name) + "," + model_label(m.model), value(m));
+}
+
+void expert_uses(exposition& out, const std::vector<tier_status>& tiers) {
+  out.metric("coel_expert_uses_total", "counter",
+             "Uses of experts by steps: found in memory, found because read ahead, under way for "
+             "that reason, or missed.");
+  for (const auto& t : tiers)
+    for (const auto& m : t.models)
+      for (size_t l = 0; l < m.layers.size(); ++l) {
+        auto label = "tier=" + quoted(t.name) + "," + model_label(m.model) +
+                     ",layer=" + quoted(std::to_string(l)) + ",as=";
+        out.sample(label + quoted("hit"), m.layers[l].hits)
+            .sample(label + quoted("foreseen"), m.layers[l].foreseen)
+            .sample(label + quoted("late"), m.layers[l].late)
+            .sample(label + quoted("miss"), m.layers[l].misses);
+      }
+}
+
+void tiering_metrics(exposition& out, const std::vector<tier_status>& tiers) {
+  using s = tiering_status;
+  expert_uses(out, tiers);
+  of_tiered(out, tiers, "coel_experts_here", "gauge", "Experts in this tier.",
+            [](const s& m) { return m.here; });
+  of_tiered(out, tiers, "coel_expert_read_bytes_total", "counter", "Read from disk.",
+            [](const s& m) { return m.read_bytes; });
+  of_tiered(out, tiers, "coel_expert_read_ahead_bytes_total", "counter",
+            "Part of it that was read ahead.", [](const s& m) { return m.read_ahead_bytes; });
+  of_tiered(out, tiers, "coel_expert_wasted_bytes_total", "counter",
+            "Part of it that was read for nothing.", [](const s& m) { return m.wasted_bytes; });
+  of_tiered(out, tiers, "coel_expert_read_failures_total", "counter", "Experts not read.",
+            [](const s& m) { return m.failed_reads; });
+  of_tiered(out, tiers, "coel_disk_bytes_per_second", "gauge", "While something was read.",
+            [](const s& m) { return m.disk_bytes_per_s; });
+  of_tiered(out, tiers, "coel_prediction_saved_seconds", "gauge",
+            "Waiting that reading ahead saved, less what reading for nothing cost.",
+            [](const s& m) { return m.saved_us / 1e6; });
+  of_tiered(out, tiers, "coel_prediction_seconds_total", "counter", "Predicting and learning.",
+            [](const s& m) { return static_cast<double>(m.predict_us) / 1e6; });
+  of_tiered(out, tiers, "coel_decode_token_seconds", "gauge",
+            "Of a sequence that decodes alone, lately.", [](const s& m) { return m.token_us / 1e6; });
+  of_tiered(out, tiers, "coel_decode_token_predicted_seconds", "gauge",
+            "The same by what is known of disk, popularity and computation.",
+            [](const s& m) { return m.predicted_token_us / 1e6; });
+}
+
 } // namespace
 
 std::string cluster_metrics(const cluster_facts& f) {
@@ -157,6 +210,11 @@ std::string metrics_json(const node_facts& node, const std::vector<model_facts>&
   out.metric("coel_tier_used_bytes", "gauge", "Bytes of a memory tier in use.");
   for (const auto& t : tiers)
     out.sample("tier=" + quoted(t.name), t.used_bytes);
+  out.metric("coel_expert_stall_seconds_total", "counter",
+             "Time in which steps only waited for experts to be read.");
+  each_model(
+      [](const model_facts& m) { return static_cast<double>(m.scheduler.network.stall_us) / 1e6; });
+  tiering_metrics(out, tiers);
   json document{{"text", out.text() + (cluster ? cluster_metrics(*cluster) : "")}};
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }

@@ -8,6 +8,7 @@
 
 #include "actors/messages.hpp"
 #include "actors/served_model.hpp"
+#include "actors/tier_messages.hpp"
 
 #include <caf/replies_to.hpp>
 #include <caf/typed_actor.hpp>
@@ -26,12 +27,20 @@ using tier_actor = component_actor::extend<
     caf::reacts_to<atom::release, memory_kind, uint64_t>,
     // Brings an expert into this memory; concurrent up to the number of loaders.
     caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>,
+    // Fills its memory with experts of a model of which not all fit; answers with their bytes.
+    caf::replies_to<atom::load, served_model_ptr>::with<uint64_t>,
+    // What such a model's step has chosen: the next layers' experts are read ahead by it.
+    caf::reacts_to<layer_routed>,
+    // INTERNAL: an expert has been read; the clock.
+    caf::reacts_to<expert_arrived>, caf::reacts_to<atom::tick>,
     // Budget and use.
     caf::replies_to<atom::details>::with<tier_status>>;
 
 /// LOADER: reads and repacks one expert at a time for a tier, on a thread of its own.
 using loader_actor =
-    caf::typed_actor<caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>>;
+    caf::typed_actor<caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>,
+                     // Of bytes that have been read already.
+                     caf::replies_to<expert_packing>::with<lease>>;
 
 /// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency,
 /// version, statistics. The arithmetic runs on a device under the lease it grants.
@@ -54,6 +63,8 @@ using gate_actor =
                             // INTERNAL: rows of that batch have waited long enough for an expert
                             // that nobody holds.
                             caf::reacts_to<atom::give_up, uint64_t>,
+                            // INTERNAL: what has not come by now is being read.
+                            caf::reacts_to<atom::begin, uint64_t>,
                             // INTERNAL: the device ran the local experts.
                             caf::reacts_to<atom::step, compute::completion_info>,
                             // Experts of this layer hosted here.

@@ -75,11 +75,48 @@ struct expert_status {
   expert_key key;
   uint64_t rows = 0;     ///< rows run since start
   uint64_t bytes = 0;    ///< resident
-  std::string residency; ///< "ram", "absent"
+  std::string residency; ///< "ram", "ssd" (its tier reads it when it is asked for), "absent"
   dtype type = dtype::f32;
   uint64_t messages = 0;
   uint64_t busy_us = 0;
   uint32_t mailbox = 0;
+};
+
+/// One layer of a model whose experts do not all fit, since the start.
+struct layer_tiering {
+  uint32_t here = 0;     ///< routed experts in memory
+  uint64_t hits = 0;     ///< uses (an expert in a step) that found it in memory,
+  uint64_t foreseen = 0; ///< because it had been read ahead,
+  uint64_t late = 0;     ///< or on its way for that reason,
+  uint64_t misses = 0;   ///< or not at all
+  bool reads_ahead = true;
+  double precision = 0;         ///< of what was read ahead: used
+  std::vector<double> recall;   ///< of the predictor, one to three layers ahead
+  double recall_of_popular = 0; ///< what guessing the most frequent ones would have had
+};
+
+struct tiering_status {
+  std::string model;
+  uint32_t experts = 0; ///< routed, of all layers
+  uint32_t here = 0;
+  uint64_t cache_bytes = 0;
+  uint64_t cache_used_bytes = 0;
+  uint64_t staging_bytes = 0;
+  uint64_t tokens = 0; ///< that passed all layers
+  uint64_t read_bytes = 0;
+  uint64_t read_ahead_bytes = 0; ///< of these
+  uint64_t wasted_bytes = 0;     ///< of these: read and never used
+  uint64_t failed_reads = 0;
+  double disk_bytes_per_s = 0;
+  double demand_us = 0; ///< mean of the last reads that somebody waited for
+  double saved_us = 0;  ///< of waiting, by reading ahead, less what reading for nothing cost
+  uint64_t predict_us = 0;         ///< predicting and learning took
+  double token_us = 0;             ///< of a sequence that decodes alone: mean of the last ones
+  double compute_us = 0;           ///< of such a token without waiting for experts
+  double predicted_token_us = 0;   ///< by what is known of disk, routing and computation
+  double predicted_hit_rate = 0;
+  std::string reader;   ///< "io_uring", "threads"
+  std::vector<layer_tiering> layers;
 };
 
 struct tier_status {
@@ -89,11 +126,13 @@ struct tier_status {
   uint64_t weights_bytes = 0;
   uint64_t kv_bytes = 0;
   uint64_t buffer_bytes = 0;
+  std::vector<tiering_status> models; ///< those whose experts do not all fit
 };
 
 /// The right to run an expert: holding it keeps the weights where they are.
 struct lease {
   std::shared_ptr<const compute::expert_weights> weights;
+  bool keep = true; ///< the expert may hold it; else it belongs to the tier, which may let go of it
 };
 
 /// What memory is reserved for; tiers account for each.
@@ -141,6 +180,7 @@ struct layer_done {
   uint64_t dispatch_us = 0; ///< routing until the last lease
   uint64_t run_us = 0;      ///< local experts on the device
   uint64_t network_us = 0;  ///< waiting for neighbours with nothing left to do here
+  uint64_t stall_us = 0;    ///< waiting for experts to be read with nothing else to do
   uint64_t alone_us = 0;    ///< predicted for this node without neighbours; 0: not known
   uint64_t wire_bytes = 0;  ///< both ways
   uint32_t repeats = 0;     ///< dispatches sent again after a failure
@@ -409,6 +449,7 @@ struct network_totals {
   uint64_t rounds = 0;     ///< layers of steps that needed a neighbour
   uint64_t wire_bytes = 0; ///< both ways
   uint64_t repeats = 0;    ///< dispatches sent again after a failure
+  uint64_t stall_us = 0;   ///< waiting for experts to be read
 };
 
 struct scheduler_status {

@@ -4,6 +4,7 @@
 #include "actors/inspector.hpp"
 #include "actors/joiner.hpp"
 #include "actors/tier.hpp"
+#include "actors/tier_plan.hpp"
 
 #include <caf/all.hpp>
 
@@ -46,10 +47,8 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::de
   if (auto ok = made->host(config, *models); !ok)
     return ok.err();
   models->clear(); // a helper has dropped a part of its own
-  if (!made->cluster_)
-    for (auto all = made->models_->all(); const auto& hosted : *all)
-      if (auto ok = load_experts(system, hosted, progress); !ok)
-        return ok.err();
+  if (auto ok = made->load(progress); !ok)
+    return ok.err();
   if (auto ok = made->serve(config); !ok)
     return ok.err();
   return made;
@@ -85,9 +84,9 @@ hosting_config clustered(const node_config& config, hosting_config how) {
 
 } // namespace
 
-result<std::vector<served_model_ptr>> node::open_models(const node_config& config,
-                                                        const load_progress& progress) {
-  std::vector<served_model_ptr> models;
+result<std::vector<std::shared_ptr<served_model>>>
+node::open_models(const node_config& config, const load_progress& progress) {
+  std::vector<std::shared_ptr<served_model>> models;
   std::set<std::string> names;
   for (const auto& choice : config.models) {
     auto m = open_served_model(choice.path, choice.name, device_,
@@ -109,16 +108,29 @@ result<std::vector<served_model_ptr>> node::open_models(const node_config& confi
   return models;
 }
 
-result<void> node::host(const node_config& config, const std::vector<served_model_ptr>& models) {
+result<void> node::host(const node_config& config,
+                        const std::vector<std::shared_ptr<served_model>>& models) {
+  tiering_choice choice{config.ram_bytes, config.expert_share, config.hosting, config.state_folder};
+  auto plan = cluster_ ? result<tier_plan>(tier_plan{}) : plan_tiers(models, choice);
+  if (!plan)
+    return plan.err();
   tier_config ram;
-  ram.budget_bytes = config.ram_bytes;
+  ram.budget_bytes = plan->any ? plan->budget_bytes : config.ram_bytes;
   for (const auto& m : models)
     ram.used_before[static_cast<size_t>(memory_kind::weights)] += m->dense.bytes;
-  ram_ = keep(system_.spawn(tier, std::move(ram)));
-  for (const auto& m : models) {
+  ram.used_before[static_cast<size_t>(memory_kind::buffers)] = plan->other_bytes;
+  // A tier with experts to read has a thread of its own: the device's threads have better to do.
+  ram_ = keep(plan->any ? system_.spawn<caf::detached>(tier, std::move(ram))
+                        : system_.spawn(tier, std::move(ram)));
+  for (size_t i = 0; i < models.size(); ++i) {
+    const auto& m = models[i];
     auto how = config.hosting;
     if (models.size() > 1 && !how.record_routing.empty())
       how.record_routing += "." + m->name;
+    if (m->tiered) {
+      m->tiered->tier = caf::actor_cast<caf::strong_actor_ptr>(ram_);
+      how.kv_bytes = m->tiered->plan.kv_bytes;
+    }
     auto hosted = cluster_ ? host_in_cluster(system_, m, ram_, clustered(config, how))
                            : host_alone(system_, m, ram_, how);
     if (!hosted)
@@ -126,6 +138,19 @@ result<void> node::host(const node_config& config, const std::vector<served_mode
     if (!hosted->scheduler && config.join.event)
       config.join.event("event=" + helper_event(*hosted));
     models_->add(std::move(*hosted));
+  }
+  return {};
+}
+
+/// In a cluster the updater says what is loaded here.
+result<void> node::load(const load_progress& progress) {
+  if (cluster_)
+    return {};
+  for (auto all = models_->all(); const auto& hosted : *all) {
+    auto ok = hosted.model->tiered ? warm_experts(system_, hosted, ram_, progress)
+                                   : load_experts(system_, hosted, progress);
+    if (!ok)
+      return ok;
   }
   return {};
 }

@@ -28,11 +28,13 @@ struct join_choice {
 struct node_config {
   std::vector<model_choice> models; ///< may be empty in a cluster
   net::app_server_options server;
-  uint64_t ram_bytes = 0; ///< budget of weights, KV and buffers; 0: no limit
+  uint64_t ram_bytes = 0; ///< budget of all that this process takes; 0: what is free
+  double expert_share = 0; ///< of routed experts in memory, instead of a budget; 0: by the budget
   hosting_config hosting;
   std::optional<cluster_config> cluster; ///< none: this node stands alone
   join_choice join;                      ///< in a cluster
   std::filesystem::path cache_folder;    ///< hashes of models; empty: none are kept
+  std::filesystem::path state_folder;    ///< what predictors have learnt; empty: it is not kept
   uint32_t default_deadline_ms = 600'000;
   std::string version;
 };
@@ -67,9 +69,11 @@ class node {
  private:
   node(caf::actor_system& system, compute::device_ptr device)
       : system_(system), device_(std::move(device)) {}
-  result<std::vector<served_model_ptr>> open_models(const node_config& config,
+  result<std::vector<std::shared_ptr<served_model>>> open_models(const node_config& config,
                                                     const load_progress& progress);
-  result<void> host(const node_config& config, const std::vector<served_model_ptr>& models);
+  result<void> host(const node_config& config,
+                    const std::vector<std::shared_ptr<served_model>>& models);
+  result<void> load(const load_progress& progress);
   result<void> serve(const node_config& config);
   void start_joiner(const node_config& config);
   void stop_joiner();

@@ -2,6 +2,7 @@
 
 #include "actors/errors.hpp"
 #include "actors/lane.hpp"
+#include "actors/tiering.hpp"
 
 #include <caf/all.hpp>
 
@@ -176,6 +177,7 @@ void note_network(state& st, const layer_done& done) {
   auto& n = st.network;
   n.experts_us += us_between(st.current->dispatched, steady::now());
   n.waited_us += done.network_us;
+  n.stall_us += done.stall_us;
   // without neighbours it was not predicted but seen
   n.alone_us +=
       done.remote.empty() ? us_between(st.current->dispatched, steady::now()) : done.alone_us;
@@ -206,6 +208,27 @@ void rows_done(self_ptr self) {
       bytes.push_back(static_cast<char>(e >> 8));
     }
   self->send(st.config.recorder, atom::append::value, std::move(bytes));
+}
+
+/// With more rows in a step nearly all experts of a layer are chosen, and there is nothing to tell.
+constexpr uint32_t most_told_rows = 16;
+
+/// The tier reads ahead by what has been chosen, and keeps what is chosen often.
+void tell_tier(self_ptr self, std::span<const int32_t> ids) {
+  const auto& st = self->state;
+  const auto& m = st.config.model;
+  if (!m->tiered)
+    return;
+  layer_routed what{m, static_cast<layer_id>(st.current->layer), st.current->rows,
+                    {ids.begin(), ids.end()}, {}, {}};
+  for (const auto& share : st.current->shares)
+    what.sessions.insert(what.sessions.end(), share.rows, share.id);
+  if (what.rows <= most_told_rows) {
+    what.residual.resize(size_t{what.rows} * m->config().hidden);
+    m->device->read(what.residual.data(), st.config.memory->buffers.residual->data(),
+                    what.residual.size() * sizeof(float));
+  }
+  self->send(caf::actor_cast<layer_listener>(m->tiered->tier), std::move(what));
 }
 
 void answered(self_ptr self, request_id id, const session_move& move) {
@@ -268,8 +291,10 @@ void dispatch_layer(self_ptr self) {
   auto& st = self->state;
   auto& s = *st.current;
   auto layer = static_cast<layer_id>(s.layer);
-  st.stats->add_layer(layer, {st.config.memory->buffers.chosen_experts(),
-                              size_t{s.rows} * st.config.model->config().top_k});
+  std::span<const int32_t> ids(st.config.memory->buffers.chosen_experts(),
+                               size_t{s.rows} * st.config.model->config().top_k);
+  st.stats->add_layer(layer, ids);
+  tell_tier(self, ids);
   s.dispatched = steady::now();
   self->request(st.config.gates[s.layer], caf::infinite,
                 layer_work{layer, s.rows, st.config.memory})

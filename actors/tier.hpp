@@ -1,9 +1,10 @@
-// TIER actor of host memory (see interfaces.hpp): one byte budget for all models of a node, and the
-// loaders that bring experts into it.
+// TIER actor of host memory (see interfaces.hpp): one byte budget for all models of a node, the
+// loaders that bring experts into it, and what is kept of models whose experts do not all fit.
 #pragma once
 
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
+#include "actors/tiered_model.hpp"
 
 #include <array>
 #include <deque>
@@ -27,8 +28,18 @@ struct tier_state {
     caf::typed_response_promise<lease> promise;
   };
 
+  /// An expert that has been read and waits for a loader.
+  struct pending_pack {
+    tiered_model* owner = nullptr;
+    expert_packing what;
+  };
+
+  ~tier_state(); ///< keeps what predictors have learnt
+
   tier_config config;
   std::array<uint64_t, 3> used{}; ///< by memory_kind
+  std::map<std::string, std::unique_ptr<tiered_model>> tiered; ///< by model
+  std::deque<pending_pack> packs; ///< bounded by the staging rings
   std::vector<loader_actor> idle;
   std::deque<pending_fetch> queue; ///< bounded by the number of experts
   meter cost;

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace coel::bench {
@@ -16,9 +17,23 @@ struct run_times {
   uint32_t decoded = 0; ///< tokens after the first
 };
 
+/// What a node of which not all experts fit its memory has done since its start.
+struct tier_use {
+  uint64_t uses = 0;     ///< of an expert by a step
+  uint64_t found = 0;    ///< in memory
+  uint64_t foreseen = 0; ///< of these: read ahead
+  uint64_t read_bytes = 0;
+  uint64_t wasted_bytes = 0;   ///< of these
+  uint64_t stall_us = 0;       ///< with nothing to compute, for experts to be read
+  uint64_t tokens = 0;         ///< through all layers
+  double disk_bytes_per_s = 0; ///< lately
+};
+
 class engine {
  public:
   virtual ~engine() = default;
+  /// Nothing where all fits.
+  virtual std::optional<tier_use> tiers() { return {}; }
   /// Continues each prompt by `tokens` tokens (at least one), the likeliest each time and whatever
   /// they are: an end token does not end it. One entry a prompt. Errors: those of device and model.
   virtual result<std::vector<run_times>> generate(const std::vector<std::vector<int32_t>>& prompts,
@@ -31,6 +46,9 @@ struct engine_needs {
   compute::device_ptr on;
   uint32_t context = 0;  ///< tokens of one session, prompt and answer
   uint32_t sessions = 1; ///< at once
+  uint64_t ram_bytes = 0;     ///< budget of the node; 0: no limit
+  double expert_share = 0;    ///< of routed experts in memory, instead of a budget; 0: all
+  bool drawn_answers = false; ///< tokens are drawn, nearly all as likely, not the likeliest
 };
 
 using load_progress = std::function<void(uint64_t done, uint64_t total)>;
@@ -39,7 +57,8 @@ using load_progress = std::function<void(uint64_t done, uint64_t total)>;
 result<engine_ptr> make_plain_engine(const engine_needs& needs, const load_progress& progress);
 
 /// A whole node in this process: sessions, scheduler, gates and experts as actors; all prompts at
-/// once. And the plain loop over the same weights, to be measured in turn with it.
+/// once. Also the plain loop over the same weights, where all of them fit, to be measured in turn
+/// with it.
 struct node_engines {
   engine_ptr actors;
   engine_ptr plain; ///< destroy it before `actors`

@@ -67,7 +67,8 @@ result<model_report> measure_model(const options& o, const std::filesystem::path
     return device.err();
   const auto& about = (*from)->info();
   auto start = std::chrono::steady_clock::now();
-  auto engines = make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions});
+  auto engines = make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions,
+                                 o.ram_bytes, o.expert_share, o.drawn_answers});
   if (!engines)
     return engines.err();
   std::chrono::duration<double> load = std::chrono::steady_clock::now() - start;

@@ -69,19 +69,40 @@ struct contender {
   engine* runs;
 };
 
-/// All repetitions of one test; one series of speeds a contender.
-result<std::vector<series>> repeat(const test& t, const std::vector<contender>& in,
-                                   uint32_t times) {
-  std::vector<series> speeds(in.size());
+tier_use since(const tier_use& before, tier_use now) {
+  now.uses -= before.uses;
+  now.found -= before.found;
+  now.foreseen -= before.foreseen;
+  now.read_bytes -= before.read_bytes;
+  now.wasted_bytes -= before.wasted_bytes;
+  now.stall_us -= before.stall_us;
+  now.tokens -= before.tokens;
+  return now;
+}
+
+struct repeated {
+  series speeds;
+  std::optional<tier_use> tiers;
+};
+
+/// All repetitions of one test, by contender.
+result<std::vector<repeated>> repeat(const test& t, const std::vector<contender>& in,
+                                     uint32_t times) {
+  std::vector<repeated> out(in.size());
   for (uint32_t i = 0; i <= times; ++i)
     for (size_t c = 0; c < in.size(); ++c) {
+      if (i == 1)
+        out[c].tiers = in[c].runs->tiers();
       auto runs = in[c].runs->generate(t.prompts, t.tokens);
       if (!runs)
         return runs.err();
       if (i > 0) // the first one warms caches and pages
-        speeds[c].values.push_back(t.speed(t, *runs));
+        out[c].speeds.values.push_back(t.speed(t, *runs));
     }
-  return speeds;
+  for (size_t c = 0; c < in.size(); ++c)
+    if (out[c].tiers)
+      out[c].tiers = since(*out[c].tiers, *in[c].runs->tiers());
+  return out;
 }
 
 series slower_by_percent(const series& actors, const series& plain) {
@@ -102,16 +123,17 @@ result<test_results> run_tests(const test_plan& plan, const node_engines& engine
       in.push_back({"plain", engines.plain.get()});
     if (engines.actors)
       in.push_back({"actors", engines.actors.get()});
-    auto speeds = repeat(t, in, plan.repetitions);
-    if (!speeds)
-      return speeds.err();
+    auto runs = repeat(t, in, plan.repetitions);
+    if (!runs)
+      return runs.err();
     for (size_t c = 0; c < in.size(); ++c) {
-      double median = (*speeds)[c].median();
-      out.tests.push_back({t.name, in[c].name, (*speeds)[c], median * t.bytes_a_token / 1e9,
-                           median * t.multiply_adds_a_token / 1e9});
+      const auto& r = (*runs)[c];
+      double median = r.speeds.median();
+      out.tests.push_back({t.name, in[c].name, r.speeds, median * t.bytes_a_token / 1e9,
+                           median * t.multiply_adds_a_token / 1e9, r.tiers});
     }
     if (in.size() == 2)
-      out.messaging.push_back({t.name, slower_by_percent((*speeds)[1], (*speeds)[0])});
+      out.messaging.push_back({t.name, slower_by_percent((*runs)[1].speeds, (*runs)[0].speeds)});
   }
   return out;
 }

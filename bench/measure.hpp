@@ -25,6 +25,7 @@ struct test_result {
   series tokens_per_s;
   double read_gb_s = 0; ///< of weights; 0 where rows share them
   double multiply_adds_g_s = 0;
+  std::optional<tier_use> tiers; ///< over the counted runs
 };
 
 /// Time through the actors against the plain loop, in percent of the latter, runs in turn.

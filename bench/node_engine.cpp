@@ -1,6 +1,7 @@
 #include "actors/errors.hpp"
 #include "actors/node.hpp"
 #include "actors/session.hpp"
+#include "actors/tiering.hpp"
 #include "bench/plain_engine.hpp"
 
 #include <caf/all.hpp>
@@ -64,12 +65,19 @@ class collector {
   std::promise<result<void>> done_;
 };
 
-generate_request greedy_request(std::vector<int32_t> prompt, uint32_t tokens) {
+generate_request request_for(std::vector<int32_t> prompt, uint32_t tokens, bool drawn,
+                             uint64_t seed) {
   generate_request r;
   r.tokens = std::move(prompt);
   r.max_tokens = tokens;
   r.ignore_end = true;
   r.sampling.temperature = 0;
+  if (drawn) { // of a few thousand, because to sort a whole vocabulary takes long
+    r.sampling.temperature = 100;
+    r.sampling.top_k = 4096;
+    r.sampling.top_p = 1;
+    r.sampling.seed = seed;
+  }
   return r;
 }
 
@@ -92,6 +100,9 @@ class node_engine : public engine {
     config.models = {{needs.model, ""}};
     config.hosting.kv_bytes = pages.page_bytes() * pages_each * needs.sessions;
     config.hosting.max_sessions = needs.sessions;
+    config.ram_bytes = needs.ram_bytes;
+    config.expert_share = needs.expert_share;
+    drawn_ = needs.drawn_answers;
     auto socket =
         std::filesystem::temp_directory_path() / ("coel-bench-" + std::to_string(::getpid()));
     config.server.endpoints = {"ipc://" + socket.string()};
@@ -115,7 +126,7 @@ class node_engine : public engine {
     });
     const auto served = node_->models()->front();
     for (size_t i = 0; i < prompts.size(); ++i) {
-      auto request = std::make_shared<const app_request>(greedy_request(prompts[i], tokens));
+      auto request = std::make_shared<const app_request>(request_for(prompts[i], tokens, drawn_, requests_));
       actors::app_call call{0, i, std::move(request)};
       system_.spawn(actors::session,
                     actors::session_config{static_cast<request_id>(++requests_), std::move(call),
@@ -125,6 +136,23 @@ class node_engine : public engine {
     if (!outcome)
       return outcome.err();
     return answers->times();
+  }
+
+  bool all_fit() const { return !node_->models()->front().model->tiered; }
+
+  std::optional<tier_use> tiers() override {
+    const auto hosted = node_->models()->front();
+    if (!hosted.model->tiered)
+      return {};
+    tier_use u;
+    caf::scoped_actor self{system_};
+    self->request(caf::actor_cast<actors::tier_actor>(hosted.model->tiered->tier), caf::infinite,
+                  actors::atom::details::value)
+        .receive([&](const actors::tier_status& s) { add(u, s.models.at(0)); }, [](caf::error&) {});
+    self->request(hosted.scheduler, caf::infinite, actors::atom::details::value)
+        .receive([&](const actors::scheduler_status& s) { u.stall_us = s.network.stall_us; },
+                 [](caf::error&) {});
+    return u;
   }
 
   /// The plain loop over this node's weights. A lease of each expert holds them in place.
@@ -152,6 +180,19 @@ class node_engine : public engine {
   }
 
  private:
+  static void add(tier_use& to, const actors::tiering_status& t) {
+    for (const auto& l : t.layers) {
+      to.uses += l.hits + l.foreseen + l.late + l.misses;
+      to.found += l.hits + l.foreseen;
+      to.foreseen += l.foreseen;
+    }
+    to.read_bytes = t.read_bytes;
+    to.wasted_bytes = t.wasted_bytes;
+    to.tokens = t.tokens;
+    to.disk_bytes_per_s = t.disk_bytes_per_s;
+  }
+
+  bool drawn_ = false;
   caf::actor_system_config config_;
   caf::actor_system system_;
   std::unique_ptr<actors::node> node_;
@@ -164,6 +205,8 @@ result<node_engines> make_node_engines(const engine_needs& needs, const load_pro
   auto node = std::make_unique<node_engine>();
   if (auto ok = node->start(needs, progress); !ok)
     return ok.err();
+  if (!node->all_fit())
+    return node_engines{std::move(node), nullptr};
   auto plain = node->plain(needs);
   if (!plain)
     return plain.err();

@@ -60,6 +60,16 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
                  "the cost of messaging")
       ->capture_default_str()
       ->check(CLI::IsMember({"plain", "actors", "both"}));
+  auto* ram = app.add_option("--ram", o.ram_bytes,
+                             "memory of the node, such as 5GB: experts that do not fit are read "
+                             "when they are needed (docs/tiers.md); 0: no limit")
+                  ->transform(CLI::AsSizeValue(false));
+  app.add_option("--resident", o.expert_share, "share of routed experts in memory, instead of --ram")
+      ->check(CLI::Range(0.01, 0.99))
+      ->excludes(ram);
+  app.add_flag("--draw", o.drawn_answers,
+               "draw each token of an answer, nearly all as likely: what random weights say is "
+               "else soon the same few tokens, and their experts");
   app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")
       ->capture_default_str();
   app.add_option("--kernels", o.device.kernels, "kernel set; the best usable one if not given")
@@ -74,6 +84,8 @@ std::string complaint(options& o, const texts& t) {
   o.way = t.way == "plain" ? through::plain : t.way == "both" ? through::both : through::actors;
   if (o.plan.sessions > 1 && o.way == through::plain)
     return "--sessions needs the actors: the plain loop runs one session at a time";
+  if ((o.ram_bytes || o.expert_share > 0) && o.way != through::actors)
+    return "--ram and --resident need --through actors: the plain loop holds every expert";
   if (o.only_make && t.random.empty())
     return "--make-only needs --random";
   if (t.random.empty())

@@ -42,6 +42,32 @@ json as_json(const series& s) {
           {"values", s.values}};
 }
 
+json as_json(const tier_use& u) {
+  return {{"uses", u.uses},
+          {"found", u.found},
+          {"foreseen", u.foreseen},
+          {"read_bytes", u.read_bytes},
+          {"wasted_bytes", u.wasted_bytes},
+          {"stall_us", u.stall_us},
+          {"tokens", u.tokens},
+          {"disk_bytes_per_s", u.disk_bytes_per_s}};
+}
+
+std::string tier_line(const test_result& x) {
+  const auto& u = *x.tiers;
+  auto per = [](double a, uint64_t b) { return b ? a / static_cast<double>(b) : 0; };
+  std::string t;
+  line(t,
+       "experts  %s: %.1f %% found (%.1f %% read ahead); a token read %.1f MB (%.1f MB for "
+       "nothing), waited %.2f ms; disk %.2f GB/s",
+       x.test.c_str(), 100 * per(static_cast<double>(u.found), u.uses),
+       100 * per(static_cast<double>(u.foreseen), u.uses),
+       per(static_cast<double>(u.read_bytes) / 1e6, u.tokens),
+       per(static_cast<double>(u.wasted_bytes) / 1e6, u.tokens),
+       per(static_cast<double>(u.stall_us) / 1e3, u.tokens), u.disk_bytes_per_s / 1e9);
+  return t;
+}
+
 } // namespace
 
 std::string as_table(const test_results& r) {
@@ -52,6 +78,9 @@ std::string as_table(const test_results& r) {
     line(t, "%-14s %-8s %10.2f %9.2f .. %7.2f %8s %10s", x.test.c_str(), x.engine.c_str(),
          x.tokens_per_s.median(), x.tokens_per_s.least(), x.tokens_per_s.most(),
          figure(x.read_gb_s).c_str(), figure(x.multiply_adds_g_s).c_str());
+  for (const auto& x : r.tests)
+    if (x.tiers)
+      t += tier_line(x);
   for (const auto& m : r.messaging)
     line(t, "messaging %s: %+.2f %% of the plain loop's time (%+.2f .. %+.2f)", m.test.c_str(),
          m.percent.median(), m.percent.least(), m.percent.most());
@@ -73,12 +102,15 @@ namespace {
 
 json tests_json(const test_results& r) {
   json tests = json::array(), messaging = json::array();
-  for (const auto& x : r.tests)
+  for (const auto& x : r.tests) {
     tests.push_back({{"test", x.test},
                      {"through", x.engine},
                      {"tokens_per_s", as_json(x.tokens_per_s)},
                      {"read_gb_s", x.read_gb_s},
                      {"multiply_adds_g_s", x.multiply_adds_g_s}});
+    if (x.tiers)
+      tests.back()["tiers"] = as_json(*x.tiers);
+  }
   for (const auto& m : r.messaging)
     messaging.push_back({{"test", m.test}, {"percent", as_json(m.percent)}});
   return {{"tests", tests}, {"messaging", messaging}};

@@ -48,11 +48,6 @@ opened open_best(const std::filesystem::path& path) {
 
 } // namespace
 
-file_identity identity_of(const struct ::stat& about) {
-  return {about.st_dev, about.st_ino, static_cast<uint64_t>(about.st_size),
-          int64_t{about.st_mtim.tv_sec} * 1'000'000'000 + about.st_mtim.tv_nsec};
-}
-
 result<direct_file_ptr> direct_file::open(const std::filesystem::path& path, writes allowed) {
   struct stat about {};
   if (::stat(path.c_str(), &about) != 0)

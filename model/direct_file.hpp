@@ -2,24 +2,13 @@
 #pragma once
 
 #include "common/result.hpp"
+#include "model/file_identity.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 
-struct stat;
-
 namespace coel::model {
-
-/// What tells one file from another that has taken its name, or from itself after a write.
-struct file_identity {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  uint64_t size = 0;
-  int64_t modified_ns = 0;
-  bool operator==(const file_identity&) const = default;
-};
-file_identity identity_of(const struct ::stat& about);
 
 class direct_file {
  public:

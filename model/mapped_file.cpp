@@ -41,11 +41,13 @@ result<mapped_file_ptr> mapped_file::open(const std::filesystem::path& path) {
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED)
     return system_error(path, "cannot map");
-  return mapped_file_ptr(new mapped_file(path, static_cast<const std::byte*>(data), size));
+  return mapped_file_ptr(
+      new mapped_file(path, identity_of(about), static_cast<const std::byte*>(data)));
 }
 
-mapped_file::mapped_file(std::filesystem::path path, const std::byte* data, size_t size)
-    : path_(std::move(path)), data_(data), size_(size) {}
+mapped_file::mapped_file(std::filesystem::path path, const file_identity& identity,
+                         const std::byte* data)
+    : path_(std::move(path)), identity_(identity), data_(data), size_(identity.size) {}
 
 mapped_file::~mapped_file() {
   ::munmap(const_cast<std::byte*>(data_), size_);
@@ -57,6 +59,15 @@ void mapped_file::release(const std::byte* from, uint64_t count) const {
   auto end = reinterpret_cast<uintptr_t>(from + count) & ~(page - 1);
   if (begin < end)
     ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+void mapped_file::expect_single_rows() const {
+  auto* all = const_cast<std::byte*>(data_);
+  ::madvise(all, size_, MADV_DONTNEED); // pages that are mapped would stay
+  ::madvise(all, size_, MADV_RANDOM);
+  descriptor file{::open(path_.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd >= 0)
+    ::posix_fadvise(file.fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 } // namespace coel::model

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/result.hpp"
+#include "model/file_identity.hpp"
 
 #include <cstddef>
 #include <filesystem>
@@ -20,13 +21,17 @@ class mapped_file {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
+  const file_identity& identity() const { return identity_; } ///< when it was opened
 
   /// Gives back the memory of the whole pages inside this range; a later read faults them in again.
   void release(const std::byte* from, uint64_t count) const;
+  /// Drops what the page cache has of the file, and from now on a fault reads its own page only.
+  void expect_single_rows() const;
 
  private:
-  mapped_file(std::filesystem::path path, const std::byte* data, size_t size);
+  mapped_file(std::filesystem::path path, const file_identity& identity, const std::byte* data);
   std::filesystem::path path_;
+  file_identity identity_;
   const std::byte* data_;
   size_t size_;
 };

@@ -87,10 +87,8 @@ struct runner::state {
   std::vector<compute::expert_task> tasks(uint32_t rows, uint32_t layer,
                                           std::span<const int32_t> ids,
                                           std::span<const float> weights) const {
+    // In the order of a gate, so that sums are the same to the bit.
     std::vector<compute::expert_task> out;
-    for (auto& group : group_by_expert(ids, weights, rows, config.experts))
-      out.push_back({experts[layer][index(group.expert)], std::move(group.rows),
-                     std::move(group.weights), nullptr});
     std::vector<uint32_t> all(rows);
     std::iota(all.begin(), all.end(), 0u);
     bool gated = dense.layers[layer].shared_router != nullptr;
@@ -98,6 +96,9 @@ struct runner::state {
       out.push_back({experts[layer][e], all,
                      gated ? std::vector<float>{} : std::vector<float>(rows, 1.f),
                      gated ? buffers.shared_weight->f32() : nullptr});
+    for (auto& group : group_by_expert(ids, weights, rows, config.experts))
+      out.push_back({experts[layer][index(group.expert)], std::move(group.rows),
+                     std::move(group.weights), nullptr});
     return out;
   }
 

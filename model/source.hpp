@@ -5,6 +5,7 @@
 #include "common/result.hpp"
 #include "compute/matrix.hpp"
 #include "model/config.hpp"
+#include "model/file_identity.hpp"
 #include "model/tokenizer_data.hpp"
 
 #include <filesystem>
@@ -54,6 +55,12 @@ struct source_info {
   std::vector<std::pair<dtype, uint64_t>> bytes_by_type; ///< tensor bytes, largest first
 };
 
+/// Where the bytes of a matrix lie.
+struct file_extent {
+  size_t file = 0; ///< of source_info::files
+  uint64_t offset = 0;
+};
+
 /// Thread-safe once opened. Every tensor that the configuration requires has been found and its
 /// shape, type and extent checked against the file when open_model returned.
 class source {
@@ -69,6 +76,14 @@ class source {
   /// The caller has copied this matrix: its pages of the file need not stay in this process's
   /// memory (a later read faults them in again).
   virtual void release(const compute::matrix_view&) const {}
+  /// Where a matrix of this source begins in its files. Errors: unsupported (it is in none).
+  virtual result<file_extent> extent(const compute::matrix_view&) const {
+    return {ec::unsupported, "this model does not lie in files"};
+  }
+  /// Whether that file is the one that this source was opened from, and not another of its name.
+  virtual bool is_of(size_t /*file*/, const file_identity&) const { return false; }
+  /// From now on single rows are read in place, and little of what they do not need.
+  virtual void expect_single_rows() const {}
 };
 using source_ptr = std::shared_ptr<const source>;
 

@@ -76,4 +76,18 @@ void table_source::release(const compute::matrix_view& copied) const {
   }
 }
 
+result<file_extent> table_source::extent(const compute::matrix_view& of) const {
+  for (size_t i = 0; i < files_.size(); ++i) {
+    auto bytes = files_[i]->bytes();
+    if (of.data >= bytes.data() && of.data < bytes.data() + bytes.size())
+      return file_extent{i, static_cast<uint64_t>(of.data - bytes.data())};
+  }
+  return {ec::unsupported, "a matrix that does not lie in the model's files"};
+}
+
+void table_source::expect_single_rows() const {
+  for (const auto& file : files_)
+    file->expect_single_rows();
+}
+
 } // namespace coel::model

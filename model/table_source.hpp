@@ -31,6 +31,11 @@ class table_source : public source {
   bool has(const tensor_key& key) const override { return tensors_.contains(slot(key)); }
   result<compute::matrix_view> matrix(const tensor_key& key) const override;
   void release(const compute::matrix_view& copied) const override;
+  result<file_extent> extent(const compute::matrix_view& of) const override;
+  bool is_of(size_t file, const file_identity& identity) const override {
+    return file < files_.size() && files_[file]->identity() == identity;
+  }
+  void expect_single_rows() const override;
 
  private:
   static uint64_t slot(const tensor_key& key) {

@@ -88,6 +88,27 @@ result<memory_plan> plan_memory(const memory_needs& n, uint64_t budget) {
   return p;
 }
 
+memory_plan plan_share(const memory_needs& n, double share) {
+  memory_plan p;
+  p.pinned_bytes = pinned(n);
+  p.step_bytes = n.step_bytes;
+  p.process_bytes = n.process_bytes;
+  p.kv_pages = n.kv_pages_wanted;
+  p.kv_bytes = n.kv_page_bytes * p.kv_pages;
+  p.staging_slots = usual_slots;
+  p.staging_bytes = p.staging_slots * n.read_bytes;
+  p.cache_bytes = static_cast<uint64_t>(share * static_cast<double>(n.routed_bytes));
+  p.cache_share = share;
+  p.transient_bytes = least_transient(n) + std::min(p.cache_bytes / 16,
+                                                    uint64_t{n.experts} * n.expert_bytes);
+  return p;
+}
+
+uint64_t total_bytes(const memory_plan& p) {
+  return p.pinned_bytes + p.kv_bytes + p.step_bytes + p.process_bytes + p.staging_bytes +
+         p.transient_bytes + p.cache_bytes;
+}
+
 const hit_curve& usual_hit_curve() {
   static const hit_curve curve{{0, 0}, {0.125, 0.30}, {0.25, 0.49}, {0.5, 0.75}, {1, 1}};
   return curve;

@@ -2,29 +2,13 @@
 // that will be; or why it is too little, and what would do.
 #pragma once
 
+#include "common/memory_needs.hpp"
 #include "common/result.hpp"
 
 #include <cstdint>
 #include <vector>
 
 namespace coel::policy {
-
-/// What a model and the way it is served take of memory.
-struct memory_needs {
-  uint64_t dense_bytes = 0;  ///< what every token needs
-  uint64_t shared_bytes = 0; ///< slices of the shared expert, of all layers
-  uint64_t expert_bytes = 0; ///< the largest routed expert, in the device's layout
-  uint64_t read_bytes = 0;   ///< the largest routed expert as it is read
-  uint64_t routed_bytes = 0; ///< all routed experts
-  uint32_t layers = 0;
-  uint32_t experts = 0; ///< routed experts of a layer
-  uint32_t top_k = 0;
-  uint64_t kv_page_bytes = 0;
-  uint32_t kv_pages_least = 1;  ///< one short request
-  uint32_t kv_pages_wanted = 1; ///< what is taken where there is room
-  uint64_t step_bytes = 0;      ///< buffers of a step
-  uint64_t process_bytes = 0;   ///< program, tokenizer, queues
-};
 
 struct memory_plan {
   bool all_fit = false; ///< no expert ever has to be read again
@@ -42,6 +26,12 @@ struct memory_plan {
 
 /// Errors: out_of_memory, with what the least is, and advice. `budget_bytes` 0: no limit.
 result<memory_plan> plan_memory(const memory_needs& needs, uint64_t budget_bytes);
+
+/// A plan with that share of the routed experts in memory, whatever the budget; 0 < share < 1.
+memory_plan plan_share(const memory_needs& needs, double share);
+
+/// What a plan takes altogether.
+uint64_t total_bytes(const memory_plan& plan);
 
 /// The least budget that plan_memory accepts, and that with which nothing is read again.
 uint64_t least_budget(const memory_needs& needs);

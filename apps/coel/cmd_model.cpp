@@ -1,9 +1,12 @@
 #include "apps/coel/cmd_model.hpp"
 
+#include "apps/coel/forecast.hpp"
 #include "model/describe.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <thread>
 
 namespace coel::app {
 
@@ -18,18 +21,45 @@ uint64_t free_memory_bytes() {
   return 0;
 }
 
+int fail(const error& e) {
+  std::fprintf(stderr, "coel model: %s\n", e.message.c_str());
+  return 1;
+}
+
+nlohmann::json as_json(const forecast& f) {
+  return {{"budget_bytes", f.budget_bytes},
+          {"all_fit", f.plan.all_fit},
+          {"cache_bytes", f.plan.cache_bytes},
+          {"cache_share", f.plan.cache_share},
+          {"hit_rate", f.speed.hits},
+          {"read_bytes_per_token", f.speed.read_bytes_per_token},
+          {"disk_bytes_per_s", f.disk_bytes_per_s},
+          {"memory_bytes_per_s", f.memory_bytes_per_s},
+          {"compute_us", f.compute_us},
+          {"stall_us", f.speed.stall_us_per_token},
+          {"tokens_per_s", f.speed.tokens_per_s}};
+}
+
 } // namespace
 
-int cmd_model(const std::filesystem::path& file, bool json) {
-  auto source = model::open_model(file);
-  if (!source) {
-    std::fprintf(stderr, "coel model: %s\n", source.err().message.c_str());
-    return 1;
-  }
+int cmd_model(const model_options& o) {
+  auto source = model::open_model(o.file);
+  if (!source)
+    return fail(source.err());
   auto free_bytes = free_memory_bytes();
-  auto text = json ? model::describe_json(**source, free_bytes).dump(2) + "\n"
-                   : model::describe(**source, free_bytes);
-  std::fputs(text.c_str(), stdout);
+  auto document = o.json ? model::describe_json(**source, free_bytes) : nlohmann::json{};
+  auto text = o.json ? std::string{} : model::describe(**source, free_bytes);
+  if (o.ram_bytes) {
+    auto threads = o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency());
+    auto f = forecast_of(*source, o.ram_bytes, threads);
+    if (!f)
+      return fail(f.err());
+    if (o.json)
+      document["forecast"] = as_json(*f);
+    else
+      text += text_of(*f);
+  }
+  std::fputs((o.json ? document.dump(2) + "\n" : text).c_str(), stdout);
   return 0;
 }
 

@@ -7,13 +7,18 @@
 namespace coel::app {
 
 void add_model(CLI::App& app, int& exit) {
-  auto file = std::make_shared<std::filesystem::path>();
-  auto as_json = std::make_shared<bool>(false);
+  auto o = std::make_shared<model_options>();
   auto& command =
       *app.add_subcommand("model", "What a model file is, and what running it will take");
-  command.add_option("file", *file, "GGUF file or Hugging Face directory")->required();
-  command.add_flag("--json", *as_json, "Print JSON");
-  command.callback([file, as_json, &exit] { exit = cmd_model(*file, *as_json); });
+  command.add_option("file", o->file, "GGUF file or Hugging Face directory")->required();
+  command.add_flag("--json", o->json, "Print JSON");
+  command
+      .add_option("--ram", o->ram_bytes,
+                  "Also measure disk and memory for a second and forecast tokens per second with "
+                  "such a budget, such as 5GB")
+      ->transform(CLI::AsSizeValue(false));
+  command.add_option("--threads,-t", o->threads, "Of the forecast; 0: one per core");
+  command.callback([o, &exit] { exit = cmd_model(*o); });
 }
 
 void add_eval(CLI::App& app, int& exit) {

@@ -35,7 +35,8 @@ struct overview {
 };
 
 bool is_absent(const json& e) {
-  return e.at("residency") == "absent";
+  auto where = words(e, "residency");
+  return where == "absent" || where == "ssd";
 }
 
 void take(overview& all, heat_row& row, const json& e) {

@@ -35,6 +35,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   node_options o;
   o.node.version = COEL_VERSION;
   o.node.cache_folder = model::default_cache_folder() / "manifests";
+  o.node.state_folder = model::default_cache_folder() / "predictors";
   o.node.join.folder = model::default_cache_folder() / "models";
   std::vector<std::string> models, join;
   std::string keys;
@@ -65,7 +66,8 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
                      "; the best usable one if not given")
       ->envname("COEL_CPU");
   app.add_option("--ram", o.node.ram_bytes,
-                 "budget of weights, KV and buffers, such as 8GB; 0: no limit")
+                 "memory that this node may take, such as 8GB; alone, it reads experts that do not "
+                 "fit when they are needed (docs/tiers.md); 0: what is free")
       ->capture_default_str()
       ->transform(CLI::AsSizeValue(false))
       ->envname("COEL_RAM");

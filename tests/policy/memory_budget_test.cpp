@@ -31,11 +31,6 @@ memory_needs a_model() {
   return n;
 }
 
-uint64_t total(const memory_plan& p) {
-  return p.pinned_bytes + p.kv_bytes + p.step_bytes + p.process_bytes + p.staging_bytes +
-         p.transient_bytes + p.cache_bytes;
-}
-
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(memory_budgets)
@@ -45,8 +40,8 @@ BOOST_AUTO_TEST_CASE(a_plan_never_takes_more_than_it_may) {
   for (uint64_t budget = least_budget(n); budget < full_budget(n); budget += 37 * mib) {
     auto p = plan_memory(n, budget);
     BOOST_REQUIRE(p.ok());
-    BOOST_REQUIRE_LE(total(*p), budget);
-    BOOST_REQUIRE_GE(total(*p) + n.kv_page_bytes + n.read_bytes, budget); // and leaves little
+    BOOST_REQUIRE_LE(total_bytes(*p), budget);
+    BOOST_REQUIRE_GE(total_bytes(*p) + n.kv_page_bytes + n.read_bytes, budget); // and leaves little
     BOOST_REQUIRE(!p->all_fit);
     BOOST_REQUIRE_GE(p->staging_slots, 2u);
     BOOST_REQUIRE_GE(p->transient_bytes, (n.top_k + 1) * n.expert_bytes);
@@ -64,6 +59,17 @@ BOOST_AUTO_TEST_CASE(where_all_fits_nothing_is_staged) {
     BOOST_CHECK_EQUAL(p->staging_bytes + p->transient_bytes, 0u);
     BOOST_CHECK_EQUAL(p->cache_bytes, n.routed_bytes);
     BOOST_CHECK_EQUAL(p->kv_pages, n.kv_pages_wanted);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_share_of_the_experts_is_what_the_cache_gets) {
+  auto n = a_model();
+  for (double share : {0.125, 0.25, 0.5}) {
+    auto p = plan_share(n, share);
+    BOOST_CHECK_CLOSE(static_cast<double>(p.cache_bytes), share * double(n.routed_bytes), 1e-3);
+    auto again = plan_memory(n, total_bytes(p));
+    BOOST_REQUIRE(again.ok()); // a budget like any other
+    BOOST_CHECK(!again->all_fit);
   }
 }
 

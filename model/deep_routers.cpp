@@ -1,0 +1,75 @@
+#include "model/deep_routers.hpp"
+
+#include "compute/quant.hpp"
+
+#include <array>
+#include <cmath>
+
+namespace coel::model {
+
+namespace {
+
+constexpr size_t lanes = 16;
+
+/// In lanes, so that the compiler may use vectors without being told that order does not matter.
+float dot(const float* a, const float* b, size_t n) {
+  std::array<float, lanes> sums{};
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (size_t k = 0; k < lanes; ++k)
+      sums[k] += a[i + k] * b[i + k];
+  float sum = 0;
+  for (float s : sums)
+    sum += s;
+  for (; i < n; ++i)
+    sum += a[i] * b[i];
+  return sum;
+}
+
+result<void> check(const compute::matrix_view& v, uint64_t rows, uint64_t cols) {
+  if (v.rows == rows && v.cols == cols)
+    return {};
+  return {ec::bad_file, "a router or its norm has another shape than the model says"};
+}
+
+} // namespace
+
+result<std::unique_ptr<deep_routers>> deep_routers::load(const source& from) {
+  const auto& c = from.config();
+  std::unique_ptr<deep_routers> made(new deep_routers(c));
+  made->rows_.resize(size_t{c.layers} * c.experts * c.hidden);
+  std::vector<float> norm(c.hidden);
+  auto* out = made->rows_.data();
+  for (uint32_t l = 0; l < c.layers; ++l) {
+    auto router = from.matrix({role::router, static_cast<layer_id>(l), {}});
+    if (!router)
+      return router.err();
+    auto scale = from.matrix({role::ffn_norm, static_cast<layer_id>(l), {}});
+    if (!scale)
+      return scale.err();
+    if (auto ok = check(*router, c.experts, c.hidden); !ok)
+      return ok.err();
+    if (auto ok = check(*scale, 1, c.hidden); !ok)
+      return ok.err();
+    compute::dequantise_row(scale->type, scale->row(0), norm.data(), c.hidden);
+    for (uint32_t e = 0; e < c.experts; ++e, out += c.hidden) {
+      compute::dequantise_row(router->type, router->row(e), out, c.hidden);
+      for (uint32_t h = 0; h < c.hidden; ++h)
+        out[h] *= norm[h];
+    }
+    from.release(*router);
+  }
+  return made;
+}
+
+void deep_routers::apply(layer_id layer, std::span<const float> residual,
+                         std::vector<float>& logits) const {
+  float mean = dot(residual.data(), residual.data(), hidden_) / static_cast<float>(hidden_);
+  float scale = 1 / std::sqrt(mean + eps_);
+  const auto* row = rows_.data() + size_t{index(layer)} * experts_ * hidden_;
+  logits.resize(experts_);
+  for (uint32_t e = 0; e < experts_; ++e, row += hidden_)
+    logits[e] = scale * dot(row, residual.data(), hidden_);
+}
+
+} // namespace coel::model

@@ -1,0 +1,96 @@
+#include "model/expert_files.hpp"
+
+#include "model/memory_needs.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace coel::model {
+
+namespace {
+
+constexpr std::array matrices{role::expert_gate, role::expert_up, role::expert_down};
+
+uint64_t read_bound(const compute::matrix_view& v) {
+  return v.bytes() + 2 * direct_file::alignment;
+}
+
+} // namespace
+
+result<expert_files> expert_files::open(const source_ptr& from, direct_file::writes allowed) {
+  expert_files made(from);
+  for (const auto& path : from->info().files) {
+    auto file = direct_file::open(path, allowed);
+    if (!file)
+      return file.err();
+    // Somebody who fills a file in changes its time, but not which file it is.
+    if (allowed == direct_file::writes::refused &&
+        !from->is_of(made.files_.size(), (*file)->identity()))
+      return {ec::bad_file,
+              path.string() + ": was replaced or written to while it was opened: try again"};
+    made.files_.push_back(std::move(*file));
+  }
+  const auto& c = from->config();
+  for (uint32_t l = 0; l < c.layers; ++l)
+    for (uint32_t e = 0; e < c.experts; ++e) {
+      uint64_t resident = 0, read = 0;
+      expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
+      for (auto what : matrices) {
+        auto view = from->matrix({what, key.layer, key.expert});
+        if (!view)
+          return view.err();
+        resident += resident_bound(*view);
+        read += read_bound(*view);
+      }
+      made.resident_.push_back(resident);
+      made.all_resident_ += resident;
+      made.largest_resident_ = std::max(made.largest_resident_, resident);
+      made.largest_read_ = std::max(made.largest_read_, read);
+      if (auto pieces = made.pieces(key); !pieces)
+        return pieces.err();
+    }
+  return made;
+}
+
+result<std::vector<file_piece>> expert_files::pieces(expert_key key) const {
+  std::vector<file_piece> all;
+  for (auto what : matrices) {
+    auto view = source_->matrix({what, key.layer, key.expert});
+    if (!view)
+      return view.err();
+    auto at = source_->extent(*view);
+    if (!at)
+      return at.err();
+    const auto& file = files_[at->file];
+    if (at->offset + view->bytes() > file->size())
+      return {ec::bad_file, file->path().string() +
+                                ": is shorter than when it was opened: put the file back and "
+                                "restart the node"};
+    all.push_back({file, at->offset, view->bytes()});
+  }
+  return all;
+}
+
+result<expert_ptr> expert_files::make(compute::device& on, expert_key key,
+                                      const std::vector<std::span<const std::byte>>& pieces) const {
+  auto weights = std::make_shared<compute::expert_weights>();
+  std::array slots{&weights->gate, &weights->up, &weights->down};
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    auto view = source_->matrix({matrices[i], key.layer, key.expert});
+    if (!view)
+      return view.err();
+    if (pieces.size() != matrices.size() || pieces[i].size() != view->bytes())
+      return {ec::internal, "an expert's bytes are not those of its matrices"};
+    view->data = pieces[i].data();
+    view->stride_bytes = row_bytes(view->type, view->cols);
+    view->owner = nullptr; // the device copies
+    auto loaded = on.load(*view, compute::weight_use::project);
+    if (!loaded)
+      return loaded.err();
+    *slots[i] = *loaded;
+    weights->bytes += (*loaded)->resident_bytes();
+  }
+  return expert_ptr(std::move(weights));
+}
+
+} // namespace coel::model

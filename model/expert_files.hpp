@@ -1,0 +1,42 @@
+// The routed experts of a model in its files: where to read each, and what was read made an expert.
+#pragma once
+
+#include "model/direct_file.hpp"
+#include "model/read_queue.hpp"
+#include "model/weights.hpp"
+
+namespace coel::model {
+
+class expert_files {
+ public:
+  /// Opens the model's files for direct reads. Errors: io, bad_file (a file is no longer the one
+  /// that the source was opened from).
+  static result<expert_files> open(const source_ptr& from, direct_file::writes allowed);
+
+  /// Gate, up and down of a routed expert. Errors: bad_file (no such expert).
+  result<std::vector<file_piece>> pieces(expert_key key) const;
+
+  /// The largest expert as it is read, with what alignment adds.
+  uint64_t largest_read() const { return largest_read_; }
+  /// Of one expert, in a device's layout: never less than it will take.
+  uint64_t resident_bytes(expert_key key) const { return resident_[slot(key)]; }
+  uint64_t largest_resident() const { return largest_resident_; }
+  uint64_t all_resident() const { return all_resident_; }
+
+  /// Makes an expert of the bytes of its pieces, as they came from a reader. Errors: those of
+  /// device::load.
+  result<expert_ptr> make(compute::device& on, expert_key key,
+                          const std::vector<std::span<const std::byte>>& pieces) const;
+
+ private:
+  explicit expert_files(source_ptr from) : source_(std::move(from)) {}
+  size_t slot(expert_key key) const {
+    return size_t{index(key.layer)} * source_->config().experts + index(key.expert);
+  }
+  source_ptr source_;
+  std::vector<direct_file_ptr> files_;
+  std::vector<uint64_t> resident_; // [layers, experts]
+  uint64_t largest_read_ = 0, largest_resident_ = 0, all_resident_ = 0;
+};
+
+} // namespace coel::model

@@ -1,0 +1,283 @@
+// A model of which a part is in memory: the same answers, within the budget, whatever the disk does.
+#include "tier_world.hpp"
+
+#include <cerrno>
+#include <set>
+
+using namespace coel;
+using namespace coel::actors;
+using namespace coel::actors::test;
+
+namespace {
+
+const std::string story = "Once upon a time, there was a little girl named Lily. She";
+
+/// More rows than a prompt needs to ask for whole layers, and fewer than a step takes.
+std::vector<int32_t> long_prompt(const tier_world& w) {
+  std::string text;
+  while (text.size() < 700)
+    text += story + " went to the park with her mom. ";
+  auto tokens = w.tokens_of(text);
+  tokens.resize(std::min<size_t>(tokens.size(), 120));
+  return tokens;
+}
+
+bool told(const std::optional<error>& failure, const std::string& part) {
+  return failure && failure->message.find(part) != std::string::npos;
+}
+
+uint64_t uses(const tiering_status& t) {
+  uint64_t sum = 0;
+  for (const auto& l : t.layers)
+    sum += l.hits + l.foreseen + l.late + l.misses;
+  return sum;
+}
+uint64_t misses(const tiering_status& t) {
+  uint64_t sum = 0;
+  for (const auto& l : t.layers)
+    sum += l.late + l.misses;
+  return sum;
+}
+
+/// Watches, as long as it lives, that neither account nor device pass the budget.
+class watch {
+ public:
+  explicit watch(tier_world& w) : world_(w), thread_([this] { look(); }) {}
+  ~watch() { end(); }
+  uint64_t end() {
+    over_ = true;
+    if (thread_.joinable())
+      thread_.join();
+    return looks_;
+  }
+  uint64_t most_used = 0, most_resident = 0;
+
+ private:
+  void look() {
+    while (!over_ || looks_ == 0) {
+      caf::scoped_actor self{world_.system};
+      self->request(world_.ram, patience, atom::details::value)
+          .receive([&](const tier_status& s) { most_used = std::max(most_used, s.used_bytes); },
+                   [](caf::error&) {});
+      most_resident = std::max(most_resident, world_.device->status().resident_bytes);
+      ++looks_;
+    }
+  }
+  tier_world& world_;
+  std::atomic<bool> over_{false};
+  std::atomic<uint64_t> looks_{0};
+  std::thread thread_;
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(tiers, tier_world)
+
+BOOST_AUTO_TEST_CASE(answers_do_not_depend_on_what_is_in_memory) {
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 60);
+  for (double share : {0.5, 0.25, 0.125}) {
+    BOOST_TEST_CONTEXT(share << " of the experts in memory") {
+      BOOST_REQUIRE(serve(share).ok());
+      auto got = ask(prompt, 60);
+      BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
+      BOOST_TEST(got.tokens == expected, boost::test_tools::per_element());
+      auto t = tiering();
+      BOOST_TEST(t.here < t.experts);
+      BOOST_TEST(misses(t) > 0u);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(sessions_and_prompts_together_stay_within_the_budget) {
+  auto prompt = tokens_of(story), longer = long_prompt(*this);
+  auto expected = in_memory(prompt, 40), after = in_memory(longer, 10);
+  for (double share : {0.5, 0.125}) {
+    BOOST_REQUIRE(serve(share).ok());
+    auto budget = status().budget_bytes;
+    auto idle = device->status().resident_bytes;
+    const auto& plan = hosted.model->tiered->plan;
+    watch eyes(*this);
+    std::vector<std::shared_ptr<listener>> short_ones, long_ones;
+    for (int i = 0; i < 3; ++i) {
+      short_ones.push_back(begin(prompt, 40));
+      long_ones.push_back(begin(longer, 10));
+    }
+    for (auto& l : short_ones)
+      BOOST_TEST(l->wait().tokens == expected, boost::test_tools::per_element());
+    for (auto& l : long_ones)
+      BOOST_TEST(l->wait().tokens == after, boost::test_tools::per_element());
+    BOOST_TEST(eyes.end() > 0u);
+    BOOST_TEST(eyes.most_used <= budget);
+    BOOST_TEST(eyes.most_resident <= idle + plan.cache_bytes + plan.transient_bytes);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_reads_each_expert_once) {
+  auto prompt = long_prompt(*this);
+  BOOST_REQUIRE(serve(0.125).ok());
+  mood->take_begun();
+  auto got = ask(prompt, 1); // one step
+  BOOST_REQUIRE(!got.failure);
+  auto begun = mood->take_begun();
+  std::set<uint64_t> once(begun.begin(), begun.end());
+  BOOST_TEST(begun.size() > 10u);
+  BOOST_TEST(begun.size() == once.size());
+}
+
+BOOST_AUTO_TEST_CASE(what_is_chosen_often_stays) {
+  BOOST_REQUIRE(serve(0.5).ok());
+  auto prompt = tokens_of(story);
+  (void)ask(prompt, 100);
+  auto before = tiering();
+  (void)ask(prompt, 100);
+  auto after = tiering();
+  double used = static_cast<double>(uses(after) - uses(before));
+  double found = used - static_cast<double>(misses(after) - misses(before));
+  BOOST_TEST(after.tokens - before.tokens >= 100u);
+  BOOST_TEST(found / used > 0.55); // a loop over the layers leaves LRU none but luck
+}
+
+BOOST_AUTO_TEST_CASE(a_read_that_fails_once_is_tried_again) {
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 30);
+  BOOST_REQUIRE(serve(0.25).ok());
+  auto count = std::make_shared<std::atomic<int>>(0);
+  mood->is([count](int64_t truth) { return ++*count % 5 == 0 ? -EIO : truth; });
+  auto got = ask(prompt, 30);
+  BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
+  BOOST_TEST(got.tokens == expected, boost::test_tools::per_element());
+  BOOST_TEST(*count > 5);
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_that_fails_is_an_error_and_the_next_request_is_served) {
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 30);
+  BOOST_REQUIRE(serve(0.25).ok());
+  for (int64_t lie : {int64_t{-EIO}, int64_t{-ENODEV}, int64_t{0}}) { // 0: the file ends here
+    mood->is([lie](int64_t) { return lie; });
+    auto got = ask(prompt, 30);
+    BOOST_REQUIRE(got.failure.has_value());
+    BOOST_TEST(told(got.failure, "tiny.gguf"));
+    BOOST_TEST(told(got.failure, "expert"));
+    BOOST_TEST(std::equal(got.tokens.begin(), got.tokens.end(), expected.begin()));
+    mood->is({});
+    got = ask(prompt, 30);
+    BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
+    BOOST_TEST(got.tokens == expected, boost::test_tools::per_element());
+  }
+  BOOST_TEST(tiering().failed_reads > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_that_fails_now_and_then_never_makes_a_wrong_token) {
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 20);
+  BOOST_REQUIRE(serve(0.125).ok());
+  auto state = std::make_shared<std::atomic<uint32_t>>(1);
+  mood->is([state](int64_t truth) {
+    auto x = state->fetch_add(0x9e3779b9u) * 2654435761u >> 28;
+    return x < 8 ? -EIO : x < 10 ? truth / 8192 * 4096 : truth;
+  });
+  int failed = 0;
+  for (int i = 0; i < 12; ++i) {
+    auto got = ask(prompt, 20);
+    BOOST_TEST(std::equal(got.tokens.begin(), got.tokens.end(), expected.begin()));
+    BOOST_TEST((got.failure.has_value() || got.tokens.size() == expected.size()));
+    failed += got.failure.has_value();
+  }
+  BOOST_TEST(failed > 0);
+  mood->is({});
+  BOOST_TEST(ask(prompt, 20).tokens == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_disk_gives_a_slower_answer) {
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 8);
+  BOOST_REQUIRE(serve(0.25).ok());
+  mood->is([](int64_t truth) {
+    std::this_thread::sleep_for(3ms);
+    return truth;
+  });
+  BOOST_TEST(ask(prompt, 8).tokens == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_is_removed_is_read_to_the_end) {
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 30);
+  BOOST_REQUIRE(serve(0.25).ok());
+  std::filesystem::rename(file, folder.path / "elsewhere");
+  std::ofstream(file) << "another file";
+  auto got = ask(prompt, 30);
+  BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
+  BOOST_TEST(got.tokens == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_is_cut_short_is_an_error) {
+  auto prompt = tokens_of(story);
+  BOOST_REQUIRE(serve(0.25).ok());
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 3);
+  auto got = ask(prompt, 30);
+  BOOST_REQUIRE(got.failure.has_value());
+  BOOST_TEST(told(got.failure, "tiny.gguf"));
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_is_written_to_is_an_error) {
+  auto prompt = tokens_of(story);
+  BOOST_REQUIRE(serve(0.25).ok());
+  {
+    std::fstream change(file, std::ios::in | std::ios::out | std::ios::binary);
+    change.seekp(-1000, std::ios::end);
+    change << "these are not the weights that were opened";
+  }
+  auto got = ask(prompt, 30);
+  BOOST_REQUIRE(got.failure.has_value());
+  BOOST_TEST(told(got.failure, "tiny.gguf"));
+}
+
+BOOST_AUTO_TEST_CASE(cancelled_requests_leave_nothing_behind) {
+  auto prompt = tokens_of(story), longer = long_prompt(*this);
+  auto expected = in_memory(prompt, 30);
+  BOOST_REQUIRE(serve(0.125).ok());
+  for (int i = 0; i < 10; ++i) {
+    session_actor one, two;
+    auto first = begin(prompt, 200, &one), second = begin(longer, 100, &two);
+    first->wait_for_tokens(static_cast<size_t>(i + 1));
+    caf::anon_send(one, atom::cancel::value);
+    caf::anon_send(two, atom::cancel::value);
+    first->wait();
+    second->wait();
+  }
+  BOOST_TEST(ask(prompt, 30).tokens == expected, boost::test_tools::per_element());
+  auto now = status();
+  BOOST_TEST(now.used_bytes <= now.budget_bytes);
+}
+
+BOOST_AUTO_TEST_CASE(what_the_predictor_learnt_is_kept_and_damage_to_it_is_survived) {
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 30);
+  BOOST_REQUIRE(serve(0.25).ok());
+  (void)ask(prompt, 100);
+  stop_all();
+  auto kept = folder.path / "tiny.predictor";
+  BOOST_REQUIRE(std::filesystem::exists(kept));
+  for (double cut : {1.0, 0.5, 0.0}) { // whole, torn, empty
+    auto size = std::filesystem::file_size(kept);
+    std::filesystem::resize_file(kept, static_cast<uint64_t>(cut * static_cast<double>(size)));
+    std::ofstream(kept.string() + ".new") << "left by a crash";
+    BOOST_REQUIRE(serve(0.25).ok());
+    BOOST_TEST(ask(prompt, 30).tokens == expected, boost::test_tools::per_element());
+    stop_all();
+    BOOST_TEST(!std::filesystem::exists(kept.string() + ".new"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(too_little_memory_is_refused_with_what_would_do) {
+  tiering_choice choice;
+  choice.ram_bytes = uint64_t{1} << 20;
+  auto got = serve(choice);
+  BOOST_REQUIRE(!got.ok());
+  BOOST_TEST((got.err().code == ec::out_of_memory));
+  BOOST_TEST(got.err().message.find("Give --ram") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
