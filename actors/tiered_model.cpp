@@ -59,7 +59,8 @@ result<std::unique_ptr<tiered_model>> tiered_model::make(served_model_ptr model,
 
 bool tiered_model::in_use(expert_key k) const {
   const auto& w = held_[slot(k)].weights;
-  return !w || w.use_count() > 1; // not there yet: somebody waits for it
+  return !w || w.use_count() > 1 || // not there yet: somebody waits for it
+         wanted_.count(k) > 0;
 }
 
 void tiered_model::demand(expert_key key, answer to) {
@@ -85,8 +86,10 @@ void tiered_model::hurry(job& j) {
 
 /// The gate is going to ask for these, in this order: their reads begin before any that is ahead.
 void tiered_model::expect(layer_id layer, const std::set<expert_id>& used) {
-  for (auto e : used) {
-    expert_key key{layer, e};
+  wanted_.clear();
+  for (auto e : used)
+    wanted_.insert({layer, e});
+  for (auto key : wanted_) {
     if (held(key))
       continue;
     if (auto at = jobs_.find(key); at != jobs_.end())
@@ -183,27 +186,36 @@ bool tiered_model::admit(expert_key key) {
 
 void tiered_model::drop(expert_key key) {
   cache_.erase(key);
+  orphans_.erase(key);
   if (ahead_.erase(key))
     ahead_bytes_ -= files_.resident_bytes(key);
   held_[slot(key)] = {}; // its memory is free when the last lease ends
 }
 
-uint64_t tiered_model::ahead_room() const {
-  const auto& c = model_->config();
-  uint64_t waited_for = uint64_t{c.top_k + 1} * files_.largest_resident();
+/// Of the memory for what is not kept, the part that what is waited for never needs.
+uint64_t tiered_model::ahead_limit() const {
+  uint64_t waited_for = uint64_t{model_->config().top_k + 1} * files_.largest_resident();
   auto all = model_->tiered->plan.transient_bytes;
-  uint64_t room = all > waited_for ? all - waited_for : 0;
-  return room > ahead_bytes_ ? room - ahead_bytes_ : 0;
+  return all > waited_for ? all - waited_for : 0;
 }
 
-bool tiered_model::drop_one_ahead() {
-  for (auto key : ahead_)
-    if (!in_use(key)) {
-      counted_.wasted_bytes += files_.resident_bytes(key);
-      drop(key);
-      return true;
-    }
-  return false;
+uint64_t tiered_model::ahead_room() const {
+  return ahead_limit() > ahead_bytes_ ? ahead_limit() - ahead_bytes_ : 0;
+}
+
+/// Whether what is read ahead now will find memory, behind what already is on its way for that.
+bool tiered_model::has_room_ahead() const {
+  return ahead_room() >= (jobs_ahead() + uint64_t{1}) * files_.largest_resident();
+}
+
+void tiered_model::drop_one_orphan() {
+  auto at = std::find_if(orphans_.begin(), orphans_.end(),
+                         [this](expert_key k) { return !wanted_.count(k); });
+  if (at == orphans_.end())
+    return;
+  auto key = *at;
+  counted_.wasted_bytes += files_.resident_bytes(key);
+  drop(key);
 }
 
 /// Whether nobody has waited longer for memory. What is next may take the last of it: experts are
@@ -234,8 +246,9 @@ bool tiered_model::make_room(expert_key key, job& j) {
     around_.pack({model_, key, std::move(j.staged), bytes});
     return true;
   }
-  if (waited_for)
-    drop_one_ahead(); // it comes back by `freed`
+  // What is read ahead leaves the next one its memory; only what nobody came for can lack it.
+  if (is_next(j))
+    drop_one_orphan(); // it comes back by `freed`
   return false;
 }
 
@@ -268,6 +281,8 @@ void tiered_model::packed(expert_key key, result<lease> got) {
     held_[slot(key)] = *got;
   } else if (!waited_for) {
     ahead_.insert(key);
+    if (j.why == purpose::demand)
+      orphans_.insert(key);
     ahead_bytes_ += files_.resident_bytes(key);
     held_[slot(key)] = *got;
   }
@@ -280,6 +295,7 @@ void tiered_model::packed(expert_key key, result<lease> got) {
 /// An expert that was read ahead is wanted: it stays if it is worth it, and is lent in any case.
 lease tiered_model::use_ahead(expert_key key) {
   auto got = held_[slot(key)];
+  orphans_.erase(key);
   if (admit(key)) {
     ahead_.erase(key);
     ahead_bytes_ -= files_.resident_bytes(key);
@@ -456,7 +472,11 @@ void tiered_model::foresee(layer_id layer, uint32_t ahead, std::span<const float
   bool on = switches_[index(layer)].on();
   uint32_t running = on ? jobs_ahead() : 0;
   for (auto [p, key] : likely) {
-    if (running++ >= most_jobs_ahead)
+    bool fits = !on || has_room_ahead() ||
+                cache_.decide(key, files_.resident_bytes(key), [this](expert_key v) {
+                  return in_use(v);
+                }).admit;
+    if (!fits || running++ >= most_jobs_ahead)
       return;
     foreseen_[key] = {ahead, !on, steady::now()};
     if (on)
@@ -468,6 +488,8 @@ void tiered_model::foresee(layer_id layer, uint32_t ahead, std::span<const float
 void tiered_model::foresee_all(layer_id layer) {
   uint32_t running = jobs_ahead();
   for (uint32_t e = 0; e < model_->config().experts && running < most_jobs_ahead; ++e) {
+    if (!has_room_ahead())
+      return;
     expert_key key{layer, static_cast<expert_id>(e)};
     if (held(key) || jobs_.count(key) || foreseen_.count(key))
       continue;

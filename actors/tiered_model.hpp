@@ -92,9 +92,11 @@ class tiered_model {
   bool is_next(const job& j) const;
   bool admit(expert_key key);
   void drop(expert_key key);
-  bool drop_one_ahead();
+  void drop_one_orphan();
   lease use_ahead(expert_key key);
+  uint64_t ahead_limit() const;
   uint64_t ahead_room() const;
+  bool has_room_ahead() const;
   uint32_t jobs_ahead() const;
 
   void count_uses(const layer_routed& what, const std::set<expert_id>& used);
@@ -120,6 +122,10 @@ class tiered_model {
   std::vector<policy::prefetch_switch> switches_; ///< by layer
   std::vector<lease> held_;                       ///< [layers, experts]
   std::set<expert_key> ahead_;                    ///< held although the cache does not count them
+  std::set<expert_key> orphans_; ///< of these: they were asked for, and nobody has come for them
+  /// Of the layer that was routed last. None of these makes room for another: the gate runs them in
+  /// order, so one that had to be read again would wait for memory that those behind it hold.
+  std::set<expert_key> wanted_;
   uint64_t ahead_bytes_ = 0;
   std::map<expert_key, job> jobs_;
   std::vector<expert_key> read_; ///< waiting for memory

@@ -95,13 +95,16 @@ class listener {
   }
   void wait_for_tokens(size_t n) {
     std::unique_lock hold(lock_);
-    BOOST_REQUIRE(changed_.wait_for(hold, patience, [&] { return said_.tokens.size() >= n; }));
+    bool came = changed_.wait_for(hold, patience, [&] { return over_ || said_.tokens.size() >= n; });
+    BOOST_REQUIRE_MESSAGE(came && said_.tokens.size() >= n,
+                          (said_.failure ? said_.failure->message : "no token came"));
   }
 
  private:
   void end() {
     if (!std::exchange(over_, true))
       ended_.set_value();
+    changed_.notify_all();
   }
   std::mutex lock_;
   std::condition_variable changed_;
@@ -169,11 +172,11 @@ struct tier_world {
     if (!ram)
       return;
     stop(hosted);
-    hosted = {};
+    hosted = hosted_model{};
     caf::scoped_actor self{system};
     self->monitor(ram);
     caf::anon_send_exit(ram, caf::exit_reason::user_shutdown);
-    ram = {};
+    ram = tier_actor{};
     self->receive([](const caf::down_msg&) {});
   }
 
