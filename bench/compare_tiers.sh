@@ -14,7 +14,7 @@ usage: $0 LLAMA_BENCH MODEL.gguf [options]
   -n N   decoded tokens                               (default 128)
   -r N   rounds                                       (default 5)
   -a KB  read-ahead of the file's disk while llama.cpp opens it (default: as it is). It is a
-         setting of the whole machine, so it is put back a second after each start.
+         setting of the whole machine, so it is put back three seconds after each start.
   -f     also our own run with everything in memory
   -c F   coel-bench                                   (default build/release/coel-bench)
 END
@@ -72,7 +72,7 @@ while [ "$round" -le "$rounds" ]; do
   forget
   if [ -n "$ahead" ]; then
     echo "$ahead" >"$knob"
-    (sleep 1; put_back) &
+    (sleep 3; put_back) &
   fi
   "$here/limited.sh" "$limit" "$llama" -m "$model" -t "$threads" -p 0 -n "$answer" -r 1 -mmp 1 -ot ".*=CPU" \
     -o json >"$out/llama.$round" 2>"$out/llama.$round.err" || { cat "$out/llama.$round.err" >&2; exit 1; }
