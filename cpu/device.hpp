@@ -13,7 +13,7 @@ struct device_options {
   std::string kernels;       ///< "", "reference", "avx2", "avx512-vnni"; "" chooses the best usable
                              ///< (or what the environment variable COEL_CPU names)
   uint64_t budget_bytes = 0; ///< of weights, buffers and KV; 0: no limit
-  bool pin_threads = true;   ///< one thread a core when threads <= cores
+  bool pin_threads = true;   ///< one thread a core when threads == cores
 };
 
 /// Kernel sets that this machine can run, best first; "reference" is always last.

@@ -206,7 +206,9 @@ executor::executor(uint32_t threads, bool pin) {
       while (auto j = s->next(seen))
         s->run(j, i);
     });
-    if (pin && !crowded)
+    // A pool that leaves cores free may have neighbours that do the same: two of one thread each
+    // would both sit on the first core.
+    if (pin && threads == cores.size())
       pin_to(workers_.back(), cores[i]);
   }
 }
