@@ -68,6 +68,11 @@ double copy_rate(void* to, const void* from, size_t bytes) {
          });
 }
 
+using multiply_fn = cublasStatus_t(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int,
+                                   int, const void*, const void*, cudaDataType, int, const void*,
+                                   cudaDataType, int, const void*, void*, cudaDataType, int,
+                                   cublasComputeType_t, cublasGemmAlgo_t);
+
 /// The library, for as long as this lives.
 class cublas {
  public:
@@ -106,7 +111,7 @@ void measure_f16(card_limits& out) {
   cublas library;
   auto* create = library.function<decltype(cublasCreate_v2)>("cublasCreate_v2");
   auto* destroy = library.function<decltype(cublasDestroy_v2)>("cublasDestroy_v2");
-  auto* multiply = library.function<decltype(cublasGemmEx)>("cublasGemmEx");
+  auto* multiply = library.function<multiply_fn>("cublasGemmEx");
   if (!create || !destroy || !multiply) {
     out.f16_missing = "no libcublas.so: put the toolkit's lib folder into LD_LIBRARY_PATH";
     return;
