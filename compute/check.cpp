@@ -105,9 +105,7 @@ struct checker {
     return need_rows("logits", op.logits, op.logits.rows, op.logits.cols);
   }
 
-  verdict operator()(const sigmoid& op) const {
-    return need_rows("x", op.x, op.x.rows, op.x.cols);
-  }
+  verdict operator()(const sigmoid& op) const { return need_rows("x", op.x, op.x.rows, op.x.cols); }
 
   verdict operator()(const run_experts& op) const {
     verdict v = first_of([&] { return need_rows("in", op.in, op.in.rows, op.in.cols); },
@@ -129,8 +127,7 @@ struct checker {
                     [&] { return need_rows("out", op.out, op.in.rows, op.in.cols); });
   }
 
-  static verdict segment_verdict(const segment& s, uint64_t rows,
-                                 const kv_shape& shape) {
+  static verdict segment_verdict(const segment& s, uint64_t rows, const kv_shape& shape) {
     if (uint64_t{s.first_row} + s.count > rows)
       return "a segment exceeds the rows";
     if (uint64_t{s.position} + s.count > uint64_t{s.pages.size()} * shape.page_tokens ||

@@ -12,9 +12,9 @@ namespace coel::gpu {
 /// Rows of int8 blocks: x = scale * q. In a block of 32 bytes, byte 8 t + i is column 4 t + i and
 /// byte 8 t + 4 + i is column 16 + 4 t + i: a lane's operand is one load (simt.hpp: multiply_32).
 struct int8_rows {
-  std::byte* q = nullptr;   ///< [rows, blocks, 32]
-  float* scale = nullptr;   ///< [rows, blocks]
-  float* sum = nullptr;     ///< [rows, blocks], scale * sum of q
+  std::byte* q = nullptr; ///< [rows, blocks, 32]
+  float* scale = nullptr; ///< [rows, blocks]
+  float* sum = nullptr;   ///< [rows, blocks], scale * sum of q
   uint32_t blocks = 0;
 };
 
@@ -28,14 +28,14 @@ struct quantise_args {
 struct matrix_task {
   const std::byte* weight = nullptr; ///< panels, or for float types rows of row_bytes
   const float* bias = nullptr;
-  const uint32_t* x_rows = nullptr;  ///< [count]; null: first_x, first_x + 1, ...
-  const float* x = nullptr;          ///< float types: [.., cols]
-  int8_rows quantised;               ///< the others
-  float* out = nullptr;              ///< row of the first; rows are out_cols apart
-  uint64_t row_bytes = 0;            ///< of a panel, or of a row for float types
+  const uint32_t* x_rows = nullptr; ///< [count]; null: first_x, first_x + 1, ...
+  const float* x = nullptr;         ///< float types: [.., cols]
+  int8_rows quantised;              ///< the others
+  float* out = nullptr;             ///< row of the first; rows are out_cols apart
+  uint64_t row_bytes = 0;           ///< of a panel, or of a row for float types
   uint32_t first_x = 0;
   uint32_t count = 0;
-  uint32_t rows = 0;                 ///< of the weight
+  uint32_t rows = 0; ///< of the weight
   uint32_t cols = 0;
   uint32_t out_cols = 0;
   uint32_t add = 0;
@@ -50,8 +50,8 @@ struct matrix_args {
 struct swiglu_args {
   const float* gate = nullptr; ///< [rows, cols]
   const float* up = nullptr;
-  float* out = nullptr;        ///< null: not wanted
-  int8_rows quantised;         ///< q null: not wanted
+  float* out = nullptr; ///< null: not wanted
+  int8_rows quantised;  ///< q null: not wanted
   uint32_t rows = 0;
   uint32_t cols = 0;
 };
@@ -144,7 +144,7 @@ struct rotate_args {
   uint32_t rows = 0; ///< of the table
   uint32_t layer = 0;
   uint32_t heads = 0;
-  uint32_t dims = 0;        ///< rotated ones
+  uint32_t dims = 0; ///< rotated ones
   uint32_t interleaved = 0;
 };
 
@@ -160,7 +160,7 @@ struct attend_args {
   float* out = nullptr;
   const attend_row* table = nullptr;
   const attend_tile* tiles = nullptr; ///< by block y
-  float* parts = nullptr; ///< [.., heads, splits, head_dim + 2]; null: whole histories
+  float* parts = nullptr;             ///< [.., heads, splits, head_dim + 2]; null: whole histories
   kv_view cache;
   uint32_t layer = 0;
   uint32_t heads = 0;
@@ -170,7 +170,7 @@ struct attend_args {
 };
 
 struct join_args {
-  const float* parts = nullptr; ///< as attend_args
+  const float* parts = nullptr;   ///< as attend_args
   const uint32_t* rows = nullptr; ///< of the table, by row of parts
   const attend_row* table = nullptr;
   float* out = nullptr;

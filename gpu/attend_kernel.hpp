@@ -1,10 +1,10 @@
 // Rotary embedding, the store into the pages, and attention over them.
 //
 // A query's history is cut into splits of 128 tokens at fixed places. Of each split a block makes a
-// softmax relative to the split's own largest score, and splits are merged in order (online softmax,
-// Milakov and Gimelshein 2018; splits as in Dao et al., Flash-Decoding 2023). Whether one block
-// goes through all splits or every split has a block, and which queries share the block, does not
-// change a query's arithmetic.
+// softmax relative to the split's own largest score, and splits are merged in order (online
+// softmax, Milakov and Gimelshein 2018; splits as in Dao et al., Flash-Decoding 2023). Whether one
+// block goes through all splits or every split has a block, and which queries share the block, does
+// not change a query's arithmetic.
 #pragma once
 
 #include "gpu/args.hpp"
@@ -188,8 +188,7 @@ COEL_DEVICE void weigh_split(attend_memory<Queries>& shared, const block_queries
   COEL_UNROLL
   for (int i = 0; i < Queries; ++i) {
     const float* most = shared.largest[i];
-    part[i].largest =
-        simt::larger(simt::larger(most[0], most[1]), simt::larger(most[2], most[3]));
+    part[i].largest = simt::larger(simt::larger(most[0], most[1]), simt::larger(most[2], most[3]));
     float weight = token < b.visible[i] ? simt::exponential(score[i] - part[i].largest) : 0.f;
     shared.weight[i][simt::thread()] = weight;
     weight = simt::sum_of_warp(weight);
@@ -212,8 +211,8 @@ COEL_DEVICE void mix_split(const attend_memory<Queries>& shared, const block_que
   COEL_UNROLL
   for (int i = 0; i < Queries; ++i)
     COEL_UNROLL
-    for (uint32_t e = 0; e < dims_of_thread; ++e)
-      mix[i][e] = 0.f;
+  for (uint32_t e = 0; e < dims_of_thread; ++e)
+    mix[i][e] = 0.f;
   uint32_t end = first + split_tokens < b.last ? first + split_tokens : b.last;
   for (uint32_t token = first; token < end; ++token) {
     const uint16_t* value = shared.key[token - first] + value_offset(c);
@@ -239,7 +238,8 @@ COEL_DEVICE void store_mix(const block_queries<Queries>& b, uint32_t i, const so
   float* part = nullptr;
   if (a.parts)
     part = a.parts + ((uint64_t{b.tile.first_part + i / b.group} * a.heads + b.head(i)) * a.splits +
-                      simt::block_z()) * (dims + 2);
+                      simt::block_z()) *
+                         (dims + 2);
   COEL_UNROLL
   for (uint32_t e = 0; e < dims_of_thread; ++e) {
     uint32_t d = simt::thread() + e * attend_threads;
@@ -298,8 +298,8 @@ COEL_DEVICE void join_splits(const join_args& args) {
   const attend_row& r = args.table[args.rows[simt::block_y()]];
   uint32_t count = r.position / split_tokens + 1;
   uint64_t stride = args.head_dim + 2;
-  const float* part =
-      args.parts + (uint64_t{simt::block_y()} * args.heads + simt::block_x()) * args.splits * stride;
+  const float* part = args.parts + (uint64_t{simt::block_y()} * args.heads + simt::block_x()) *
+                                       args.splits * stride;
   float* out = args.out + (uint64_t{r.row} * args.heads + simt::block_x()) * args.head_dim;
   for (uint32_t d = simt::thread(); d < args.head_dim; d += attend_threads) {
     softmax state{part[args.head_dim], part[args.head_dim + 1]};

@@ -11,7 +11,7 @@
 namespace coel::gpu {
 
 struct card_info {
-  std::string name; ///< "NVIDIA H100 80GB HBM3"
+  std::string name;                ///< "NVIDIA H100 80GB HBM3"
   uint32_t compute_capability = 0; ///< 90 for 9.0
   uint32_t multiprocessors = 0;
   uint64_t memory_bytes = 0;

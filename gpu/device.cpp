@@ -207,9 +207,9 @@ class gpu_device : public compute::device {
   }
 
   result<compute::buffer_ptr> allocate(size_t bytes, compute::memory where) override {
-    auto memory = core_->noted(where == compute::memory::device
-                                   ? core_->memory->make(bytes, "buffer")
-                                   : core_->memory->make_host(bytes, "buffer"));
+    auto memory =
+        core_->noted(where == compute::memory::device ? core_->memory->make(bytes, "buffer")
+                                                      : core_->memory->make_host(bytes, "buffer"));
     if (!memory)
       return memory.err();
     return compute::buffer_ptr(std::make_shared<card_buffer>(std::move(*memory)));

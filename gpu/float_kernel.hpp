@@ -1,7 +1,7 @@
-// Matrix products with weights in f32, f16 or bf16. A warp has one row of the weight and up to eight
-// input rows: lanes take its vectors of 16 bytes in turn, each element is one fused multiply-add in
-// order, and the lanes' sums are joined in a fixed tree. So an output does not depend on how many
-// rows are beside it.
+// Matrix products with weights in f32, f16 or bf16. A warp has one row of the weight and up to
+// eight input rows: lanes take its vectors of 16 bytes in turn, each element is one fused
+// multiply-add in order, and the lanes' sums are joined in a fixed tree. So an output does not
+// depend on how many rows are beside it.
 #pragma once
 
 #include "gpu/args.hpp"
@@ -9,7 +9,7 @@
 
 namespace coel::gpu {
 
-inline constexpr uint32_t float_rows = 8;  ///< of the weight; warps of a block
+inline constexpr uint32_t float_rows = 8; ///< of the weight; warps of a block
 inline constexpr uint32_t float_threads = float_rows * simt::warp_lanes;
 
 struct f32_element {
@@ -46,8 +46,8 @@ COEL_DEVICE simt::words4 input_values(const float* row, uint32_t c, uint32_t col
 }
 
 template <class Element, int Tile>
-COEL_DEVICE void add_vector(float (&acc)[Tile], const simt::words4& w, const float* const (&x)[Tile],
-                            uint32_t c, uint32_t cols) {
+COEL_DEVICE void add_vector(float (&acc)[Tile], const simt::words4& w,
+                            const float* const (&x)[Tile], uint32_t c, uint32_t cols) {
   bool whole = cols % 4 == 0;
   COEL_UNROLL
   for (uint32_t half = 0; half < 4 / Element::bytes; ++half) {

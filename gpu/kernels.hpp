@@ -1,5 +1,5 @@
-// Every kernel there is: its body, its arguments, the threads of its blocks. cuda/*.cu make them for
-// a card; the emulator of the tests for the host.
+// Every kernel there is: its body, its arguments, the threads of its blocks. cuda/*.cu make them
+// for a card; the emulator of the tests for the host.
 #pragma once
 
 #include "gpu/attend_kernel.hpp"

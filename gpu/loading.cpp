@@ -102,8 +102,8 @@ result<compute::weight_ptr> loader::load(const compute::matrix_view& from,
   if (auto ok = send(from, panels, unit_bytes, units, memory->data(), *by); !ok)
     return ok.err();
   give_back(std::move(*by));
-  return compute::weight_ptr(std::make_shared<card_weight>(from, use, unit_bytes,
-                                                           std::move(*memory), memory_.get()));
+  return compute::weight_ptr(
+      std::make_shared<card_weight>(from, use, unit_bytes, std::move(*memory), memory_.get()));
 }
 
 } // namespace coel::gpu

@@ -1,9 +1,10 @@
 // Matrix products over quantised panels on the integer tensor cores, for one row as for many.
 //
 // The arithmetic of an output is the same whatever tile it is part of: eight slices of its columns
-// (pieces s, s + 8, ... of a load each), each summed block by block in order, then joined in a fixed tree. The eight
-// warps of a block take a slice each. So a row's result does not depend on its company, bit for
-// bit, decoding and prefill use one kernel, and a matrix with few rows still fills many warps.
+// (pieces s, s + 8, ... of a load each), each summed block by block in order, then joined in a
+// fixed tree. The eight warps of a block take a slice each. So a row's result does not depend on
+// its company, bit for bit, decoding and prefill use one kernel, and a matrix with few rows still
+// fills many warps.
 #pragma once
 
 #include "gpu/args.hpp"
@@ -27,7 +28,7 @@ struct warp_sums {
 
 /// Column distance that keeps a warp's stores apart in the banks of shared memory.
 template <int Panels>
-inline constexpr uint32_t joined_stride = Panels * panel_rows + 4;
+inline constexpr uint32_t joined_stride = Panels* panel_rows + 4;
 
 /// One tile of 8 input rows of every slice.
 template <int Panels>
@@ -41,7 +42,8 @@ COEL_DEVICE uint32_t input_row(const matrix_task& task, uint32_t i) {
 }
 
 /// acc += (float(c) - magic) * scale, for the four products of a lane.
-COEL_DEVICE void add_scaled(float (&acc)[4], const int32_t (&c)[4], row_pair w, float x0, float x1) {
+COEL_DEVICE void add_scaled(float (&acc)[4], const int32_t (&c)[4], row_pair w, float x0,
+                            float x1) {
   auto value = [&](int i) { return simt::as_float(static_cast<uint32_t>(c[i])) - float_magic; };
   acc[0] = simt::fma(value(0), w.low * x0, acc[0]);
   acc[1] = simt::fma(value(1), w.low * x1, acc[1]);
@@ -179,8 +181,8 @@ COEL_DEVICE void store_output(const matrix_task& task, uint32_t i, uint32_t row,
 
 /// Joins the slices of one tile of input rows and writes its outputs.
 template <int Panels, int Tiles>
-COEL_DEVICE void join_tile(matrix_memory<Panels>& shared, const warp_sums<Panels, Tiles>& acc, int n,
-                           const matrix_task& task, uint32_t first_panel) {
+COEL_DEVICE void join_tile(matrix_memory<Panels>& shared, const warp_sums<Panels, Tiles>& acc,
+                           int n, const matrix_task& task, uint32_t first_panel) {
   constexpr uint32_t stride = joined_stride<Panels>;
   constexpr uint32_t height = Panels * panel_rows;
   uint32_t g = simt::lane() / 4;
@@ -188,16 +190,16 @@ COEL_DEVICE void join_tile(matrix_memory<Panels>& shared, const warp_sums<Panels
   COEL_UNROLL
   for (int m = 0; m < Panels; ++m)
     COEL_UNROLL
-    for (uint32_t i = 0; i < 4; ++i)
-      shared.part[simt::warp()][(2 * t + i % 2) * stride + m * panel_rows + g + i / 2 * 8] =
-          acc.at[m][n][i];
+  for (uint32_t i = 0; i < 4; ++i)
+    shared.part[simt::warp()][(2 * t + i % 2) * stride + m * panel_rows + g + i / 2 * 8] =
+        acc.at[m][n][i];
   simt::sync();
   for (uint32_t i = simt::thread(); i < 8 * height; i += matrix_threads) {
     uint32_t column = i / height;
     uint32_t row = first_panel * panel_rows + i % height;
     auto part = [&](uint32_t s) { return shared.part[s][column * stride + i % height]; };
-    float y = ((part(0) + part(1)) + (part(2) + part(3))) +
-              ((part(4) + part(5)) + (part(6) + part(7)));
+    float y =
+        ((part(0) + part(1)) + (part(2) + part(3))) + ((part(4) + part(5)) + (part(6) + part(7)));
     if (row < task.rows && 8 * n + column < task.count)
       store_output(task, 8 * n + column, row, y);
   }

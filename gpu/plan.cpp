@@ -64,9 +64,9 @@ void planner::multiply(dtype type, std::vector<matrix_task> tasks) {
   for (uint32_t size = 0; size < tile_sizes; ++size)
     for (size_t first = 0; first < by_size[size].size(); first += most_rows) {
       auto& all = by_size[size];
-      std::vector<matrix_task> some(all.begin() + static_cast<ptrdiff_t>(first),
-                                    all.begin() + static_cast<ptrdiff_t>(
-                                                      std::min<size_t>(all.size(), first + most_rows)));
+      std::vector<matrix_task> some(
+          all.begin() + static_cast<ptrdiff_t>(first),
+          all.begin() + static_cast<ptrdiff_t>(std::min<size_t>(all.size(), first + most_rows)));
       uint32_t rows = is_quantised(type) ? panel_rows * panels_of_block(1u << size) : float_rows;
       launch(matrix_kernel_of(type, size),
              {blocks_for(tallest[size], rows), static_cast<uint32_t>(some.size())},

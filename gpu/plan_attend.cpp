@@ -1,5 +1,5 @@
-// Attention: rows of the batch with their pages, tiles of queries that share a key head, and whether
-// a history is gone through by one block or by one for each split.
+// Attention: rows of the batch with their pages, tiles of queries that share a key head, and
+// whether a history is gone through by one block or by one for each split.
 #include "gpu/plan.hpp"
 
 #include <cmath>
@@ -23,7 +23,8 @@ struct planner::tile_bucket {
   uint32_t splits = 0;        ///< of the longest history
 };
 
-void planner::attend_bucket(const compute::attend& op, attend_args args, const tile_bucket& bucket) {
+void planner::attend_bucket(const compute::attend& op, attend_args args,
+                            const tile_bucket& bucket) {
   const auto& c = args.cache;
   uint32_t of_kv = op.heads / c.kv_heads;
   uint32_t groups = (of_kv + args.group - 1) / args.group;

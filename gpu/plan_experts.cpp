@@ -15,7 +15,7 @@ const card_weight& on_card(const std::shared_ptr<const compute::weight>& w) {
 /// A task's rows inside the intermediate memory: rows [first, first + rows) of those of its width.
 struct slot_range {
   const compute::expert_task* task = nullptr;
-  uint32_t first = 0;     ///< among all slots
+  uint32_t first = 0;      ///< among all slots
   uint32_t first_here = 0; ///< among those of its width
 };
 

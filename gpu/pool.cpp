@@ -55,8 +55,9 @@ result<memory_pool::slab*> memory_pool::slab_for(uint64_t size, std::string_view
     return best;
   uint64_t next = next_slab_size(size);
   if (next < size)
-    return {ec::out_of_memory, std::string(what) + ": " + mib(size) + " do not fit the GPU budget of " +
-                                   mib(budget_) + ", of which " + mib(budget_ - used_) +
+    return {ec::out_of_memory, std::string(what) + ": " + mib(size) +
+                                   " do not fit the GPU budget of " + mib(budget_) + ", of which " +
+                                   mib(budget_ - used_) +
                                    " are free: raise --gpu or keep less on the card"};
   auto memory = card_->allocate(next);
   if (!memory && memory.err().code == ec::out_of_memory && next > size) {

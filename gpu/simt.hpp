@@ -25,7 +25,8 @@
 #define COEL_UNROLL _Pragma("unroll")
 #else
 #define COEL_DEVICE inline
-#define COEL_SHARED(type, name) type& name = *static_cast<type*>(coel::simt::block_memory(sizeof(type)))
+#define COEL_SHARED(type, name)                                                                    \
+  type& name = *static_cast<type*>(coel::simt::block_memory(sizeof(type)))
 #define COEL_UNROLL
 #endif
 

@@ -18,7 +18,8 @@ class card_buffer : public compute::buffer {
   block memory_;
 };
 
-/// For projections: panels (quantised types) or padded rows; for look-up: rows as the file has them.
+/// For projections: panels (quantised types) or padded rows; for look-up: rows as the file has
+/// them.
 class card_weight : public compute::weight {
  public:
   card_weight(const compute::matrix_view& from, compute::weight_use use, uint64_t row_bytes,

@@ -1,6 +1,7 @@
-// A piece of a panel's unit in the registers of a warp (panels.hpp has the layout): its signed bytes
-// as operands of multiply_32, and the scales of the lane's two rows. A piece is what one load of 16
-// bytes a lane brings: a block of 32 columns, or two of a k-quant's eight, which share their bytes.
+// A piece of a panel's unit in the registers of a warp (panels.hpp has the layout): its signed
+// bytes as operands of multiply_32, and the scales of the lane's two rows. A piece is what one load
+// of 16 bytes a lane brings: a block of 32 columns, or two of a k-quant's eight, which share their
+// bytes.
 #pragma once
 
 #include "gpu/panels.hpp"

@@ -74,8 +74,10 @@ result<std::vector<kernel_time>> time_projections(compute::device& on, dtype typ
     for (uint32_t i = 0; i + 3 <= matrices; i += 3) { // as q, k and v
       compute::project op{{(*in)->f32(), rows, hidden}, {}};
       for (uint32_t p = 0; p < 3; ++p)
-        op.outputs.push_back({weights[i + p].get(), nullptr,
-                              {(*out)->f32() + size_t{p} * rows * hidden, rows, hidden}, false});
+        op.outputs.push_back({weights[i + p].get(),
+                              nullptr,
+                              {(*out)->f32() + size_t{p} * rows * hidden, rows, hidden},
+                              false});
       list.push_back(std::move(op));
     }
     auto us = time_list(on, list);
@@ -93,7 +95,8 @@ result<std::vector<kernel_time>> time_experts(compute::device& on, dtype type) {
   std::vector<std::shared_ptr<const compute::expert_weights>> all;
   for (uint32_t e = 0; e < experts + shared; ++e) {
     auto made = std::make_shared<compute::expert_weights>();
-    for (auto [view, to] : {std::pair(&gate, &made->gate), {&gate, &made->up}, {&down, &made->down}}) {
+    for (auto [view, to] :
+         {std::pair(&gate, &made->gate), {&gate, &made->up}, {&down, &made->down}}) {
       auto w = on.load(*view, compute::weight_use::project);
       if (!w)
         return w.err();
@@ -104,7 +107,8 @@ result<std::vector<kernel_time>> time_experts(compute::device& on, dtype type) {
   double expert_bytes = 2. * static_cast<double>(gate.bytes()) + static_cast<double>(down.bytes());
   std::vector<kernel_time> times;
   for (uint32_t rows : {1u, 16u, 64u, 512u}) {
-    auto in = random_rows(on, uint64_t{rows} * hidden), out = random_rows(on, uint64_t{rows} * hidden);
+    auto in = random_rows(on, uint64_t{rows} * hidden),
+         out = random_rows(on, uint64_t{rows} * hidden);
     if (!in || !out)
       return in ? out.err() : in.err();
     compute::command_list list;
@@ -144,8 +148,10 @@ result<std::vector<kernel_time>> time_attention(compute::device& on) {
     uint32_t sessions, position, count;
   };
   std::vector<kernel_time> times;
-  for (const auto& t : {test{"decode at 512", 1, 512, 1}, {"decode at 4096", 1, 4096, 1},
-                        {"decode at 32768", 1, 32768, 1}, {"16 sessions at 1024", 16, 1024, 1},
+  for (const auto& t : {test{"decode at 512", 1, 512, 1},
+                        {"decode at 4096", 1, 4096, 1},
+                        {"decode at 32768", 1, 32768, 1},
+                        {"16 sessions at 1024", 16, 1024, 1},
                         {"prompt of 512", 1, 0, 512}}) {
     uint32_t rows = t.sessions * t.count;
     uint64_t values = uint64_t{rows} * heads * head_dim;
@@ -159,8 +165,15 @@ result<std::vector<kernel_time>> time_attention(compute::device& on) {
     uint32_t pages = (t.position + t.count + shape.page_tokens - 1) / shape.page_tokens;
     compute::command_list list;
     for (uint32_t i = 0; i < 8; ++i) {
-      compute::attend op{view(q), view(k), view(v), view(out), cache->get(), i % shape.layers, heads,
-                         {compute::rope_style::half, head_dim, 1e6f, 1.f}, {}};
+      compute::attend op{view(q),
+                         view(k),
+                         view(v),
+                         view(out),
+                         cache->get(),
+                         i % shape.layers,
+                         heads,
+                         {compute::rope_style::half, head_dim, 1e6f, 1.f},
+                         {}};
       for (uint32_t s = 0; s < t.sessions; ++s) {
         compute::segment seg{s * t.count, t.count, t.position, {}};
         for (uint32_t p = 0; p < pages; ++p)

@@ -22,9 +22,9 @@ int fail(const error& e) {
 }
 
 void print_limits(const gpu::card_info& card, const gpu::card_limits& l) {
-  std::printf("card  %s, compute capability %u.%u, %u multiprocessors, %.1f GB\n", card.name.c_str(),
-              card.compute_capability / 10, card.compute_capability % 10, card.multiprocessors,
-              static_cast<double>(card.memory_bytes) / 1e9);
+  std::printf("card  %s, compute capability %u.%u, %u multiprocessors, %.1f GB\n",
+              card.name.c_str(), card.compute_capability / 10, card.compute_capability % 10,
+              card.multiprocessors, static_cast<double>(card.memory_bytes) / 1e9);
   std::printf("copy  %.0f GB/s inside, %.1f GB/s to the card, %.1f GB/s to the host\n", l.copy_gb_s,
               l.to_card_gb_s, l.to_host_gb_s);
   if (l.f16_tflop_s > 0)

@@ -3,7 +3,6 @@
 #include "gpu/cuda/entries.hpp"
 
 #include <atomic>
-
 #include <cuda_runtime.h>
 
 namespace coel::gpu {

@@ -5,12 +5,11 @@
 #include "gpu/cuda/card.hpp"
 
 #include <algorithm>
-#include <functional>
-#include <random>
-
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
 #include <dlfcn.h>
+#include <functional>
+#include <random>
 
 namespace coel::gpu {
 

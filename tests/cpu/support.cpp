@@ -96,8 +96,7 @@ tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols)
     : tensor(dev, rows, cols,
              std::vector<float>(size_t{rows} * cols, std::numeric_limits<float>::quiet_NaN())) {}
 
-tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols,
-               const std::vector<float>& values)
+tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols, const std::vector<float>& values)
     : on(dev) {
   auto made = dev.allocate(values.size() * sizeof(float));
   BOOST_REQUIRE(made.ok());

@@ -81,7 +81,8 @@ BOOST_AUTO_TEST_CASE(absurd_sizes_and_shapes_are_refused) {
     BOOST_TEST((code_of(dev.allocate(size_t{1} << 60)) == ec::out_of_memory));
     BOOST_TEST((code_of(dev.allocate(SIZE_MAX)) == ec::out_of_memory));
     uint32_t most = UINT32_MAX;
-    BOOST_TEST((code_of(dev.make_kv_cache({most, most, 16, most - 15, most})) == ec::out_of_memory));
+    BOOST_TEST(
+        (code_of(dev.make_kv_cache({most, most, 16, most - 15, most})) == ec::out_of_memory));
     BOOST_TEST((code_of(dev.make_kv_cache({1, 1, 64, 33, 1})) == ec::bad_argument));
     BOOST_TEST((code_of(dev.make_kv_cache({1, 1, 512, 32, 1})) == ec::unsupported));
     auto m = random_matrix(dtype::q4_k, 4, 512, 1);
@@ -188,7 +189,8 @@ BOOST_AUTO_TEST_CASE(routing_agrees_with_the_cpu) {
           tensor in(*keep, rows, experts, logits);
           auto id = keep->allocate(rows * top_k * 4, compute::memory::host_visible);
           auto weight = keep->allocate(rows * top_k * 4, compute::memory::host_visible);
-          run_all(*keep, {compute::route{in.view, top_k, renormalise, (*id)->i32(), (*weight)->f32()}});
+          run_all(*keep,
+                  {compute::route{in.view, top_k, renormalise, (*id)->i32(), (*weight)->f32()}});
           ids[i].assign((*id)->i32(), (*id)->i32() + rows * top_k);
           weights[i].assign((*weight)->f32(), (*weight)->f32() + rows * top_k);
         }

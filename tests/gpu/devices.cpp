@@ -3,8 +3,8 @@
 namespace coel::test {
 
 compute::device_ptr emulated(uint64_t budget_bytes, uint32_t seed, uint32_t multiprocessors) {
-  return gpu::make_device(
-      gpu::make_emulated_card({uint64_t{1} << 30, multiprocessors, seed}), budget_bytes);
+  return gpu::make_device(gpu::make_emulated_card({uint64_t{1} << 30, multiprocessors, seed}),
+                          budget_bytes);
 }
 
 compute::device_ptr card_or_skip() {

@@ -5,9 +5,8 @@
 #include <mutex>
 #include <random>
 #include <stdexcept>
-#include <vector>
-
 #include <ucontext.h>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>

@@ -153,7 +153,8 @@ BOOST_AUTO_TEST_CASE(experts_of_different_widths_and_types_run_together) {
     std::vector<expert_matrices> experts{random_expert(dtype::q4_0, dtype::q8_0, 64, 32, 1),
                                          random_expert(dtype::f16, dtype::f32, 64, 96, 2),
                                          random_expert(dtype::q8_0, dtype::q4_0, 64, 96, 3)};
-    std::vector<assignment> tasks{{{0, 1}, {1.f, 2.f}}, {{1, 2}, {0.5f, -1.f}}, {{0, 2}, {1.f, 3.f}}};
+    std::vector<assignment> tasks{
+        {{0, 1}, {1.f, 2.f}}, {{1, 2}, {0.5f, -1.f}}, {{0, 2}, {1.f, 3.f}}};
     auto x = random_values(3 * 64, 4, 0.3f);
     check_close(run_experts(*d.device, experts, tasks, x, 3),
                 run_experts(*reference(), experts, tasks, x, 3), tolerances(experts, tasks, x));

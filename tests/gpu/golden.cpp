@@ -17,13 +17,11 @@ struct fixture {
   std::string name;
   double tolerance; // rms: tests/golden/fixture_logits.cpp
 };
-const std::vector<fixture> all{{"nano-random-qwen2moe-f16", 0.01},
-                               {"nano-random-qwen2moe-q4_0", 0.15},
-                               {"nano-random-qwen2moe-q8_0", 0.15},
-                               {"k256-random-qwen2moe-q4_k_m", 0.15},
-                               {"nano-random-qwen3moe-f16", 0.01},
-                               {"nano-random-mixtral-f16", 0.01},
-                               {"nano-random-olmoe-f16", 0.01}};
+const std::vector<fixture> all{
+    {"nano-random-qwen2moe-f16", 0.01},  {"nano-random-qwen2moe-q4_0", 0.15},
+    {"nano-random-qwen2moe-q8_0", 0.15}, {"k256-random-qwen2moe-q4_k_m", 0.15},
+    {"nano-random-qwen3moe-f16", 0.01},  {"nano-random-mixtral-f16", 0.01},
+    {"nano-random-olmoe-f16", 0.01}};
 
 /// A file beside the other golden tests (or where COEL_GOLDEN_DIR says, on a machine without the
 /// sources), or in the larger collection that not every checkout has.
