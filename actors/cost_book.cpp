@@ -4,9 +4,16 @@ namespace coel::actors {
 
 cost_book::entry& cost_book::of(node_id host) {
   auto [at, fresh] = entries_.try_emplace(host);
-  if (fresh)
+  if (fresh) {
     at->second.travel = policy::linear_fit(0, 4.0 * hidden_ / lan_bytes_per_us);
+    at->second.travel_columns = policy::linear_fit(0, sizeof(float) / lan_bytes_per_us);
+  }
   return at->second;
+}
+
+const cost_book::entry* cost_book::find(node_id host) const {
+  auto at = entries_.find(host);
+  return at == entries_.end() ? nullptr : &at->second;
 }
 
 void cost_book::ran(node_id host, size_t experts, size_t rows, double us) {
@@ -17,6 +24,31 @@ void cost_book::ran(node_id host, size_t experts, size_t rows, double us) {
 void cost_book::travelled(node_id host, size_t rows, double us) {
   std::lock_guard lock(mutex_);
   of(host).travel.add(1, static_cast<double>(rows), us);
+}
+
+void cost_book::ran_columns(node_id host, uint32_t columns, size_t rows, double us) {
+  std::lock_guard lock(mutex_);
+  of(host).run_columns.add(columns, static_cast<double>(columns) * static_cast<double>(rows), us);
+}
+
+void cost_book::columns_travelled(node_id host, uint32_t columns, size_t rows, double us) {
+  std::lock_guard lock(mutex_);
+  of(host).travel_columns.add(1, static_cast<double>(columns) * static_cast<double>(rows), us);
+}
+
+policy::column_cost cost_book::column_cost(node_id self, node_id host, size_t rows) const {
+  std::lock_guard lock(mutex_);
+  auto n = static_cast<double>(rows);
+  auto run_of = [&](const entry* e) { return e ? e->run_columns.at(1, n) : 0.0; };
+  const auto* e = find(host);
+  bool measured = e && e->run_columns.count();
+  policy::column_cost cost{host, 0, run_of(measured ? e : find(self))};
+  if (host == self || cost.us_per_column <= 0)
+    return cost;
+  bool travelled = e && e->travel_columns.count();
+  cost.fixed_us = travelled ? e->travel_columns.a() : handling_us + (e ? e->ping_us : 0);
+  cost.us_per_column += n * (e ? e->travel_columns.b() : sizeof(float) / lan_bytes_per_us);
+  return cost;
 }
 
 void cost_book::announced(node_id host, expert_speed speed) {

@@ -2,6 +2,7 @@
 // policy::split_rows. One per model, shared by its gates and its helper; thread-safe.
 #pragma once
 
+#include "policy/column_split.hpp"
 #include "policy/dispatch_split.hpp"
 #include "policy/linear_fit.hpp"
 
@@ -17,6 +18,10 @@ class cost_book {
   void ran(node_id host, size_t experts, size_t rows, double us);
   /// Rows went to `host` and their sum came back, without what it waited and ran there.
   void travelled(node_id host, size_t rows, double us);
+  /// Columns of the output matrix were computed at `host` for that many rows.
+  void ran_columns(node_id host, uint32_t columns, size_t rows, double us);
+  /// Their rows went to `host` and the logits came back, without what it waited and ran there.
+  void columns_travelled(node_id host, uint32_t columns, size_t rows, double us);
   /// The node's own word, until it is measured from here.
   void announced(node_id host, expert_speed speed);
   /// Round trip of an empty frame.
@@ -26,6 +31,8 @@ class cost_book {
   /// Of the hosts asked for. A node never measured is taken to be as fast as `self`.
   std::map<node_id, policy::host_cost> costs(node_id self, const std::vector<node_id>& hosts) const;
   expert_speed speed(node_id host) const;
+  /// Of columns of the output matrix for that many rows; 0 us a column: not measured.
+  policy::column_cost column_cost(node_id self, node_id host, size_t rows) const;
 
  private:
   /// Before the first measurement: an ordinary LAN of 1 Gbit/s, f16 rows both ways.
@@ -34,12 +41,15 @@ class cost_book {
   static constexpr double handling_us = 60;
 
   struct entry {
-    policy::linear_fit run;    // experts, rows
-    policy::linear_fit travel; // 1, rows
+    policy::linear_fit run;            // experts, rows
+    policy::linear_fit travel;         // 1, rows
+    policy::linear_fit run_columns;    // columns, columns * rows
+    policy::linear_fit travel_columns; // 1, logits
     expert_speed said;
     double ping_us = 0;
   };
   entry& of(node_id host);
+  const entry* find(node_id host) const;
 
   mutable std::mutex mutex_;
   uint32_t hidden_;

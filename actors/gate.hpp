@@ -22,41 +22,41 @@ struct gate_config {
   std::chrono::milliseconds missing_patience{0}; ///< rows wait so long for a missing expert
 };
 
+struct remote_part {
+  node_id host{};
+  std::vector<uint32_t> rows;       ///< of the batch
+  std::vector<expert_rows> experts; ///< to be sent again if the host fails
+  std::vector<float> sum;           ///< [rows, hidden] once arrived
+};
+
+/// The batch being dispatched. Local tasks wait for their leases; the device runs them as one
+/// list while remote sums are on their way.
+struct gate_batch {
+  uint64_t number = 0;
+  layer_work work;
+  caf::typed_response_promise<layer_done> promise;
+  std::vector<compute::expert_task> tasks; ///< in order of expert
+  size_t experts_here = 0;                 ///< of the list that the device has
+  size_t rows_here = 0;                    ///< over all of them
+  std::vector<expert_rows> homeless;       ///< nobody can run them now
+  error last_failure;                      ///< of a host
+  std::vector<remote_part> remote;
+  std::set<node_id> avoid; ///< failed in this batch
+  uint32_t leases_due = 0;
+  uint32_t sums_due = 0;
+  bool running = false; ///< the device has the local tasks
+  bool added = false;   ///< remote sums are in the residual
+  bool waiting = false; ///< a timer runs for the homeless rows
+  layer_done report;
+  steady::time_point began;
+  steady::time_point idle_since; ///< nothing left to do here
+};
+
 struct gate_state {
   static inline const char* name = "gate";
 
-  struct remote_part {
-    node_id host{};
-    std::vector<uint32_t> rows;       ///< of the batch
-    std::vector<expert_rows> experts; ///< to be sent again if the host fails
-    std::vector<float> sum;           ///< [rows, hidden] once arrived
-  };
-
-  /// The batch being dispatched. Local tasks wait for their leases; the device runs them as one
-  /// list while remote sums are on their way.
-  struct batch {
-    uint64_t number = 0;
-    layer_work work;
-    caf::typed_response_promise<layer_done> promise;
-    std::vector<compute::expert_task> tasks; ///< in order of expert
-    size_t experts_here = 0;                 ///< of the list that the device has
-    size_t rows_here = 0;                    ///< over all of them
-    std::vector<expert_rows> homeless;       ///< nobody can run them now
-    error last_failure;                      ///< of a host
-    std::vector<remote_part> remote;
-    std::set<node_id> avoid; ///< failed in this batch
-    uint32_t leases_due = 0;
-    uint32_t sums_due = 0;
-    bool running = false; ///< the device has the local tasks
-    bool added = false;   ///< remote sums are in the residual
-    bool waiting = false; ///< a timer runs for the homeless rows
-    layer_done report;
-    steady::time_point began;
-    steady::time_point idle_since; ///< nothing left to do here
-  };
-
   gate_config config;
-  std::optional<batch> current;
+  std::optional<gate_batch> current;
   uint64_t batches = 0;
   compute::buffer_ptr arrived; ///< remote sums, [rows, hidden]
   meter cost;

@@ -27,15 +27,32 @@ std::optional<error> reason_to_refuse(const helper_state& st, const remote_dispa
   return {};
 }
 
+std::optional<error> reason_to_refuse(const helper_state& st, const remote_output& ask) {
+  const auto& m = *st.config.model;
+  if (ask.model != m.hash)
+    return error{ec::unknown_model, "this node does not run that model"};
+  if (ask.hidden != m.config().hidden || ask.rows == 0 || ask.rows > st.config.max_output_rows ||
+      ask.activations.size() != size_t{ask.rows} * ask.hidden || ask.first >= ask.end ||
+      ask.end > m.config().vocab || ask.first % compute::projection_unit != 0)
+    return error{ec::bad_frame, "columns asked for do not fit the model's output matrix"};
+  if (st.jobs.size() >= st.config.max_in_flight)
+    return error{ec::busy, "this node has all the dispatches that it can hold"};
+  return {};
+}
+
+/// The smallest spare buffer that is large enough, or a new one.
 result<compute::buffer_ptr> buffer_of(helper_state& st, size_t bytes) {
-  for (auto& b : st.spare)
-    if (b->size_bytes() >= bytes) {
-      auto found = std::move(b);
-      b = std::move(st.spare.back());
-      st.spare.pop_back();
-      return found;
-    }
-  return st.config.model->device->allocate(bytes);
+  auto best = st.spare.end();
+  for (auto b = st.spare.begin(); b != st.spare.end(); ++b)
+    if ((*b)->size_bytes() >= bytes &&
+        (best == st.spare.end() || (*b)->size_bytes() < (*best)->size_bytes()))
+      best = b;
+  if (best == st.spare.end())
+    return st.config.model->device->allocate(bytes);
+  std::swap(*best, st.spare.back());
+  auto found = std::move(st.spare.back());
+  st.spare.pop_back();
+  return found;
 }
 
 void keep(helper_state& st, compute::buffer_ptr buffer) {
@@ -50,6 +67,26 @@ void close(helper_state& st, uint64_t number) {
   st.jobs.erase(at);
 }
 
+void note_cost(const helper_state& st, const job& j, double us) {
+  auto& costs = *st.config.model->costs;
+  if (j.end)
+    costs.ran_columns(st.config.self, j.end - j.first, j.rows, us);
+  else
+    costs.ran(st.config.self, j.tasks.size(), j.expert_rows, us);
+}
+
+/// The sums, or the columns asked for without the others.
+std::vector<float> values_of(const helper_state& st, const job& j) {
+  const auto& m = *st.config.model;
+  size_t width = j.end ? j.end - j.first : m.config().hidden;
+  size_t stride = j.end ? m.config().vocab : width;
+  std::vector<float> values(j.rows * width);
+  const float* from = j.out->f32() + j.first;
+  for (size_t r = 0; r < j.rows; ++r)
+    m.device->read(values.data() + r * width, from + r * stride, width * sizeof(float));
+  return values;
+}
+
 void answer(self_ptr self, uint64_t number, const compute::completion_info& info) {
   auto& st = self->state;
   auto& j = st.jobs.at(number);
@@ -57,11 +94,9 @@ void answer(self_ptr self, uint64_t number, const compute::completion_info& info
     j.promise.deliver(to_caf(info.outcome.err()));
     return close(st, number);
   }
-  const auto& m = *st.config.model;
-  m.costs->ran(st.config.self, j.tasks.size(), j.expert_rows, static_cast<double>(info.busy_us));
+  note_cost(st, j, static_cast<double>(info.busy_us));
   partial_sum sum;
-  sum.values.resize(size_t{j.rows} * m.config().hidden);
-  m.device->read(sum.values.data(), j.out->data(), sum.values.size() * sizeof(float));
+  sum.values = values_of(st, j);
   auto all = us_between(j.arrived, steady::now());
   sum.run_us = static_cast<uint32_t>(info.busy_us);
   sum.wait_us = static_cast<uint32_t>(all > info.busy_us ? all - info.busy_us : 0);
@@ -79,9 +114,13 @@ void run(self_ptr self, uint64_t number) {
     return close(st, number);
   }
   auto hidden = st.config.model->config().hidden;
+  compute::rows_f32 in{j.in->f32(), j.rows, hidden};
   compute::command_list list;
-  list.push_back(
-      compute::run_experts{{j.in->f32(), j.rows, hidden}, j.tasks, {j.out->f32(), j.rows, hidden}});
+  if (j.end)
+    list = st.config.model->graph().output(
+        in, {j.out->f32(), j.rows, st.config.model->config().vocab}, j.first, j.end);
+  else
+    list.push_back(compute::run_experts{in, j.tasks, {j.out->f32(), j.rows, hidden}});
   submit(*st.config.model->device, std::move(list), self->system(), self, std::pair(j.in, j.out),
          [number](const compute::completion_info& info) {
            return caf::make_message(atom::step::value, number, info);
@@ -131,9 +170,34 @@ caf::result<partial_sum> help(self_ptr self, const remote_dispatch& ask) {
   auto number = ++st.next;
   ++st.dispatches;
   auto promise = self->make_response_promise<partial_sum>();
-  st.jobs.emplace(number, job{number, promise, *in, *out, ask.rows, 0, {}, 0, {}, steady::now()});
+  job made{number, promise, *in, *out, ask.rows};
+  made.arrived = steady::now();
+  st.jobs.emplace(number, std::move(made));
   lease_experts(self, number, ask);
   run(self, number); // for a dispatch without experts
+  return promise;
+}
+
+caf::result<partial_sum> help(self_ptr self, const remote_output& ask) {
+  auto& st = self->state;
+  if (auto why = reason_to_refuse(st, ask)) {
+    ++st.refused;
+    return to_caf(*why);
+  }
+  const auto& m = *st.config.model;
+  size_t bytes = ask.activations.size() * sizeof(float);
+  auto in = buffer_of(st, bytes);
+  auto out = buffer_of(st, size_t{ask.rows} * m.config().vocab * sizeof(float));
+  if (!in || !out)
+    return to_caf(in ? out.err() : in.err());
+  m.device->write((*in)->data(), ask.activations.data(), bytes);
+  auto number = ++st.next;
+  ++st.dispatches;
+  auto promise = self->make_response_promise<partial_sum>();
+  job made{number, promise, *in, *out, ask.rows, ask.first, ask.end};
+  made.arrived = steady::now();
+  st.jobs.emplace(number, std::move(made));
+  run(self, number);
   return promise;
 }
 
@@ -147,6 +211,10 @@ helper_actor::behavior_type helper(self_ptr self, helper_config config) {
         return st.cost.status(self, "helper", st.config.model->name);
       },
       [self](const remote_dispatch& ask) -> caf::result<partial_sum> {
+        auto measured = self->state.cost.measure();
+        return help(self, ask);
+      },
+      [self](const remote_output& ask) -> caf::result<partial_sum> {
         auto measured = self->state.cost.measure();
         return help(self, ask);
       },

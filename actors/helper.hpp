@@ -14,6 +14,7 @@ struct helper_config {
   std::vector<expert_actor> experts; ///< by layer, then expert_id
   uint32_t max_in_flight = 32;       ///< dispatches; more are refused with busy
   uint32_t max_rows = 4096;          ///< of one dispatch
+  uint32_t max_output_rows = 64;     ///< of one part of the output matrix
 };
 
 struct helper_state {
@@ -22,13 +23,14 @@ struct helper_state {
   struct job {
     uint64_t number = 0;
     caf::typed_response_promise<partial_sum> promise;
-    compute::buffer_ptr in, out; ///< [rows, hidden]
+    compute::buffer_ptr in, out; ///< [rows, hidden]; out of a job for columns: [rows, vocab]
     uint32_t rows = 0;
-    size_t expert_rows = 0; ///< over all experts
-    std::vector<compute::expert_task> tasks;
+    uint32_t first = 0, end = 0; ///< columns of the output matrix, if end is not 0
+    size_t expert_rows = 0;      ///< over all experts
+    std::vector<compute::expert_task> tasks{};
     uint32_t leases_due = 0;
-    result<void> outcome;
-    steady::time_point arrived;
+    result<void> outcome{};
+    steady::time_point arrived{};
   };
 
   helper_config config;

@@ -13,6 +13,7 @@ struct hosted_model {
   served_model_ptr model;
   std::vector<gate_actor> gates;     ///< by layer
   std::vector<expert_actor> experts; ///< by layer, then expert_id
+  head_actor head;
   helper_actor helper;
   scheduler_actor scheduler; ///< none: this node is no home of the model
   recorder_actor recorder;   ///< none: routing is not recorded

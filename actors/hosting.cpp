@@ -3,6 +3,7 @@
 #include "actors/errors.hpp"
 #include "actors/expert.hpp"
 #include "actors/gate.hpp"
+#include "actors/head.hpp"
 #include "actors/helper.hpp"
 #include "actors/recorder.hpp"
 #include "actors/scheduler.hpp"
@@ -65,6 +66,7 @@ void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor&
     to.experts.insert(to.experts.end(), gate_of.experts.begin(), gate_of.experts.end());
     to.gates.push_back(system.spawn(gate, std::move(gate_of)));
   }
+  to.head = system.spawn(head, head_config{m, this_node, view});
   to.helper = system.spawn(helper, helper_config{m, this_node, to.experts});
 }
 
@@ -129,13 +131,13 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
   auto record = start_recorder(system, c, config.record_routing);
   if (!record)
     return record.err();
-  hosted_model made{model, {}, {}, {}, {}, *record};
+  hosted_model made{model, {}, {}, {}, {}, {}, *record};
   spawn_layers(system, made, ram, config, view);
   policy::batching_limits batching{rows, std::min(config.slice_rows, rows), max_logits};
   policy::admission_limits admission{c.context, page_tokens, shape.pages,
                                      std::min(config.max_sessions, max_logits), config.max_queue};
   made.scheduler = system.spawn(
-      scheduler, scheduler_config{model, made.gates, *memory, batching, admission, *record});
+      scheduler, scheduler_config{model, made.gates, made.head, *memory, batching, admission, *record});
   return made;
 }
 
@@ -203,6 +205,7 @@ void stop(const hosted_model& hosted) {
   end(hosted.scheduler);
   end(hosted.recorder);
   end(hosted.helper);
+  end(hosted.head);
   for (const auto& g : hosted.gates)
     end(g);
   for (const auto& e : hosted.experts)

@@ -59,10 +59,19 @@ using gate_actor =
                             // Experts of this layer hosted here.
                             caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
 
-/// HELPER: one per model. Runs rows that neighbours send through experts hosted here. Refuses with
-/// unknown_model, bad_frame or busy.
+/// HEAD: one per model. Logits of a step's rows; gives columns of the output matrix to neighbours
+/// where that is predicted to end sooner. One batch at a time.
+using head_actor =
+    component_actor::extend<caf::replies_to<head_work>::with<layer_done>,
+                            caf::reacts_to<atom::publish, route_view_ptr>,
+                            // INTERNAL: the device is through.
+                            caf::reacts_to<atom::step, compute::completion_info>>;
+
+/// HELPER: one per model. Runs rows that neighbours send through experts hosted here, or through
+/// the output matrix. Refuses with unknown_model, bad_frame or busy.
 using helper_actor =
     component_actor::extend<caf::replies_to<remote_dispatch>::with<partial_sum>,
+                            caf::replies_to<remote_output>::with<partial_sum>,
                             // INTERNAL: the device ran that job.
                             caf::reacts_to<atom::step, uint64_t, compute::completion_info>>;
 

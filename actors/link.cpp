@@ -5,6 +5,8 @@
 
 #include <caf/all.hpp>
 
+#include <random>
+
 namespace coel::actors {
 
 namespace {
@@ -19,6 +21,13 @@ constexpr std::chrono::seconds block_patience{20};
 
 std::string who(const link_state& st) {
   return "node " + (st.peer_name.empty() ? st.config.to.endpoint : st.peer_name);
+}
+
+/// Of nothing that neighbours are told: who could guess the nonces of a greeting could answer it
+/// in the place of another.
+uint64_t unguessable() {
+  std::random_device source;
+  return (uint64_t{source()} << 32) | source();
 }
 
 bool is_up(const link_state& st) {
@@ -139,6 +148,11 @@ void help(self_ptr self, net::dispatch_frame asked) {
           [self, head](const partial_sum& sum) {
             auto& now = self->state;
             auto measured = now.cost.measure();
+            if (!net::all_finite(sum.values))
+              return answer_failure(self, head.id,
+                                    {ec::internal, "its experts' sum of layer " +
+                                                       to_string(head.layer) +
+                                                       " is not a finite number"});
             net::sum_frame answer{head.id,     head.rows,  head.hidden, head.wire,
                                   sum.wait_us, sum.run_us, {}};
             send(now, net::encode(answer, sum.values));
@@ -146,17 +160,56 @@ void help(self_ptr self, net::dispatch_frame asked) {
           [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
 }
 
+void help_with_output(self_ptr self, net::output_frame asked) {
+  auto& st = self->state;
+  const auto& head = asked.head;
+  auto hosted = st.config.models->with(head.model);
+  if (!hosted)
+    return answer_failure(self, head.id, {ec::unknown_model, "this node does not run that model"});
+  remote_output work{head.model,
+                     head.rows,
+                     head.hidden,
+                     head.first,
+                     head.end,
+                     std::move(asked.activations),
+                     microseconds(head.patience_us)};
+  self->request(hosted->helper, caf::infinite, std::move(work))
+      .then(
+          [self, id = head.id, rows = head.rows,
+           columns = head.end - head.first](const partial_sum& sum) {
+            auto& now = self->state;
+            auto measured = now.cost.measure();
+            if (!net::all_finite(sum.values))
+              return answer_failure(self, id, {ec::internal, "its logits are not finite numbers"});
+            // What the user sees is not rounded for the wire.
+            net::sum_frame answer{id,          rows,       columns, net::wire_type::f32,
+                                  sum.wait_us, sum.run_us, {}};
+            send(now, net::encode(answer, sum.values));
+          },
+          [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+}
+
+/// A neighbour asks for a few at once; whoever asks for more must not keep those of others waiting.
 void serve_block(self_ptr self, const net::want_frame& want) {
-  self->request(self->state.config.library, caf::infinite,
+  auto& st = self->state;
+  if (st.serving >= st.config.max_served)
+    return answer_failure(self, want.id,
+                          {ec::busy, "it waits for as many parts of files as a link may"});
+  ++st.serving;
+  self->request(st.config.library, caf::infinite,
                 file_want{want.model, want.file, want.offset, want.length})
       .then(
           [self, id = want.id](const file_block& block) {
+            --self->state.serving;
             net::block_frame head;
             head.id = id;
             head.total = block.total;
             send(self->state, net::encode(head, block.bytes));
           },
-          [self, id = want.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+          [self, id = want.id](caf::error& why) {
+            --self->state.serving;
+            answer_failure(self, id, from_caf(why));
+          });
 }
 
 // ---- answers to this node
@@ -172,11 +225,23 @@ settle(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting, uint6
   return found;
 }
 
-void sum_came(self_ptr self, net::sum_frame sum, size_t frame_bytes) {
+/// A sum that cannot be used fails its dispatch, whose rows the gate takes elsewhere. What else is
+/// asked of the neighbour may still come right.
+void discard_sum(self_ptr self, link_state::pending<partial_sum>& asked, const std::string& why) {
   auto& st = self->state;
-  if (auto waiting = settle(st.sums, sum.id))
-    waiting->promise.deliver(
-        partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
+  ++st.counts.bad_frames;
+  ++st.counts.failed;
+  asked.promise.deliver(to_caf({ec::bad_frame, who(st) + ": its sum is discarded: " + why}));
+}
+
+void sum_came(self_ptr self, net::sum_frame sum, size_t frame_bytes) {
+  auto waiting = settle(self->state.sums, sum.id);
+  if (!waiting)
+    return;
+  if (sum.rows != waiting->rows || sum.hidden != waiting->hidden)
+    return discard_sum(self, *waiting, "it has another shape than was asked for");
+  waiting->promise.deliver(
+      partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
 }
 
 void block_came(self_ptr self, net::block_frame block, size_t frame_bytes) {
@@ -246,17 +311,47 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
   }
 }
 
+void take_dispatch(self_ptr self, std::span<const std::byte> bytes) {
+  auto asked = net::decode_dispatch(bytes);
+  if (asked)
+    return help(self, std::move(*asked));
+  if (asked.err().code != ec::bad_argument)
+    return distrust(self, asked.err());
+  ++self->state.counts.bad_frames; // a model that overflows is no reason to part
+  answer_failure(self, *net::id_of(bytes), asked.err());
+}
+
+void take_output(self_ptr self, std::span<const std::byte> bytes) {
+  auto asked = net::decode_output(bytes);
+  if (asked)
+    return help_with_output(self, std::move(*asked));
+  if (asked.err().code != ec::bad_argument)
+    return distrust(self, asked.err());
+  ++self->state.counts.bad_frames;
+  answer_failure(self, *net::id_of(bytes), asked.err());
+}
+
+void take_sum(self_ptr self, std::span<const std::byte> bytes) {
+  auto sum = net::decode_sum(bytes);
+  if (sum)
+    return sum_came(self, std::move(*sum), bytes.size());
+  if (sum.err().code != ec::bad_argument)
+    return distrust(self, sum.err());
+  if (auto waiting = settle(self->state.sums, *net::id_of(bytes)))
+    discard_sum(self, *waiting, sum.err().message);
+  else
+    ++self->state.counts.bad_frames;
+}
+
 void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
   using k = net::link_frame_kind;
   switch (kind) {
   case k::dispatch:
-    if (auto f = take(self, net::decode_dispatch(bytes)))
-      help(self, std::move(*f));
-    return;
+    return take_dispatch(self, bytes);
+  case k::output:
+    return take_output(self, bytes);
   case k::sum:
-    if (auto f = take(self, net::decode_sum(bytes)))
-      sum_came(self, std::move(*f), bytes.size());
-    return;
+    return take_sum(self, bytes);
   case k::failure:
     if (auto f = take(self, net::decode_failure(bytes)))
       failure_came(self, *f);
@@ -288,6 +383,9 @@ void decline_work(self_ptr self, net::link_frame_kind kind, std::span<const std:
   if (kind == net::link_frame_kind::dispatch) {
     if (auto asked = net::decode_dispatch(bytes))
       answer_failure(self, asked->head.id, why);
+  } else if (kind == net::link_frame_kind::output) {
+    if (auto asked = net::decode_output(bytes))
+      answer_failure(self, asked->head.id, why);
   } else if (kind == net::link_frame_kind::want) {
     if (auto asked = net::decode_want(bytes))
       answer_failure(self, asked->id, why);
@@ -314,30 +412,57 @@ void take_frame(self_ptr self, const frame_ptr& frame) {
 
 // ---- questions to the neighbour
 
-caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
-  auto& st = self->state;
+uint32_t wire_patience(microseconds patience) {
+  return static_cast<uint32_t>(std::min<int64_t>(patience.count(), UINT32_MAX));
+}
+
+/// Why nothing can be asked of the neighbour now, if so.
+std::optional<error> reason_not_to_ask(const link_state& st) {
   if (!is_up(st))
-    return to_caf({ec::io, who(st) + " is not connected"});
+    return error{ec::io, who(st) + " is not connected"};
   if (st.sums.size() >= st.config.max_pending)
-    return to_caf({ec::busy, who(st) + " owes answers to as many dispatches as a link may have"});
-  net::dispatch_head head{
-      ++st.next,
-      ask.model,
-      ask.layer,
-      ask.rows,
-      ask.hidden,
-      st.config.wire,
-      static_cast<uint32_t>(std::min<int64_t>(ask.patience.count(), UINT32_MAX))};
-  auto message = net::encode(head, ask.activations, ask.experts);
+    return error{ec::busy, who(st) + " owes answers to as many dispatches as a link may have"};
+  return {};
+}
+
+/// Sends a frame that a sum [rows, width] answers.
+caf::result<partial_sum> ask_for_sum(self_ptr self, uint64_t id, zmq::message_t message,
+                                     uint32_t rows, uint32_t width, microseconds patience) {
+  auto& st = self->state;
   auto bytes = message.size();
   if (!send(st, std::move(message)))
     return to_caf({ec::busy, "the connection to " + who(st) + " is full"});
   ++st.counts.dispatches;
   auto now = steady::now();
   auto promise = self->make_response_promise<partial_sum>();
-  st.sums.emplace(head.id,
-                  link_state::pending<partial_sum>{promise, now, now + ask.patience, bytes});
+  st.sums.emplace(
+      id, link_state::pending<partial_sum>{promise, now, now + patience, bytes, rows, width});
   return promise;
+}
+
+caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
+  auto& st = self->state;
+  if (auto why = reason_not_to_ask(st))
+    return to_caf(*why);
+  net::dispatch_head head{++st.next,
+                          ask.model,
+                          ask.layer,
+                          ask.rows,
+                          ask.hidden,
+                          st.config.wire,
+                          wire_patience(ask.patience)};
+  return ask_for_sum(self, head.id, net::encode(head, ask.activations, ask.experts), ask.rows,
+                     ask.hidden, ask.patience);
+}
+
+caf::result<partial_sum> ask_for_output(self_ptr self, const remote_output& ask) {
+  auto& st = self->state;
+  if (auto why = reason_not_to_ask(st))
+    return to_caf(*why);
+  net::output_head head{++st.next, ask.model, ask.rows,       ask.hidden,
+                        ask.first, ask.end,   st.config.wire, wire_patience(ask.patience)};
+  return ask_for_sum(self, head.id, net::encode(head, ask.activations), ask.rows,
+                     ask.end - ask.first, ask.patience);
 }
 
 caf::result<file_block> want(self_ptr self, const file_want& ask) {
@@ -446,9 +571,7 @@ void stop(self_ptr self, caf::exit_msg& end) {
 neighbour_actor::behavior_type link(self_ptr self, link_config config) {
   auto& st = self->state;
   st.config = std::move(config);
-  st.handshake.emplace(st.config.own,
-                       st.config.own.boot ^ (st.config.serial * 0x9e3779b97f4a7c15ull),
-                       steady::now());
+  st.handshake.emplace(st.config.own, unguessable(), steady::now());
   open_connection(self);
   self->delayed_send(self, tick_every, atom::tick::value);
   self->set_exit_handler([self](caf::exit_msg& end) { stop(self, end); });
@@ -461,6 +584,10 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
       [self](const remote_dispatch& ask) -> caf::result<partial_sum> {
         auto measured = self->state.cost.measure();
         return dispatch(self, ask);
+      },
+      [self](const remote_output& ask) -> caf::result<partial_sum> {
+        auto measured = self->state.cost.measure();
+        return ask_for_output(self, ask);
       },
       [self](const file_want& ask) -> caf::result<file_block> {
         auto measured = self->state.cost.measure();

@@ -24,6 +24,7 @@ struct link_config {
   library_actor library;
   net::wire_type wire = net::wire_type::f16;
   size_t max_pending = 256; ///< dispatches; more fail with busy
+  size_t max_served = 16;   ///< parts of files that the neighbour may wait for; more are refused
 };
 
 struct link_state {
@@ -33,7 +34,8 @@ struct link_state {
   struct pending {
     caf::typed_response_promise<Answer> promise;
     steady::time_point sent, until;
-    uint64_t bytes = 0; ///< of the question
+    uint64_t bytes = 0;            ///< of the question
+    uint32_t rows = 0, hidden = 0; ///< of the answer, if it is a sum
   };
 
   link_config config;
@@ -45,6 +47,7 @@ struct link_state {
   uint64_t announced = 0;                               ///< nonce that perception knows
   uint64_t next = 0;
   uint64_t ticks = 0;
+  size_t serving = 0; ///< parts of files asked of the library for the neighbour
   policy::goodput_estimator goodput;
   link_counts counts;
   std::string peer_name;

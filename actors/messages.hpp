@@ -116,6 +116,14 @@ struct layer_work {
   const model::step_buffers& buffers() const { return memory->buffers; }
 };
 
+/// Rows whose logits are wanted, after the last layer.
+struct head_work {
+  uint32_t rows = 0;            ///< of the residual
+  std::vector<uint32_t> chosen; ///< of those; their logits come in this order
+  step_memory_ptr memory;
+  const model::step_buffers& buffers() const { return memory->buffers; }
+};
+
 /// A neighbour's part of one layer, as the gate saw it.
 struct remote_hop {
   node_id node{};
@@ -149,9 +157,20 @@ struct remote_dispatch {
   std::chrono::microseconds patience{}; ///< then it fails with deadline
 };
 
-/// The weighted sum over that node's experts.
+/// Rows for a part of another node's output matrix.
+struct remote_output {
+  hash256 model{};
+  uint32_t rows = 0;
+  uint32_t hidden = 0;
+  uint32_t first = 0; ///< columns [first, end) of the logits
+  uint32_t end = 0;
+  std::vector<float> activations; ///< [rows, hidden], after the last norm
+  std::chrono::microseconds patience{};
+};
+
+/// The weighted sum over that node's experts, or its columns of the logits.
 struct partial_sum {
-  std::vector<float> values; ///< [rows, hidden]
+  std::vector<float> values; ///< [rows, hidden], or [rows, columns]
   uint32_t wait_us = 0;      ///< there: until the device began
   uint32_t run_us = 0;       ///< there: on the device
   uint64_t wire_bytes = 0;   ///< both ways
@@ -225,10 +244,11 @@ struct link_status {
   link_counts counts;
 };
 
-/// The part of a link that gates use: carries rows to the neighbour and the weighted sum back.
-/// Answers every dispatch, at the latest when its patience ends (deadline) or the link is lost
-/// (io).
-using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>>;
+/// The part of a link that gates and heads use: carries rows to the neighbour and its sum or its
+/// logits back. Answers every request, at the latest when its patience ends (deadline) or the link
+/// is lost (io).
+using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>,
+                                    caf::replies_to<remote_output>::with<partial_sum>>;
 
 /// Answered by every component.
 using component_actor = caf::typed_actor<
@@ -238,6 +258,7 @@ using component_actor = caf::typed_actor<
 /// LINK: one per neighbour. Owns the connection to it.
 using neighbour_actor = component_actor::extend<
     caf::replies_to<remote_dispatch>::with<partial_sum>,
+    caf::replies_to<remote_output>::with<partial_sum>,
     // Part of a model's file; fails with io, deadline or the neighbour's reason.
     caf::replies_to<file_want>::with<file_block>,
     // This node's record, to be told now and whenever the link comes up.
@@ -432,7 +453,9 @@ COEL_LOCAL_MESSAGE(lease)
 COEL_LOCAL_MESSAGE(memory_kind)
 COEL_LOCAL_MESSAGE(layer_work)
 COEL_LOCAL_MESSAGE(layer_done)
+COEL_LOCAL_MESSAGE(head_work)
 COEL_LOCAL_MESSAGE(remote_dispatch)
+COEL_LOCAL_MESSAGE(remote_output)
 COEL_LOCAL_MESSAGE(partial_sum)
 COEL_LOCAL_MESSAGE(route_view_ptr)
 COEL_LOCAL_MESSAGE(file_want)

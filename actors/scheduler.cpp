@@ -127,7 +127,6 @@ void submit_list(self_ptr self, compute::command_list list) {
 void submit_attention(self_ptr self, compute::command_list before = {}) {
   auto& st = self->state;
   auto& s = *st.current;
-  s.at = state::stage::attention;
   auto list =
       st.config.model->graph().attention(st.config.memory->buffers, static_cast<layer_id>(s.layer),
                                          s.rows, st.config.memory->cache.get(), s.segments);
@@ -135,17 +134,8 @@ void submit_attention(self_ptr self, compute::command_list before = {}) {
   submit_list(self, std::move(before));
 }
 
-void submit_head(self_ptr self) {
-  auto& s = *self->state.current;
-  if (s.logit_rows.empty())
-    return end_step(self);
-  s.at = state::stage::head;
-  submit_list(self, self->state.config.model->graph().head(self->state.config.memory->buffers,
-                                                           s.rows, s.logit_rows));
-}
-
 /// Adds a share's rows to the step: its tokens, where they stand, and whose logits are wanted.
-void add_share(state& st, state::step& s, const policy::batch_share& share,
+void add_share(state& st, scheduler_step& s, const policy::batch_share& share,
                std::vector<int32_t>& tokens) {
   auto& session = *find(st, share.id);
   s.first_row.push_back(s.rows);
@@ -218,32 +208,6 @@ void rows_done(self_ptr self) {
   self->send(st.config.recorder, atom::append::value, std::move(bytes));
 }
 
-void dispatch_layer(self_ptr self) {
-  auto& st = self->state;
-  auto& s = *st.current;
-  auto layer = static_cast<layer_id>(s.layer);
-  st.stats->add_layer(layer, {st.config.memory->buffers.chosen_experts(),
-                              size_t{s.rows} * st.config.model->config().top_k});
-  s.dispatched = steady::now();
-  self->request(st.config.gates[s.layer], caf::infinite,
-                layer_work{layer, s.rows, st.config.memory})
-      .then(
-          [self](const layer_done& done) {
-            auto measured = self->state.cost.measure();
-            if (!done.outcome.ok())
-              return fail_step(self, done.outcome.err());
-            note(self->state, "gate", done.dispatch_us);
-            note(self->state, "experts", done.run_us);
-            note_network(self->state, done);
-            auto& now = *self->state.current;
-            if (++now.layer < self->state.config.model->config().layers)
-              return submit_attention(self);
-            rows_done(self);
-            submit_head(self);
-          },
-          [self](caf::error& failure) { fail_step(self, from_caf(failure)); });
-}
-
 void answered(self_ptr self, request_id id, const session_move& move) {
   auto& st = self->state;
   if (auto* s = find(st, id)) {
@@ -281,16 +245,57 @@ void give_logits(self_ptr self) {
   }
 }
 
+void ask_head(self_ptr self) {
+  auto& st = self->state;
+  auto& s = *st.current;
+  if (s.logit_rows.empty())
+    return end_step(self);
+  s.dispatched = steady::now();
+  self->request(st.config.head, caf::infinite, head_work{s.rows, s.logit_rows, st.config.memory})
+      .then(
+          [self](const layer_done& done) {
+            auto measured = self->state.cost.measure();
+            if (!done.outcome.ok())
+              return fail_step(self, done.outcome.err());
+            note(self->state, "head", done.run_us);
+            note_network(self->state, done);
+            give_logits(self);
+          },
+          [self](caf::error& failure) { fail_step(self, from_caf(failure)); });
+}
+
+void dispatch_layer(self_ptr self) {
+  auto& st = self->state;
+  auto& s = *st.current;
+  auto layer = static_cast<layer_id>(s.layer);
+  st.stats->add_layer(layer, {st.config.memory->buffers.chosen_experts(),
+                              size_t{s.rows} * st.config.model->config().top_k});
+  s.dispatched = steady::now();
+  self->request(st.config.gates[s.layer], caf::infinite,
+                layer_work{layer, s.rows, st.config.memory})
+      .then(
+          [self](const layer_done& done) {
+            auto measured = self->state.cost.measure();
+            if (!done.outcome.ok())
+              return fail_step(self, done.outcome.err());
+            note(self->state, "gate", done.dispatch_us);
+            note(self->state, "experts", done.run_us);
+            note_network(self->state, done);
+            auto& now = *self->state.current;
+            if (++now.layer < self->state.config.model->config().layers)
+              return submit_attention(self);
+            rows_done(self);
+            ask_head(self);
+          },
+          [self](caf::error& failure) { fail_step(self, from_caf(failure)); });
+}
+
 void device_done(self_ptr self, const compute::completion_info& info) {
   auto& st = self->state;
   if (!info.outcome.ok())
     return fail_step(self, info.outcome.err());
-  if (st.current->at == state::stage::attention) {
-    note(st, "attention", info.busy_us);
-    return dispatch_layer(self);
-  }
-  note(st, "head", info.busy_us);
-  give_logits(self);
+  note(st, "attention", info.busy_us);
+  dispatch_layer(self);
 }
 
 caf::error refusal(const state& st, const admission& ask, policy::admission_verdict why) {

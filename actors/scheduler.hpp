@@ -17,10 +17,25 @@ namespace coel::actors {
 struct scheduler_config {
   served_model_ptr model;
   std::vector<gate_actor> gates; ///< by layer
+  head_actor head;
   step_memory_ptr memory;
   policy::batching_limits batching;
   policy::admission_limits admission;
   recorder_actor recorder; ///< null: routing is not recorded
+};
+
+/// The step in flight.
+struct scheduler_step {
+  std::vector<policy::batch_share> shares;
+  steady::time_point dispatched;   ///< the running layer
+  std::vector<uint32_t> first_row; ///< by share
+  std::vector<compute::segment> segments;
+  std::vector<uint32_t> logit_rows;
+  uint32_t rows = 0;
+  uint32_t layer = 0;
+  uint32_t answers_due = 0;
+  steady::time_point began;
+  std::vector<hop> hops;
 };
 
 struct scheduler_state {
@@ -47,29 +62,12 @@ struct scheduler_state {
     steady::time_point since;
   };
 
-  enum class stage : uint8_t { attention, head };
-
-  /// The step in flight.
-  struct step {
-    std::vector<policy::batch_share> shares;
-    steady::time_point dispatched;   ///< the running layer
-    std::vector<uint32_t> first_row; ///< by share
-    std::vector<compute::segment> segments;
-    std::vector<uint32_t> logit_rows;
-    uint32_t rows = 0;
-    uint32_t layer = 0;
-    stage at = stage::attention;
-    uint32_t answers_due = 0;
-    steady::time_point began;
-    std::vector<hop> hops;
-  };
-
   scheduler_config config;
   std::optional<policy::kv_pages> pages;
   std::optional<policy::routing_stats> stats;
   std::vector<running> sessions; ///< in order of admission
   std::deque<waiting> queue;
-  std::optional<step> current;
+  std::optional<scheduler_step> current;
   std::deque<std::pair<request_id, std::vector<token_trace>>>
       ended; ///< traces of the last requests
   uint64_t steps = 0;

@@ -18,13 +18,16 @@ using namespace std::chrono_literals;
 
 constexpr auto tick_every = 250ms;
 constexpr auto retry_after = 5s;
+constexpr auto retry_when_full = 250ms; // what was evicted may still be leased
 /// Neighbours hear that an expert goes before it goes: rows that are under way still find it.
 constexpr auto retire_after = 1s;
+constexpr auto retire_soon = 100ms; // requests wait for what comes in its place
 constexpr uint64_t popularity_every = 20; // ticks
 constexpr uint64_t load_every = 4;
 constexpr uint64_t chunks_every = 8; // while a model is fetched they change all the time
 
 void advance(self_ptr self);
+void replan(self_ptr self);
 
 size_t items_of(const placed& m) {
   return m.holds.size();
@@ -125,6 +128,7 @@ void publish(self_ptr self, placed& m) {
   m.view = std::make_shared<const route_view>(route_view{std::move(table), std::move(links)});
   for (const auto& g : m.hosted.gates)
     self->send(g, atom::publish::value, m.view);
+  self->send(m.hosted.head, atom::publish::value, m.view);
 }
 
 size_t uncovered(const placed& m) {
@@ -288,20 +292,40 @@ void make_room(updater_state& st, placed& m, size_t coming) {
   }
 }
 
+/// Something that this node is to hold is nowhere: requests wait for it.
+bool lacks(const updater_state& st, const placed& m) {
+  for (size_t i = 0; i < items_of(m); ++i)
+    if (m.plan.test(i) && !m.holds.test(i) && !held_by_others(st, m, i))
+      return true;
+  return false;
+}
+
+/// Its room is free when its weights are gone, not before.
+void evict(self_ptr self, placed& m, size_t item) {
+  m.holds.set(item, false);
+  ++m.leaving;
+  auto gone = [self, name = m.hosted.model->name] {
+    --self->state.models.at(name).leaving;
+    advance(self);
+  };
+  self->request(m.hosted.experts[item], caf::infinite, atom::evict::value)
+      .then([gone](uint64_t) { gone(); }, [gone](caf::error&) { gone(); });
+}
+
 void evict_retired(self_ptr self, placed& m) {
+  if (m.retiring.empty())
+    return;
+  auto after = lacks(self->state, m) ? retire_soon : retire_after;
   for (auto at = m.retiring.begin(); at != m.retiring.end();) {
     auto [item, since] = *at;
     bool back = m.plan.test(item) || !kept_by_others(self->state, m, item);
-    if (!back && steady::now() - since < retire_after) {
+    if (!back && steady::now() - since < after) {
       ++at;
       continue;
     }
     at = m.retiring.erase(at);
-    if (back)
-      continue;
-    m.holds.set(item, false);
-    self->request(m.hosted.experts[item], caf::infinite, atom::evict::value)
-        .then([](uint64_t) {}, [](caf::error&) {});
+    if (!back)
+      evict(self, m, item);
   }
 }
 
@@ -316,13 +340,18 @@ void load(self_ptr self, const std::string& name, size_t item) {
             now.expert_bytes =
                 std::max(now.expert_bytes, bytes); // packed, it may be larger than in the file
             now.loading.erase(item);
+            bool lacked = lacks(self->state, now);
             now.holds.set(item);
-            advance(self);
+            if (lacked && !lacks(self->state, now))
+              replan(self); // tells those who wait for it
+            else
+              advance(self);
           },
-          [=](caf::error&) {
+          [=](caf::error& why) {
             auto& now = self->state.models.at(name);
             now.loading.erase(item);
-            now.failed[item] = steady::now() + retry_after;
+            bool full = from_caf(why).code == ec::out_of_memory;
+            now.failed[item] = steady::now() + (full ? retry_when_full : retry_after);
           });
 }
 
@@ -358,7 +387,7 @@ void load_next(self_ptr self, const std::string& name) {
       return;
     if (m.failed.count(item))
       continue;
-    if (m.holds.count() + m.loading.size() >= m.space)
+    if (m.holds.count() + m.loading.size() + m.leaving >= m.space)
       return; // until something retired is gone
     load(self, name, item);
   }

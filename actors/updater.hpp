@@ -41,6 +41,7 @@ struct updater_state {
     bitmap plan;
     std::map<std::string, bitmap> plans; ///< of the others, by key
     std::set<size_t> loading;
+    size_t leaving = 0; ///< evicted, their memory not yet returned
     std::map<size_t, steady::time_point> retiring; ///< no longer announced; evicted a little later
     std::map<size_t, steady::time_point> failed;   ///< not tried again before
     std::vector<double> popularity;                ///< here; empty: not asked yet

@@ -31,6 +31,13 @@ verdict need_weight(const char* what, const weight* w, uint64_t rows, uint64_t c
   return {};
 }
 
+verdict part_verdict(const projection& p) {
+  if (p.first % projection_unit != 0 || p.first >= p.end_column())
+    return "its part must begin before its end, at a multiple of " +
+           std::to_string(projection_unit);
+  return {};
+}
+
 /// The first that is not fine.
 template <class... F>
 verdict first_of(F&&... tests) {
@@ -70,7 +77,8 @@ struct checker {
     for (const auto& p : op.outputs)
       if (v.empty())
         v = first_of([&] { return need_rows("out", p.out, op.in.rows, p.out.cols); },
-                     [&] { return need_weight("weight", p.w, p.out.cols, op.in.cols, made); });
+                     [&] { return need_weight("weight", p.w, p.out.cols, op.in.cols, made); },
+                     [&] { return part_verdict(p); });
     return v;
   }
 

@@ -46,12 +46,20 @@ struct rms_norm {
   rows_f32 out;
 };
 
+/// A part of a projection begins at a multiple of so many columns.
+inline constexpr uint32_t projection_unit = 64;
+
 /// One output of a projection: out = in W^T (+ bias), or out += ... when `add` is set.
 struct projection {
   const weight* w = nullptr;   ///< [out.cols, in.cols]
   const float* bias = nullptr; ///< [out.cols] or null
   rows_f32 out;
   bool add = false;
+  uint32_t first = 0;         ///< columns before this one are left as they are
+  uint32_t end = all_columns; ///< so are those from here on; first < end
+  static constexpr uint32_t all_columns = 0xffffffff;
+
+  uint32_t end_column() const { return end < out.cols ? end : out.cols; }
 };
 
 /// Several projections of the same input (q, k and v), so that it is quantised once.

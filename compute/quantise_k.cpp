@@ -26,9 +26,10 @@ uint16_t saturated_f16(float x) {
   return f32_to_f16(std::clamp(x, -65504.f, 65504.f));
 }
 
-/// Nearest integer in [0, top]; plain enough that compilers vectorise it.
+/// Nearest integer in [0, top], 0 for the NaN that a denormal scale's inverse makes of 0; plain
+/// enough that compilers vectorise it. The order of max's arguments is what takes the NaN away.
 int nearest(float x, int top) {
-  return static_cast<int>(std::clamp(x, 0.f, static_cast<float>(top)) + 0.5f);
+  return static_cast<int>(std::min(std::max(0.f, x), static_cast<float>(top)) + 0.5f);
 }
 
 // ------------------------------------------------------------------ q4_k, q5_k: x = scale q - min

@@ -13,6 +13,7 @@ std::vector<const kernel_set*> usable_sets() {
     return usable;
   }();
   std::vector<const kernel_set*> sets;
+  sets.reserve(vectors.size() + 1);
   for (const auto& set : vectors)
     sets.push_back(&set);
   sets.push_back(&reference_kernels());

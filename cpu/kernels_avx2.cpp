@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include <cpuid.h>
+
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 
@@ -28,11 +30,20 @@ namespace simd = avx2;
 
 namespace coel::cpu {
 
+namespace {
+
+// __builtin_cpu_supports knows "f16c" in some compilers only.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C);
+}
+
+} // namespace
+
 const vector_kernels* avx2_kernels() {
   static constexpr vector_kernels kernels{"avx2", panel_functions, quantise,
                                           swiglu, to_f16,          attend};
-  bool usable = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                __builtin_cpu_supports("f16c");
+  bool usable = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   return usable ? &kernels : nullptr;
 }
 

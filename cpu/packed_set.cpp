@@ -11,7 +11,7 @@ namespace {
 void store(const compute::projection& p, uint32_t first_row, uint32_t rows, uint32_t panel,
            const float (*y)[panel_rows]) {
   uint32_t column = panel * panel_rows;
-  uint32_t count = std::min(panel_rows, p.out.cols - column);
+  uint32_t count = std::min(panel_rows, p.end_column() - column);
   for (uint32_t r = 0; r < rows; ++r) {
     float* to = p.out.row(first_row + r) + column;
     for (uint32_t c = 0; c < count; ++c) {
@@ -45,15 +45,18 @@ void run_tile(const vector_kernels& k, const quantised_rows& in, const panel_til
 
 /// Tiles of all outputs, so that they share one phase.
 std::vector<panel_tile> panel_tiles(const compute::project& op, uint32_t threads) {
+  static_assert(compute::projection_unit % panel_rows == 0);
+  auto panels_end = [](const auto& p) { return (p.end_column() + panel_rows - 1) / panel_rows; };
   size_t total = 0;
   for (const auto& p : op.outputs)
-    total += packed(*p.w).panels();
+    total += panels_end(p) - p.first / panel_rows;
   std::vector<panel_tile> tiles;
   for (const auto& p : op.outputs) {
     const auto& w = packed(*p.w);
     auto step = static_cast<uint32_t>(panels_per_tile(total, w.panel_bytes(), threads));
-    for (uint32_t first = 0; first < w.panels(); first += step)
-      tiles.push_back({&p, first, std::min(step, w.panels() - first)});
+    uint32_t end = panels_end(p);
+    for (uint32_t first = p.first / panel_rows; first < end; first += step)
+      tiles.push_back({&p, first, std::min(step, end - first)});
   }
   return tiles;
 }

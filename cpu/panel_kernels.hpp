@@ -252,7 +252,7 @@ void panel(const std::byte* weights, uint32_t cols, const input_row* x, uint32_t
     Kind::template run<1>(p, cols, x + r, out + r);
 }
 
-constexpr std::array<panel_fn, dtype_count> panel_functions{
+inline constexpr std::array<panel_fn, dtype_count> panel_functions{
     panel<columns<f32_column>>,     panel<columns<f16_column>>, panel<columns<bf16_column>>,
     panel<blocks<q8_0_panel>>,      panel<blocks<q4_0_panel>>,  panel<blocks<k45_panel<false>>>,
     panel<blocks<k45_panel<true>>>, panel<blocks<q6_k_panel>>};

@@ -125,10 +125,11 @@ class reference_set : public kernel_set {
 
   void plan(planner& out, const compute::project& op) const override {
     for (const auto& p : op.outputs)
-      out.add_chunks(p.out.cols, tile_rows, [&](const tile_context&, size_t begin, size_t end) {
-        for (size_t column = begin; column < end; ++column)
-          project_column(op, p, column);
-      });
+      out.add_chunks(p.end_column() - p.first, tile_rows,
+                     [&](const tile_context&, size_t begin, size_t end) {
+                       for (size_t column = begin; column < end; ++column)
+                         project_column(op, p, p.first + column);
+                     });
   }
 
   void plan(planner& out, const compute::attend& op) const override {

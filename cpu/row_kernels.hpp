@@ -22,7 +22,7 @@ COEL_SIMD floats exponential(floats x) {
   return simd::scale_by_power(p, n);
 }
 
-void quantise(const float* x, uint32_t count, input_block* out) {
+inline void quantise(const float* x, uint32_t count, input_block* out) {
   for (; count > 0; --count, x += 32, ++out) {
     floats left = simd::load(x);
     floats right = simd::load(x + 16);
@@ -43,7 +43,7 @@ void quantise(const float* x, uint32_t count, input_block* out) {
   }
 }
 
-void swiglu(float* gate, const float* up, uint32_t n) {
+inline void swiglu(float* gate, const float* up, uint32_t n) {
   for (uint32_t i = 0; i < n; i += 16) {
     floats g = simd::load(gate + i);
     floats below = simd::add(simd::all(1.f), exponential(simd::sub(simd::zero(), g)));
@@ -51,7 +51,7 @@ void swiglu(float* gate, const float* up, uint32_t n) {
   }
 }
 
-void to_f16(const float* in, uint16_t* out, uint32_t n) {
+inline void to_f16(const float* in, uint16_t* out, uint32_t n) {
   uint32_t i = 0;
   for (; i + 16 <= n; i += 16)
     simd::store_f16(out + i, simd::load(in + i));
@@ -184,8 +184,8 @@ COEL_SIMD uint32_t seeing_all(const kv_chunk& chunk, const query_state* queries,
   return n;
 }
 
-void attend(const kv_chunk& chunk, uint32_t head_dim, float scale, query_state* queries,
-            uint32_t count) {
+inline void attend(const kv_chunk& chunk, uint32_t head_dim, float scale, query_state* queries,
+                   uint32_t count) {
   while (count > 0) {
     uint32_t together = seeing_all(chunk, queries, count);
     uint32_t n = 1;

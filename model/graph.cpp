@@ -127,13 +127,29 @@ compute::command_list graph::experts(const step_buffers& b, uint32_t rows,
 compute::command_list graph::head(const step_buffers& b, uint32_t rows,
                                   std::vector<uint32_t> chosen) const {
   auto count = static_cast<uint32_t>(chosen.size());
+  auto list = last_norm(b, rows, std::move(chosen));
+  auto rest = output(view(b.chosen, count, config_.hidden), view(b.logits, count, config_.vocab), 0,
+                     config_.vocab);
+  std::move(rest.begin(), rest.end(), std::back_inserter(list));
+  return list;
+}
+
+compute::command_list graph::last_norm(const step_buffers& b, uint32_t rows,
+                                       std::vector<uint32_t> chosen) const {
+  auto count = static_cast<uint32_t>(chosen.size());
   auto picked = view(b.chosen, count, config_.hidden);
   compute::command_list list;
   list.push_back(
       compute::gather{view(b.residual, rows, config_.hidden), std::move(chosen), picked});
   list.push_back(compute::rms_norm{picked, values(weights_.output_norm), config_.rms_eps, picked});
-  list.push_back(compute::project{
-      picked, {{weights_.output.get(), nullptr, view(b.logits, count, config_.vocab), false}}});
+  return list;
+}
+
+compute::command_list graph::output(compute::rows_f32 in, compute::rows_f32 logits, uint32_t first,
+                                    uint32_t end) const {
+  compute::command_list list;
+  list.push_back(
+      compute::project{in, {{weights_.output.get(), nullptr, logits, false, first, end}}});
   return list;
 }
 

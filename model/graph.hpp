@@ -57,9 +57,19 @@ class graph {
   compute::command_list experts(const step_buffers& b, uint32_t rows,
                                 std::vector<compute::expert_task> tasks) const;
 
-  /// logits[i] = output of row rows[i]; at most max_logits of them.
+  /// logits[i] = output of row rows[i]; at most max_logits of them. The next two, one after the
+  /// other, are the same in parts.
   compute::command_list head(const step_buffers& b, uint32_t rows,
                              std::vector<uint32_t> chosen) const;
+
+  /// chosen[i] = final norm of row rows[i]; at most max_logits of them.
+  compute::command_list last_norm(const step_buffers& b, uint32_t rows,
+                                  std::vector<uint32_t> chosen) const;
+
+  /// Columns [first, end) of the logits [in.rows, vocab] of rows that passed the last norm; first
+  /// is a multiple of compute::projection_unit, the other columns are left as they are.
+  compute::command_list output(compute::rows_f32 in, compute::rows_f32 logits, uint32_t first,
+                               uint32_t end) const;
 
   const model_config& config() const { return config_; }
 

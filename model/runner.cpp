@@ -253,6 +253,9 @@ void runner::observe_routing(routing_sink sink) {
 const model_config& runner::config() const {
   return state_->config;
 }
+const step_buffers& runner::buffers() const {
+  return state_->buffers;
+}
 uint64_t runner::weight_bytes() const {
   return state_->weight_bytes;
 }

@@ -45,6 +45,8 @@ class runner {
   uint32_t position() const;
   void observe_routing(routing_sink sink);
   const model_config& config() const;
+  /// What the layer just routed was computed in; for a routing_sink.
+  const step_buffers& buffers() const;
   uint64_t weight_bytes() const; ///< on the device
 
  private:

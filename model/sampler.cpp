@@ -35,9 +35,9 @@ struct normaliser {
   explicit normaliser(std::span<const float> logits) {
     for (auto x : logits)
       max = std::max(max, usable(x));
-    double sum = 0;
+    double sum = 0; // of floats: half the time, and their rounding is lost in the sum
     for (auto x : logits)
-      sum += weight(usable(x), max);
+      sum += usable(x) == max ? 1.f : std::exp(usable(x) - max);
     log_sum = std::log(sum);
   }
 
@@ -130,6 +130,15 @@ int32_t pick(const candidates& sorted, float temperature, double u) {
       .second;
 }
 
+/// The first of the largest.
+int32_t greedy(std::span<const float> logits) {
+  size_t best = 0;
+  for (size_t i = 1; i < logits.size(); ++i)
+    if (usable(logits[i]) > usable(logits[best]))
+      best = i;
+  return static_cast<int32_t>(best);
+}
+
 std::vector<token_logprob> most_likely(candidates& scratch, std::span<const float> logits,
                                        const normaliser& norm, size_t count) {
   if (count == 0)
@@ -177,11 +186,15 @@ sampled sampler::draw(std::span<const float> logits, std::span<const int32_t> hi
   const normaliser norm(logits);
   out.top = most_likely(candidates_, logits, norm, params_.logprobs);
 
-  fill(candidates_, logits);
-  if (params_.repeat_penalty != 1.0f)
+  const bool plain = params_.repeat_penalty == 1.0f;
+  if (!plain || params_.temperature != 0)
+    fill(candidates_, logits);
+  if (!plain)
     penalise(candidates_, history.last(std::min<size_t>(history.size(), params_.repeat_last_n)),
              params_.repeat_penalty);
-  if (params_.temperature == 0) {
+  if (params_.temperature == 0 && plain) {
+    out.id = greedy(logits);
+  } else if (params_.temperature == 0) {
     out.id = std::min_element(candidates_.begin(), candidates_.end(), before)->second;
   } else {
     keep_top(candidates_, params_.top_k == 0 ? candidates_.size() : params_.top_k);

@@ -26,9 +26,8 @@ namespace {
 
 constexpr const char* monitor_address = "inproc://coel.client.monitor";
 constexpr int watched_events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_DISCONNECTED |
-                               ZMQ_EVENT_CLOSED;
+                               ZMQ_EVENT_CLOSED; // see link_monitor.hpp for the one that is missing
 
 milliseconds left_until(clock::time_point deadline) {
   return std::max(milliseconds(0), std::chrono::ceil<milliseconds>(deadline - clock::now()));
@@ -106,7 +105,6 @@ result<void> await_handshake(zmq::socket_t& monitor, const app_client_options& o
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
       return {};
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-    case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
     case ZMQ_EVENT_DISCONNECTED:
       return refused_at(endpoint, options.server_key.has_value());

@@ -81,6 +81,10 @@ void read_int8(const std::byte* in, uint32_t rows, uint32_t hidden, float* out) 
 
 } // namespace
 
+bool all_finite(std::span<const float> values) {
+  return largest_bits(values) < infinity_bits;
+}
+
 uint64_t activation_bytes(wire_type wire, uint32_t rows, uint32_t hidden) {
   uint64_t values = uint64_t{rows} * hidden;
   switch (wire) {
@@ -124,8 +128,8 @@ result<std::vector<float>> read_activations(wire_type wire, uint32_t rows, uint3
     read_int8(bytes.data(), rows, hidden, values.data());
     break;
   }
-  if (largest_bits(values) >= infinity_bits)
-    return {ec::bad_frame, "the frame holds an activation that is not a finite number"};
+  if (!all_finite(values))
+    return {ec::bad_argument, "the frame holds an activation that is not a finite number"};
   return values;
 }
 

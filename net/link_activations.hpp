@@ -15,7 +15,8 @@ uint64_t activation_bytes(wire_type wire, uint32_t rows, uint32_t hidden);
 bool write_activations(wire_type wire, std::span<const float> values, uint32_t hidden,
                        std::byte* out);
 
-/// `bytes` are activation_bytes(...) of them. Errors: bad_frame (a value that is not finite).
+/// `bytes` are activation_bytes(...) of them. Errors: bad_argument (a value that is not
+/// finite).
 result<std::vector<float>> read_activations(wire_type wire, uint32_t rows, uint32_t hidden,
                                             std::span<const std::byte> bytes);
 

@@ -10,10 +10,16 @@ link_admission::link_admission(const std::vector<std::string>& members,
     : members_(members.begin(), members.end()), expelled_(expelled.begin(), expelled.end()),
       rate_(handshakes_per_second), burst_(std::max(1.0, handshakes_per_second)) {}
 
-bool link_admission::admits(const std::string& key, const std::string& address, time_point now) {
+std::optional<refusal> link_admission::objection(const std::string& key, const std::string& address,
+                                                 time_point now) {
   std::lock_guard lock(mutex_);
-  return in_time(address, now) && !expelled_.contains(key) &&
-         (members_.empty() || members_.contains(key));
+  if (!in_time(address, now))
+    return refusal::too_often;
+  if (expelled_.contains(key))
+    return refusal::expelled;
+  if (!members_.empty() && !members_.contains(key))
+    return refusal::not_member;
+  return std::nullopt;
 }
 
 void link_admission::expel(const std::string& key) {

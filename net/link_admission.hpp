@@ -1,9 +1,12 @@
 // Which keys may connect to this node, and how often an address may try. Any thread.
 #pragma once
 
+#include "net/link_refusals.hpp"
+
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,7 +22,12 @@ class link_admission {
   link_admission(const std::vector<std::string>& members, const std::vector<std::string>& expelled,
                  double handshakes_per_second);
 
-  bool admits(const std::string& key, const std::string& address, time_point now);
+  /// Why not; nothing if it may connect. Counts as an attempt of that address.
+  std::optional<refusal> objection(const std::string& key, const std::string& address,
+                                   time_point now);
+  bool admits(const std::string& key, const std::string& address, time_point now) {
+    return !objection(key, address, now);
+  }
 
   void expel(const std::string& key);
   bool is_expelled(const std::string& key) const;

@@ -9,7 +9,7 @@ namespace coel::net {
 namespace {
 
 constexpr std::string_view letters = "CoL";
-constexpr auto last_kind = link_frame_kind::drain;
+constexpr auto last_kind = link_frame_kind::output;
 
 } // namespace
 
@@ -18,6 +18,21 @@ std::optional<link_frame_kind> kind_of(std::span<const std::byte> frame) {
       std::memcmp(frame.data() + 1, letters.data(), letters.size()) != 0)
     return std::nullopt;
   return static_cast<link_frame_kind>(frame[0]);
+}
+
+// All of these have four bytes between their head and the id.
+std::optional<uint64_t> id_of(std::span<const std::byte> frame) {
+  using k = link_frame_kind;
+  auto kind = kind_of(frame);
+  uint64_t id = 0;
+  constexpr size_t at = frame_head_bytes + 4;
+  if (!kind || frame.size() < at + sizeof id)
+    return std::nullopt;
+  if (*kind != k::dispatch && *kind != k::output && *kind != k::sum && *kind != k::failure && *kind != k::want &&
+      *kind != k::block)
+    return std::nullopt;
+  std::memcpy(&id, frame.data() + at, sizeof id);
+  return id;
 }
 
 frame_writer::frame_writer(link_frame_kind kind) {

@@ -18,7 +18,7 @@
 
 namespace coel::net {
 
-inline constexpr uint16_t link_protocol_version = 1;
+inline constexpr uint16_t link_protocol_version = 2;
 
 /// Activations on the wire (POLICY P7): int8 with one f32 scale per 64 values.
 enum class wire_type : uint8_t { f32, f16, int8 };
@@ -38,6 +38,7 @@ enum class link_frame_kind : uint8_t {
   block,
   goodbye,
   drain,
+  output,
 };
 
 /// One expert's rows: indices into the frame's rows.
@@ -71,7 +72,24 @@ struct sum_frame {
   std::vector<float> values; ///< [rows, hidden]
 };
 
-/// The answer to a dispatch or a want that could not be served.
+/// Rows for a part of the output matrix; answered by a sum whose hidden is end - first, in f32.
+struct output_head {
+  uint64_t id = 0;
+  hash256 model{};
+  uint32_t rows = 0;
+  uint32_t hidden = 0;
+  uint32_t first = 0; ///< columns of the logits: [first, end)
+  uint32_t end = 0;
+  wire_type wire = wire_type::f16; ///< of the rows
+  uint32_t patience_us = 0;
+};
+
+struct output_frame {
+  output_head head;
+  std::vector<float> activations; ///< [rows, hidden], after the last norm
+};
+
+/// The answer to a dispatch, an output or a want that could not be served.
 struct failure_frame {
   uint64_t id = 0;
   error why;
@@ -84,7 +102,8 @@ struct greeting_frame {
   uint64_t echo = 0;        ///< nonce that this greeting answers; 0: none
   uint64_t boot = 0;        ///< changes with every start of the sender
   uint16_t link_port = 0;   ///< where the sender listens
-  std::string link_address; ///< IPv4, if it listens on one only; else where its frames come from
+  std::string link_address; ///< IPv4, if it listens on one only; else where its frames come from.
+                            ///< What is no address reads as empty
   std::string name;         ///< host name, for people
   std::string build;        ///< version and features that must agree
   struct model {
@@ -134,12 +153,20 @@ struct goodbye_frame {
 /// Asks the neighbour to take no new work and to let others hold its experts.
 struct drain_frame {};
 
+/// Whether all are numbers that an answer may have: no NaN, no infinity.
+bool all_finite(std::span<const float> values);
+
+/// Of a dispatch, output, sum, failure, want or block, also of one that does not decode; nothing of others
+/// and of frames that end before it.
+std::optional<uint64_t> id_of(std::span<const std::byte> frame);
+
 /// Kind of a frame; nothing if it is not one of ours.
 std::optional<link_frame_kind> kind_of(std::span<const std::byte> frame);
 
 // encode: rows in, message out, converting to the wire type while copying (no step in between).
 zmq::message_t encode(const dispatch_head& head, std::span<const float> activations,
                       std::span<const expert_part> experts);
+zmq::message_t encode(const output_head& head, std::span<const float> activations);
 /// `values` are [rows, hidden] in place of frame.values.
 zmq::message_t encode(const sum_frame& head, std::span<const float> values);
 zmq::message_t encode(const failure_frame&);
@@ -153,8 +180,11 @@ zmq::message_t encode(const goodbye_frame&);
 zmq::message_t encode(const drain_frame&);
 
 // decode: bad_frame with what is wrong; rows, experts and widths are bounded (constants in the
-// .cpp, said in docs/links.md), every row index is below rows, every float is finite.
+// .cpp, said in docs/links.md), every row index is below rows, every float is finite. A dispatch or
+// sum that is well formed but for floats that are not is bad_argument: its sender computes wrongly,
+// but keeps to the protocol.
 result<dispatch_frame> decode_dispatch(std::span<const std::byte> frame);
+result<output_frame> decode_output(std::span<const std::byte> frame);
 result<sum_frame> decode_sum(std::span<const std::byte> frame);
 result<failure_frame> decode_failure(std::span<const std::byte> frame);
 result<greeting_frame> decode_greeting(std::span<const std::byte> frame);

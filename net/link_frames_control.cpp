@@ -2,6 +2,7 @@
 #include "net/link_bytes.hpp"
 
 #include <algorithm>
+#include <arpa/inet.h>
 
 namespace coel::net {
 
@@ -11,6 +12,12 @@ constexpr size_t max_name_bytes = 255;
 constexpr size_t max_text_bytes = 1024;
 constexpr size_t max_models = 64;
 constexpr size_t max_record_bytes = 256u << 10;
+
+/// A name would have to be looked up, and libzmq does that on the thread that serves all links.
+bool is_address(const std::string& text) {
+  in_addr out{};
+  return ::inet_pton(AF_INET, text.c_str(), &out) == 1;
+}
 
 void read_models(frame_reader& in, std::vector<greeting_frame::model>& out) {
   uint16_t count = 0;
@@ -51,6 +58,8 @@ result<greeting_frame> decode_greeting(std::span<const std::byte> frame) {
   read_models(in, out.models);
   if (auto problem = in.finish())
     return *problem;
+  if (!is_address(out.link_address))
+    out.link_address.clear();
   return out;
 }
 

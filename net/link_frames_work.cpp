@@ -2,7 +2,7 @@
 #include "net/link_activations.hpp"
 #include "net/link_bytes.hpp"
 
-#include <cmath>
+#include <algorithm>
 
 namespace coel::net {
 
@@ -11,7 +11,8 @@ namespace {
 // A batch is split by its sender; the receiver must not be made to allocate more than this.
 constexpr uint32_t max_rows = 8192;
 constexpr uint32_t max_hidden = 32768;
-constexpr uint64_t max_values = 1u << 24; // 64 MiB as f32
+constexpr uint32_t max_columns = 1u << 20; // of the output matrix: the vocabulary
+constexpr uint64_t max_values = 1u << 24;  // 64 MiB as f32
 constexpr uint32_t max_experts = 4096;
 constexpr size_t max_text_bytes = 1024;
 constexpr size_t part_head_bytes = 8;
@@ -23,10 +24,10 @@ struct shape {
   wire_type wire{};
 };
 
-void read_shape(frame_reader& in, shape& out) {
+void read_shape(frame_reader& in, shape& out, uint32_t max_width = max_hidden) {
   uint8_t wire = 0;
   in.get(out.rows, "rows").require(out.rows > 0 && out.rows <= max_rows, "rows");
-  in.get(out.hidden, "hidden").require(out.hidden > 0 && out.hidden <= max_hidden, "hidden");
+  in.get(out.hidden, "hidden").require(out.hidden > 0 && out.hidden <= max_width, "hidden");
   in.require(uint64_t{out.rows} * out.hidden <= max_values, "rows times hidden");
   in.get(wire, "wire type").require(wire <= static_cast<uint8_t>(wire_type::int8), "wire type");
   out.wire = static_cast<wire_type>(wire);
@@ -41,6 +42,13 @@ frame_writer head_of(const dispatch_head& head, wire_type wire, size_t experts) 
   frame_writer out(link_frame_kind::dispatch);
   out.put(head.patience_us).put(head.id).put(head.model).put(head.layer);
   out.put(static_cast<uint16_t>(experts));
+  put_shape(out, {head.rows, head.hidden, wire});
+  return out;
+}
+
+frame_writer head_of(const output_head& head, wire_type wire) {
+  frame_writer out(link_frame_kind::output);
+  out.put(head.patience_us).put(head.id).put(head.model).put(head.first).put(head.end);
   put_shape(out, {head.rows, head.hidden, wire});
   return out;
 }
@@ -88,6 +96,16 @@ std::optional<zmq::message_t> encode_as(wire_type wire, const Head& head, const 
   return out;
 }
 
+/// Head and values alone; as f32 if they do not fit the wire type.
+template <class Head>
+zmq::message_t encode_values(const Head& head, std::span<const float> values) {
+  assert(values.size() == size_t{head.rows} * head.hidden);
+  auto out = encode_as(head.wire, head, head_of(head, head.wire), values, 0);
+  if (!out)
+    out = encode_as(wire_type::f32, head, head_of(head, wire_type::f32), values, 0);
+  return std::move(*out);
+}
+
 bool rising_below(const std::vector<uint32_t>& rows, uint32_t limit) {
   for (size_t i = 1; i < rows.size(); ++i)
     if (rows[i] <= rows[i - 1])
@@ -116,9 +134,23 @@ expert_part read_part(frame_reader& in, uint32_t rows) {
   if (!in.good())
     return part;
   in.require(rising_below(part.rows, rows), "rows of an expert");
-  for (float weight : part.weights)
-    in.require(std::isfinite(weight), "a weight is not a finite number");
   return part;
+}
+
+/// Else a frame could ask for far more work than a batch has.
+bool all_distinct(std::span<const expert_part> experts) {
+  std::vector<expert_id> named;
+  for (const auto& part : experts)
+    named.push_back(part.expert);
+  std::sort(named.begin(), named.end());
+  return std::adjacent_find(named.begin(), named.end()) == named.end();
+}
+
+result<void> check_weights(std::span<const expert_part> experts) {
+  for (const auto& part : experts)
+    if (!all_finite(part.weights))
+      return {ec::bad_argument, "the frame holds a weight that is not a finite number"};
+  return {};
 }
 
 } // namespace
@@ -137,12 +169,12 @@ zmq::message_t encode(const dispatch_head& head, std::span<const float> activati
   return std::move(*out);
 }
 
+zmq::message_t encode(const output_head& head, std::span<const float> activations) {
+  return encode_values(head, activations);
+}
+
 zmq::message_t encode(const sum_frame& head, std::span<const float> values) {
-  assert(values.size() == size_t{head.rows} * head.hidden);
-  auto out = encode_as(head.wire, head, head_of(head, head.wire), values, 0);
-  if (!out)
-    out = encode_as(wire_type::f32, head, head_of(head, wire_type::f32), values, 0);
-  return std::move(*out);
+  return encode_values(head, values);
 }
 
 zmq::message_t encode(const failure_frame& frame) {
@@ -167,8 +199,11 @@ result<dispatch_frame> decode_dispatch(std::span<const std::byte> frame) {
     return in.problem();
   for (uint16_t i = 0; i < experts && in.good(); ++i)
     out.experts.push_back(read_part(in, of.rows));
+  in.require(all_distinct(out.experts), "an expert is named twice");
   if (auto problem = in.finish())
     return *problem;
+  if (auto checked = check_weights(out.experts); !checked.ok())
+    return checked.err();
   auto values = read_activations(of.wire, of.rows, of.hidden, bytes);
   if (!values.ok())
     return values.err();
@@ -179,12 +214,35 @@ result<dispatch_frame> decode_dispatch(std::span<const std::byte> frame) {
   return out;
 }
 
+result<output_frame> decode_output(std::span<const std::byte> frame) {
+  frame_reader in(frame, link_frame_kind::output);
+  output_frame out;
+  shape of;
+  auto& head = out.head;
+  in.get(head.patience_us, "patience").get(head.id, "id").get(head.model, "model");
+  in.get(head.first, "first column").get(head.end, "last column");
+  in.require(head.first < head.end && head.end <= max_columns, "columns");
+  read_shape(in, of);
+  in.require(uint64_t{of.rows} * (head.end - head.first) <= max_values, "rows times columns");
+  auto bytes = in.take(activation_bytes(of.wire, of.rows, of.hidden), "activations");
+  if (auto problem = in.finish())
+    return *problem;
+  auto values = read_activations(of.wire, of.rows, of.hidden, bytes);
+  if (!values.ok())
+    return values.err();
+  out.activations = std::move(*values);
+  head.rows = of.rows;
+  head.hidden = of.hidden;
+  head.wire = of.wire;
+  return out;
+}
+
 result<sum_frame> decode_sum(std::span<const std::byte> frame) {
   frame_reader in(frame, link_frame_kind::sum);
   sum_frame out;
   shape of;
   in.get(out.wait_us, "wait").get(out.id, "id").get(out.run_us, "run");
-  read_shape(in, of);
+  read_shape(in, of, max_columns);
   auto bytes = in.take(activation_bytes(of.wire, of.rows, of.hidden), "values");
   if (auto problem = in.finish())
     return *problem;

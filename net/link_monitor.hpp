@@ -16,6 +16,10 @@ class link_monitor {
   };
 
   /// Watches `events` of the socket, which must outlive this. Throws zmq::error_t.
+  ///
+  /// Never ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: libzmq 4.3 tells it between setting errno and
+  /// looking at it, telling changes errno to EAGAIN, and so a connection with a spoilt frame is not
+  /// closed but waits, until the process aborts (stream_engine_base.cpp, `!_io_error`).
   link_monitor(zmq::context_t& context, zmq::socket_t& watched, int events);
   ~link_monitor();
   link_monitor(const link_monitor&) = delete;

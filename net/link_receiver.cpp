@@ -6,24 +6,26 @@
 #include "net/link_monitor.hpp"
 #include "net/zap.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <netdb.h>
 #include <optional>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace coel::net {
 
 namespace {
 
-constexpr int watched_events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+constexpr int watched_events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED; // see link_monitor.hpp
+constexpr size_t most_turned_away = 1024;
 constexpr int frames_per_round = 64;   // then events and handshakes have their turn
 constexpr int64_t curve_overhead = 64; // of an encrypted message
 constexpr int handshake_timeout_ms = 3000;
@@ -92,6 +94,18 @@ result<void> check(const receiver_options& options) {
   return {};
 }
 
+/// "10.0.0.7", or nothing if the connection is gone already.
+std::string peer_address(int descriptor) {
+  sockaddr_storage at{};
+  socklen_t size = sizeof at;
+  char text[NI_MAXHOST] = {};
+  if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&at), &size) != 0 ||
+      ::getnameinfo(reinterpret_cast<sockaddr*>(&at), size, text, sizeof text, nullptr, 0,
+                    NI_NUMERICHOST) != 0)
+    return {};
+  return plain_address(text);
+}
+
 std::string property(zmq::message_t& message, const char* name) {
   const char* value = ::zmq_msg_gets(message.handle(), name);
   return value != nullptr ? value : "";
@@ -121,7 +135,11 @@ struct link_receiver::state {
   std::optional<zmq::message_t> receive();
   void deliver(zmq::message_t frame);
   void read_events();
+  void refused(refusal why, const std::string& from);
+  void disconnected(int descriptor);
+  bool was_turned_away(const std::string& address);
   void close(int descriptor);
+  void close_crowd();
   void close_expelled();
   void tell_gone(const std::optional<std::string>& key);
 
@@ -135,7 +153,10 @@ struct link_receiver::state {
   link_connections connections;
   std::mutex expelled_mutex;
   std::vector<std::string> newly_expelled;
-  std::atomic<uint64_t> frames{0}, bytes{0}, refused_keys{0}, failed_handshakes{0};
+  link_refusals refusals;
+  std::unordered_map<std::string, uint32_t> turned_away; // connections by address, not yet closed
+  std::atomic<uint64_t> frames{0}, bytes{0};
+  std::array<std::atomic<uint64_t>, refusal_kinds> refusal_counts{};
   std::atomic<bool> stopping{false};
   std::thread thread;
 };
@@ -149,6 +170,7 @@ void link_receiver::state::run() {
       close_expelled();
       receive_round();
       read_events();
+      close_crowd();
     } catch (const zmq::error_t& e) {
       if (e.num() == ETERM)
         return;
@@ -164,10 +186,20 @@ void link_receiver::state::wait() {
 }
 
 bool link_receiver::state::admit(const std::string& key, const std::string& address) {
-  bool admitted = admission.admits(key, address, std::chrono::steady_clock::now());
-  if (!admitted)
-    ++refused_keys;
-  return admitted;
+  auto why = admission.objection(key, address, std::chrono::steady_clock::now());
+  if (why) {
+    refused(*why, *why == refusal::too_often ? address : address + " key=" + key);
+    if (turned_away.size() < most_turned_away)
+      ++turned_away[plain_address(address)];
+  }
+  return !why;
+}
+
+void link_receiver::state::refused(refusal why, const std::string& from) {
+  auto line = refusals.note(why, from, std::chrono::steady_clock::now());
+  refusal_counts[static_cast<size_t>(why)] = refusals.count(why);
+  if (line && handler.on_refused)
+    handler.on_refused(*line);
 }
 
 void link_receiver::state::receive_round() {
@@ -201,14 +233,20 @@ void link_receiver::state::deliver(zmq::message_t frame) {
     read_events();
   if (key.empty() || !connections.is_open(descriptor))
     return;
+  auto address = plain_address(property(frame, "Peer-Address"));
   if (admission.is_expelled(key)) {
-    ++refused_keys;
+    refused(refusal::expelled, address + " key=" + key);
     return close(descriptor);
   }
-  tell_gone(connections.heard(descriptor, key));
+  if (connections.key_of(descriptor) != key) {
+    tell_gone(connections.heard(descriptor, key));
+    if (auto oldest = connections.crowded(key)) {
+      refused(refusal::crowded, address + " key=" + key);
+      close(*oldest);
+    }
+  }
   ++frames;
   bytes += frame.size();
-  auto address = plain_address(property(frame, "Peer-Address"));
   handler.on_frame(key, address, std::move(frame));
 }
 
@@ -217,12 +255,36 @@ void link_receiver::state::read_events() {
     auto descriptor = static_cast<int>(happened->value);
     if (happened->kind == ZMQ_EVENT_ACCEPTED) {
       tell_gone(connections.closed(descriptor));
-      connections.opened(descriptor);
+      connections.opened(descriptor, peer_address(descriptor));
     } else if (happened->kind == ZMQ_EVENT_DISCONNECTED) {
-      tell_gone(connections.closed(descriptor));
-    } else {
-      ++failed_handshakes;
+      disconnected(descriptor);
     }
+  }
+}
+
+// A neighbour greets as soon as it may: who went without a word had no key, unless it was turned
+// away for another reason or closed from here.
+void link_receiver::state::disconnected(int descriptor) {
+  const auto& address = connections.address_of(descriptor);
+  bool silent = connections.is_open(descriptor) && connections.key_of(descriptor).empty();
+  if (silent && !connections.is_closing(descriptor) && !was_turned_away(address))
+    refused(refusal::no_key, address);
+  tell_gone(connections.closed(descriptor));
+}
+
+bool link_receiver::state::was_turned_away(const std::string& address) {
+  auto known = turned_away.find(address);
+  if (known == turned_away.end())
+    return false;
+  if (--known->second == 0)
+    turned_away.erase(known);
+  return true;
+}
+
+void link_receiver::state::close_crowd() {
+  while (auto one = connections.crowded()) {
+    refused(refusal::crowded, connections.address_of(*one));
+    close(*one);
   }
 }
 
@@ -284,7 +346,12 @@ void link_receiver::expel(const std::string& key) {
 }
 
 receiver_counts link_receiver::counts() const {
-  return {state_->frames, state_->bytes, state_->refused_keys, state_->failed_handshakes};
+  receiver_counts out{state_->frames, state_->bytes};
+  std::copy(state_->refusal_counts.begin(), state_->refusal_counts.end(), out.refused.begin());
+  auto of = [&](refusal kind) { return out.refused[static_cast<size_t>(kind)]; };
+  out.refused_keys = of(refusal::not_member) + of(refusal::expelled) + of(refusal::too_often);
+  out.failed_handshakes = of(refusal::no_key);
+  return out;
 }
 
 const std::vector<std::string>& link_receiver::endpoints() const {

@@ -4,9 +4,11 @@
 
 #include "common/result.hpp"
 #include "net/keys.hpp"
+#include "net/link_refusals.hpp"
 
 #include <zmq.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -30,8 +32,9 @@ struct receiver_options {
 struct receiver_counts {
   uint64_t frames = 0;
   uint64_t bytes = 0;
-  uint64_t refused_keys = 0;      ///< not a member, expelled, or too many attempts
-  uint64_t failed_handshakes = 0; ///< no key or the wrong cluster
+  uint64_t refused_keys = 0;                     ///< not a member, expelled, or too many attempts
+  uint64_t failed_handshakes = 0;                ///< no key or the wrong cluster
+  std::array<uint64_t, refusal_kinds> refused{}; ///< all of these, by reason
 };
 
 /// Called on the receiver's thread: hand over and return at once.
@@ -41,6 +44,8 @@ struct receiver_handler {
       on_frame;
   /// The last connection of that key is gone.
   std::function<void(const std::string& key)> on_gone;
+  /// A line for the log about who was not let in: of each reason one a minute at most.
+  std::function<void(const std::string& line)> on_refused = say_on_stderr;
 };
 
 class link_receiver {

@@ -11,10 +11,10 @@ namespace coel::net {
 
 namespace {
 
-constexpr int watched_events =
-    ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-    ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_DISCONNECTED |
-    ZMQ_EVENT_CLOSED;
+constexpr int watched_events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_DISCONNECTED |
+                               ZMQ_EVENT_CLOSED; // see link_monitor.hpp for the one that is missing
 // Nothing is expected from there: who sends is disconnected.
 constexpr int64_t largest_incoming_bytes = 1024;
 constexpr int first_reconnect_ms = 100;
@@ -100,15 +100,12 @@ std::optional<link_sender::news> link_sender::parts::news_of(const link_monitor:
     said_why = true;
     return news{event::refused, endpoint + " refuses this node: it is expelled, not among the "
                                            "members of its cluster file, or tried too often"};
-  case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-    said_why = true;
-    return news{event::refused, endpoint + " is not a node of this cluster"};
   case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
     return once(event::refused, endpoint + " closed the connection while shaking hands: it has "
                                            "another cluster file, or is not a CoEL node");
   case ZMQ_EVENT_DISCONNECTED:
-    if (!std::exchange(up, false))
-      return std::nullopt; // the failed handshake has been told
+    if (!std::exchange(up, false)) // where another reason was told, this is not news
+      return once(event::refused, endpoint + " is not a node of this cluster");
     return news{event::lost, "the connection to " + endpoint + " broke"};
   case ZMQ_EVENT_CLOSED:
     return once(event::lost, "nobody listens at " + endpoint);

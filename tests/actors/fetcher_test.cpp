@@ -111,6 +111,9 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
       [](const remote_dispatch&) -> caf::result<partial_sum> {
         return to_caf({ec::busy, "not played"});
       },
+      [](const remote_output&) -> caf::result<partial_sum> {
+        return to_caf({ec::busy, "not played"});
+      },
       [=](const file_want& ask) { return answer(self, ask); },
       [](atom::tell, const std::shared_ptr<const std::vector<std::byte>>&) {},
       [](atom::begin, node_id) {},

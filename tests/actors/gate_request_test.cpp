@@ -1,4 +1,5 @@
 // What a gate's failure means to a request: the scheduler between them.
+#include "actors/head.hpp"
 #include "actors/scheduler.hpp"
 #include "gate_world.hpp"
 
@@ -26,8 +27,9 @@ struct request_world : gate_world {
   /// Expert 3 of one layer is behind a link.
   scheduler_actor schedule(answering answer) {
     const auto& c = model->config();
-    scheduler_config how{model, {}, memory, {16, 16, 4}, {c.context, 32, 8, 4, 4}, {}};
+    scheduler_config how{model, {}, {}, memory, {16, 16, 4}, {c.context, 32, 8, 4, 4}, {}};
     auto neighbour = link(std::move(answer));
+    how.head = keep(system.spawn(head, head_config{model, here, view(table())}));
     for (uint32_t l = 0; l < c.layers; ++l)
       how.gates.push_back(
           keep(system.spawn(gate, gate_config{model, layer_id(l), here,

@@ -69,7 +69,10 @@ struct gate_world : expert_world {
   /// On a thread of its own: it may wait for the device, which a device's thread must not.
   link_actor link(answering answer) {
     auto behave = [answer](link_actor::pointer link) -> link_actor::behavior_type {
-      return {[=](const remote_dispatch& asked) { return answer(link, asked); }};
+      return {[=](const remote_dispatch& asked) { return answer(link, asked); },
+              [](const remote_output&) -> caf::result<partial_sum> {
+                return to_caf({ec::busy, "not played"});
+              }};
     };
     return keep(system.spawn<caf::detached>(behave));
   }

@@ -90,6 +90,9 @@ inline helper_actor::behavior_type silent_helper(helper_actor::pointer self,
             reached->pass();
             return kept->back();
           },
+          [](const remote_output&) -> caf::result<partial_sum> {
+            return to_caf({ec::busy, "not played"});
+          },
           [](atom::step, uint64_t, const compute::completion_info&) {}};
 }
 

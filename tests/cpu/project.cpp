@@ -54,6 +54,33 @@ void compare(const std::string& kernels, dtype type, shape s, uint32_t batch) {
 
 BOOST_AUTO_TEST_SUITE(cpu_project)
 
+BOOST_AUTO_TEST_CASE(a_part_is_those_columns_of_the_whole_and_touches_no_others) {
+  constexpr uint32_t rows = 3 * compute::projection_unit + 5, cols = 256, batch = 3;
+  auto m = random_matrix(dtype::q4_0, rows, cols, 1);
+  auto x = random_values(size_t{batch} * cols, 2);
+  for (const auto& kernels : cpu::usable_kernels()) {
+    auto dev = make(kernels);
+    auto whole = project(*dev, m, x, batch);
+    auto w = load(*dev, m);
+    for (auto [first, end] : {std::pair{0u, 70u}, {64u, 128u}, {128u, rows}, {192u, 9999u}}) {
+      tensor in(*dev, batch, cols, x), out(*dev, batch, rows);
+      std::fill_n(out.view.data, size_t{batch} * rows, -7.f);
+      run_all(*dev, {compute::project{in.view, {{w.get(), nullptr, out.view, false, first, end}}}});
+      auto got = out.values();
+      for (uint32_t i = 0; i < batch * rows; ++i) {
+        bool inside = i % rows >= first && i % rows < end;
+        BOOST_TEST_REQUIRE(got[i] == (inside ? whole[i] : -7.f));
+      }
+    }
+    tensor in(*dev, batch, cols, x), out(*dev, batch, rows);
+    for (auto [first, end] : {std::pair{1u, 64u}, {64u, 64u}, {256u, 300u}})
+      BOOST_TEST(
+          !compute::run(
+               *dev, {compute::project{in.view, {{w.get(), nullptr, out.view, false, first, end}}}})
+               .ok());
+  }
+}
+
 BOOST_AUTO_TEST_CASE(every_kernel_agrees_with_the_reference) {
   for (const auto& kernels : vector_sets())
     for (dtype type : all_dtypes) {

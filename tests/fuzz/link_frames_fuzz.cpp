@@ -57,6 +57,18 @@ void dispatch(bytes frame) {
     std::abort();
 }
 
+void output(bytes frame) {
+  auto read = decode_output(frame);
+  if (!read.ok())
+    return;
+  require_finite(read->activations, read->head.rows, read->head.hidden);
+  if (read->head.first >= read->head.end)
+    std::abort();
+  if (!decode_output(view(encode(read->head, read->activations))).ok() &&
+      read->head.wire != wire_type::int8)
+    std::abort();
+}
+
 void sum(bytes frame) {
   auto read = decode_sum(frame);
   if (!read.ok())
@@ -107,6 +119,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     dispatch(frame);
   else if (*kind == link_frame_kind::sum)
     sum(frame);
+  else if (*kind == link_frame_kind::output)
+    output(frame);
   else
     small(*kind, frame);
   return 0;

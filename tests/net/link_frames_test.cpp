@@ -93,6 +93,8 @@ ec verdict(std::span<const std::byte> frame) {
     return code(decode_goodbye(frame));
   case link_frame_kind::drain:
     return code(decode_drain(frame));
+  case link_frame_kind::output:
+    return code(decode_output(frame));
   }
   return ec::internal;
 }
@@ -117,6 +119,7 @@ std::vector<bytes> one_of_each() {
   for (auto wire : {wire_type::f32, wire_type::f16, wire_type::int8}) {
     out.push_back(bytes_of(encode(some_head(wire, 3, 70), values, two_experts)));
     out.push_back(bytes_of(encode(sum_frame{9, 3, 70, wire, 5, 6, {}}, values)));
+    out.push_back(bytes_of(encode(output_head{9, some_hash(3), 3, 70, 64, 640, wire, 5}, values)));
   }
   out.push_back(bytes_of(encode(failure_frame{4, {ec::expert_not_here, "moved"}})));
   out.push_back(bytes_of(encode(some_greeting())));
@@ -167,7 +170,31 @@ BOOST_AUTO_TEST_CASE(dispatches_and_sums) {
       BOOST_TEST(sum->wait_us == 5u);
       BOOST_TEST(sum->run_us == 6u);
       BOOST_TEST((sum->wire == wire));
+      output_head asked{9, some_hash(4), 3, hidden, 128, 70'000, wire, 123};
+      auto part = decode_output(bytes_of(encode(asked, values)));
+      BOOST_REQUIRE(part.ok());
+      check_close(wire, values, part->activations, hidden);
+      BOOST_TEST(part->head.id == 9u);
+      BOOST_TEST((part->head.model == some_hash(4)));
+      BOOST_TEST(part->head.first == 128u);
+      BOOST_TEST(part->head.end == 70'000u);
+      BOOST_TEST(part->head.patience_us == 123u);
     }
+}
+
+BOOST_AUTO_TEST_CASE(columns_of_an_output_have_bounds) {
+  auto values = some_values(2 * 64, 1);
+  auto columns = [&](uint32_t first, uint32_t end) {
+    return verdict(bytes_of(
+        encode(output_head{1, some_hash(1), 2, 64, first, end, wire_type::f16, 0}, values)));
+  };
+  BOOST_TEST((columns(0, 1u << 20) == ec::none));
+  BOOST_TEST((columns(0, (1u << 20) + 1) == ec::bad_frame));
+  BOOST_TEST((columns(64, 64) == ec::bad_frame));
+  BOOST_TEST((columns(65, 64) == ec::bad_frame));
+  auto logits = some_values(1 << 16, 2); // wider than any hidden
+  BOOST_TEST((verdict(bytes_of(encode(sum_frame{1, 1, 1 << 16, wire_type::f32, 0, 0, {}},
+                                      logits))) == ec::none));
 }
 
 BOOST_AUTO_TEST_CASE(an_outlier_spoils_its_group_of_64_only) {
@@ -209,10 +236,10 @@ BOOST_AUTO_TEST_CASE(what_is_not_a_number_is_refused) {
       auto values = some_values(100, 6);
       values[99] = bad;
       BOOST_TEST((verdict(bytes_of(encode(sum_frame{1, 1, 100, wire, 0, 0, {}}, values))) ==
-                  ec::bad_frame));
+                  ec::bad_argument));
       std::vector<expert_part> parts{{expert_id{1}, {0}, {bad}}};
       BOOST_TEST((verdict(bytes_of(encode(some_head(wire, 1, 100), some_values(100, 6), parts))) ==
-                  ec::bad_frame));
+                  ec::bad_argument));
     }
 }
 
@@ -293,11 +320,11 @@ BOOST_AUTO_TEST_CASE(every_truncation_and_every_surplus_byte_is_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(a_greeting_of_another_version_shows_its_version) {
-  auto frame = with(bytes_of(encode(some_greeting())), 4, uint16_t{2});
+  auto frame = with(bytes_of(encode(some_greeting())), 4, uint16_t{link_protocol_version + 1});
   frame.resize(40); // its remaining fields may be anything
   auto got = decode_greeting(frame);
   BOOST_REQUIRE(got.ok());
-  BOOST_TEST(got->version == 2u);
+  BOOST_TEST(got->version == link_protocol_version + 1);
   BOOST_TEST(got->nonce == 1u);
   BOOST_TEST(got->models.empty());
 }
@@ -366,7 +393,7 @@ BOOST_AUTO_TEST_CASE(strangers_are_of_no_kind) {
   BOOST_TEST((verdict(with(drain, 4, uint32_t{1})) == ec::bad_frame)); // for later versions
   auto frame = bytes_of(encode(goodbye_frame{}));
   BOOST_TEST((kind_of(frame) == link_frame_kind::goodbye));
-  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{12})));
+  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{13})));
   BOOST_TEST(!kind_of(with(frame, 3, 'l')));
   BOOST_TEST((decode_ping(frame).err().code == ec::bad_frame));
   BOOST_TEST((decode_sum(frame).err().code == ec::bad_frame));

@@ -1,0 +1,176 @@
+// The cost model splits as gates do, and its closed form agrees with it where it may.
+#include "plan_support.hpp"
+#include "policy/cost_model.hpp"
+#include "policy/dispatch_split.hpp"
+#include "policy/placement_candidates.hpp"
+#include "policy/stages.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <cmath>
+
+using namespace coel;
+using namespace coel::policy;
+using namespace coel::policy::testing;
+
+namespace {
+
+std::map<node_id, host_cost> as_gates_see(const cost_model& costs, uint32_t home) {
+  std::map<node_id, host_cost> out;
+  for (uint32_t s = 0; s < costs.nodes().size(); ++s) {
+    const auto& l = costs.lane(home, s);
+    out[node_id{s}] = {l.fixed_us, l.wire_us_per_row, l.speed};
+  }
+  return out;
+}
+
+expert_map random_map(std::mt19937_64& random, uint32_t nodes, routing_shape shape) {
+  expert_map map(nodes, shape.layers, shape.experts);
+  for (auto& h : map.hosts)
+    h = 1 + random() % ((node_set{1} << nodes) - 1);
+  return map;
+}
+
+home_traffic one_home(uint32_t nodes, uint32_t home, routing_trace trace) {
+  home_trace h{home, 1, std::move(trace)};
+  return join_traffic(nodes, {&h, 1});
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(cost_models)
+
+BOOST_AUTO_TEST_CASE(a_layer_is_split_as_gates_split_it) {
+  for (uint64_t seed = 1; seed <= 400; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      auto nodes = static_cast<uint32_t>(1 + random() % 6);
+      routing_shape shape{2, static_cast<uint32_t>(6 + random() % 20), 4};
+      std::vector<node_facts> facts;
+      for (uint32_t n = 0; n < nodes; ++n)
+        facts.push_back(random_node(random, n));
+      cost_model costs(small_model(shape), facts, random_network(random, nodes));
+      auto map = random_map(random, nodes, shape);
+      auto home = static_cast<uint32_t>(random() % nodes);
+      std::map<node_id, bitmap> holds;
+      auto by_node = map.by_node();
+      for (uint32_t s = 0; s < nodes; ++s)
+        holds[node_id{s}] = by_node[s];
+      routing_table table(shape.layers, shape.experts, holds, 1);
+      auto seen = as_gates_see(costs, home);
+      auto trace = random_trace(random, shape, 10);
+      for (size_t t = 0; t < trace.tokens(); ++t) {
+        std::vector<int32_t> ids(trace.at(t, 1).begin(), trace.at(t, 1).end());
+        std::vector<float> weights(ids.size(), 0.25f);
+        auto split = split_rows({&table, layer_id{1}, node_id{home}, &seen, nullptr},
+                                group_by_expert(ids, weights, 1, shape.experts));
+        auto sorted = ids; // gates group by rising expert
+        std::sort(sorted.begin(), sorted.end());
+        std::vector<uint16_t> chosen(sorted.begin(), sorted.end());
+        auto cost = costs.layer(map, 1, chosen, home);
+        node_set used = 0;
+        for (const auto& h : split.hosts)
+          used |= only(index(h.host));
+        BOOST_TEST(cost.used == used);
+        BOOST_TEST(std::abs(cost.us - split.predicted_us) < 1e-6 * (1 + split.predicted_us));
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_prompt_of_one_token_costs_what_a_token_costs) {
+  for (uint64_t seed = 1; seed <= 50; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      routing_shape shape{3, 8, 3};
+      auto nodes = static_cast<uint32_t>(2 + random() % 3);
+      std::vector<node_facts> facts;
+      for (uint32_t n = 0; n < nodes; ++n)
+        facts.push_back(random_node(random, n));
+      cost_model costs(small_model(shape), facts, random_network(random, nodes));
+      auto map = random_map(random, nodes, shape);
+      for (auto& h : map.hosts) // no choice, so that the order of experts does not matter
+        h &= ~(h - 1);
+      auto traffic = one_home(nodes, 0, random_trace(random, shape, 1));
+      auto token = costs.decode(map, traffic);
+      auto prompt = costs.prompt(map, traffic, 1);
+      BOOST_TEST(prompt.rounds == token.rounds);
+      BOOST_TEST(prompt.bytes == token.bytes);
+      BOOST_TEST(prompt.us >= token.us - 1e-6);
+      if (token.messages <= token.rounds + 1e-9)
+        BOOST_TEST(std::abs(prompt.us - token.us) < 1e-6 * token.us);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(everything_at_home_takes_no_rounds) {
+  std::mt19937_64 random(3);
+  routing_shape shape{4, 10, 2};
+  std::vector<node_facts> facts{random_node(random, 0), random_node(random, 1)};
+  cost_model costs(small_model(shape), facts, network_facts(2));
+  expert_map map(2, 4, 10);
+  for (auto& h : map.hosts)
+    h = only(0);
+  auto traffic = one_home(2, 0, random_trace(random, shape, 40));
+  auto c = costs.decode(map, traffic);
+  const auto& s = costs.lane(0, 0).speed;
+  BOOST_TEST(c.rounds == 0);
+  BOOST_TEST(c.bytes == 0);
+  BOOST_TEST(std::abs(c.us - costs.dense_token_us(0) - 4 * 2 * (s.expert_us + s.row_us)) < 1e-6);
+  std::vector<uint32_t> homes{0};
+  auto bytes = costs.memory_bytes(map, homes);
+  BOOST_TEST(bytes[0] == 40u * 1'000'000 + costs.model().home_bytes());
+  BOOST_TEST(bytes[1] == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(the_closed_form_is_near_the_average_where_experts_are_independent) {
+  double worst = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    std::mt19937_64 random(seed);
+    auto nodes = static_cast<uint32_t>(2 + random() % 4);
+    routing_shape shape{4, 40, 4};
+    std::vector<node_facts> facts;
+    for (uint32_t n = 0; n < nodes; ++n)
+      facts.push_back(random_node(random, n));
+    cost_model costs(small_model(shape), facts, random_network(random, nodes));
+    expert_map map(nodes, shape.layers, shape.experts);
+    for (auto& h : map.hosts)
+      h = only(static_cast<uint32_t>(random() % nodes));
+    auto traffic = one_home(nodes, 0, random_trace(random, shape, 400));
+    auto exact = costs.decode(map, traffic).us;
+    auto pop = make_inputs(traffic, std::vector<uint64_t>(nodes, 160)).common;
+    worst = std::max(worst, std::abs(costs.decode_closed_form_us(map, pop, 0) / exact - 1));
+  }
+  BOOST_TEST(worst < 0.12);
+}
+
+BOOST_AUTO_TEST_CASE(stages_are_the_best_of_all_cuts) {
+  for (uint64_t seed = 1; seed <= 60; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      routing_shape shape{5, 6, 2};
+      std::vector<node_facts> facts;
+      for (uint32_t n = 0; n < 3; ++n) {
+        facts.push_back(random_node(random, n));
+        facts.back().memory_bytes = static_cast<uint64_t>(between(random, 12e6, 40e6));
+      }
+      auto model = small_model(shape);
+      cost_model costs(model, facts, random_network(random, 3));
+      auto plan = plan_stages(costs, 0, 0);
+      if (!plan)
+        continue;
+      uint32_t layers = 0;
+      for (const auto& s : plan->stages) {
+        BOOST_TEST(s.first_layer == layers);
+        layers += s.layers;
+        BOOST_TEST(plan->memory_bytes[s.node] <= facts[s.node].memory_bytes * 9 / 10);
+      }
+      BOOST_TEST(layers == 5u);
+      // A plan that may use fewer nodes is never better.
+      auto fewer = facts;
+      fewer[1 + seed % 2].memory_bytes = 0;
+      auto other = plan_stages(cost_model(model, fewer, costs.network()), 0, 0);
+      if (other)
+        BOOST_TEST(other->decode_us >= plan->decode_us - 1e-6);
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
