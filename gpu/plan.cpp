@@ -15,13 +15,39 @@ const card_weight& on_card(const compute::weight& w) {
   return static_cast<const card_weight&>(w);
 }
 
+/// The columns that are asked for, as a matrix of their own: a part begins at a whole panel.
+matrix_task part_of(const compute::projection& p) {
+  static_assert(compute::projection_unit % panel_rows == 0);
+  const auto& w = on_card(*p.w);
+  matrix_task t;
+  t.weight = w.data() + p.first / (is_quantised(w.type()) ? panel_rows : 1) * w.row_bytes();
+  t.bias = p.bias ? p.bias + p.first : nullptr;
+  t.out = p.out.data + p.first;
+  t.row_bytes = w.row_bytes();
+  t.rows = p.end_column() - p.first;
+  t.cols = w.cols();
+  t.out_cols = p.out.cols;
+  t.add = p.add;
+  return t;
+}
+
 } // namespace
 
 void planner::copy(void* to, const void* from, uint64_t bytes) {
+  if (bytes == 0)
+    return;
   step& s = steps_.emplace_back();
   s.to = to;
   s.from = from;
   s.bytes = bytes;
+}
+
+void planner::copy_part(const compute::rows_f32& to, const float* from, uint32_t cols) {
+  bool dense = cols == to.cols;
+  uint32_t copies = dense ? 1 : to.rows;
+  uint64_t values = dense ? uint64_t{to.rows} * cols : cols;
+  for (uint32_t r = 0; r < copies; ++r)
+    copy(to.row(r), from + uint64_t{r} * cols, values * sizeof(float));
 }
 
 int8_rows planner::int8_scratch(uint64_t rows, uint32_t cols) {
@@ -79,32 +105,25 @@ void planner::plan(const compute::project& op) {
                          [](const auto& p) { return is_quantised(p.w->type()); });
   int8_rows x = any && op.in.rows ? quantised(op.in) : int8_rows{};
   std::array<std::vector<matrix_task>, dtype_count> by_type;
-  std::vector<std::pair<const compute::projection*, float*>> copies;
+  std::vector<std::pair<compute::rows_f32, matrix_task>> copies;
   for (const auto& p : op.outputs) {
-    const auto& w = on_card(*p.w);
-    matrix_task t;
-    t.weight = w.data();
-    t.bias = p.bias;
+    matrix_task t = part_of(p);
     t.x = op.in.data;
     t.quantised = x;
-    t.out = p.out.data;
-    t.row_bytes = w.row_bytes();
     t.count = op.in.rows;
-    t.rows = w.rows();
-    t.cols = w.cols();
-    t.out_cols = p.out.cols;
-    t.add = p.add;
     // Single floats over the bus are slow: the host's part is copied when it is whole.
     if (!p.add && context_.host_visible(p.out.data)) {
-      t.out = scratch(uint64_t{p.out.rows} * p.out.cols);
-      copies.emplace_back(&p, t.out);
+      compute::rows_f32 to{t.out, t.count, t.out_cols};
+      t.out = scratch(uint64_t{t.count} * t.rows);
+      t.out_cols = t.rows;
+      copies.emplace_back(to, t);
     }
-    by_type[static_cast<size_t>(w.type())].push_back(t);
+    by_type[static_cast<size_t>(p.w->type())].push_back(t);
   }
   for (size_t type = 0; type < dtype_count; ++type)
     multiply(static_cast<dtype>(type), std::move(by_type[type]));
-  for (auto [p, from] : copies)
-    copy(p->out.data, from, uint64_t{p->out.rows} * p->out.cols * sizeof(float));
+  for (const auto& [to, from] : copies)
+    copy_part(to, from.out, from.rows);
 }
 
 void planner::plan(const compute::embed& op) {

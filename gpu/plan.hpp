@@ -79,6 +79,8 @@ class planner {
     std::memcpy(s.args.data(), &args, sizeof(Args));
   }
   void copy(void* to, const void* from, uint64_t bytes);
+  /// Dense rows of `cols` values to the first columns of other rows.
+  void copy_part(const compute::rows_f32& to, const float* from, uint32_t cols);
 
   /// The values' address on the card.
   template <class T>

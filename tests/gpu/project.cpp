@@ -169,6 +169,49 @@ BOOST_AUTO_TEST_CASE(outputs_of_mixed_types_share_an_input_and_the_host_may_have
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_part_is_those_columns_of_the_whole_and_touches_no_others) {
+  constexpr uint32_t rows = 3 * compute::projection_unit + 5, batch = 3;
+  for (auto& d : devices())
+    for (dtype type : {dtype::q4_0, dtype::q6_k, dtype::f16}) {
+      auto& dev = *d.device;
+      auto m = random_matrix(type, rows, columns(type, 1), 61);
+      auto x = random_values(size_t{batch} * m.cols, 62);
+      auto bias = random_values(rows, 63);
+      auto w = load(dev, m);
+      auto whole = project(dev, m, x, batch, {&bias, false});
+      auto added = project(dev, m, x, batch, {&bias, true});
+      tensor in(dev, batch, w->cols(), x), offsets(dev, 1, rows, bias);
+      auto seen = dev.allocate(batch * rows * sizeof(float), compute::memory::host_visible);
+      BOOST_REQUIRE(seen.ok());
+      for (auto [first, end] : {std::pair{0u, 70u}, {64u, 128u}, {128u, rows}, {192u, 9999u}}) {
+        const std::vector<float> threes(size_t{batch} * rows, 3.f);
+        tensor out(dev, batch, rows, threes), sum(dev, batch, rows, threes);
+        std::copy(threes.begin(), threes.end(), (*seen)->f32());
+        auto part = [&, first = first, end = end](float* to, bool add) {
+          return compute::projection{w.get(), offsets.view.data, {to, batch, rows}, add, first, end};
+        };
+        run_all(dev, {compute::project{in.view,
+                                       {part(out.view.data, false), part((*seen)->f32(), false),
+                                        part(sum.view.data, true)}}});
+        auto want = threes, want_sum = threes;
+        for (uint32_t b = 0; b < batch; ++b)
+          for (uint32_t c = b * rows + first; c < b * rows + std::min(end, rows); ++c) {
+            want[c] = whole[c];
+            want_sum[c] = added[c];
+          }
+        check_same(out.values(), want);
+        check_same({(*seen)->f32(), (*seen)->f32() + batch * rows}, want);
+        check_same(sum.values(), want_sum);
+      }
+      tensor out(dev, batch, rows);
+      for (auto [first, end] : {std::pair{1u, 64u}, {64u, 64u}, {256u, 300u}})
+        BOOST_TEST(
+            !compute::run(
+                 dev, {compute::project{in.view, {{w.get(), nullptr, out.view, false, first, end}}}})
+                 .ok());
+    }
+}
+
 BOOST_AUTO_TEST_CASE(zeros_stay_zeros) {
   for (auto& d : devices())
     for (dtype type : all_dtypes) {
