@@ -1,42 +1,32 @@
 #include "emulator.hpp"
 
+#include "fiber.hpp"
+
 #include <algorithm>
 #include <memory>
 #include <mutex>
 #include <random>
 #include <stdexcept>
-#include <ucontext.h>
 #include <vector>
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#endif
 
 namespace coel::gpu {
 
 namespace {
 
-constexpr size_t stack_bytes = 256 << 10;
 constexpr size_t shared_bytes = 48 << 10; // what every card gives a block without being asked
 constexpr uint32_t lanes = simt::warp_lanes;
 constexpr size_t exchange_words = 6;
 
 enum class waiting : uint8_t { no, for_warp, for_block, done };
 
-struct fiber {
-  ucontext_t context;
-  std::unique_ptr<std::byte[]> stack{new std::byte[stack_bytes]};
+struct block_thread {
+  fiber stack;
   waiting state = waiting::no;
   uint32_t exchanges = 0;
-  void* fake_stack = nullptr; // of the address sanitizer
 };
 
 struct block_run {
-  std::vector<fiber> fibers;
-  ucontext_t scheduler;
-  void* scheduler_fake_stack = nullptr;
-  const void* scheduler_bottom = nullptr;
-  size_t scheduler_size = 0;
+  std::vector<block_thread> all;
   uint32_t current = 0;
   uint32_t threads = 0;
   uint32_t x = 0, y = 0, z = 0;
@@ -46,7 +36,7 @@ struct block_run {
   // two of each: a lane may be one exchange ahead of those that still read
   std::vector<std::array<uint32_t, exchange_words>> slots[2];
 
-  fiber& self() { return fibers[current]; }
+  block_thread& self() { return all[current]; }
 };
 
 block_run& running() {
@@ -54,42 +44,17 @@ block_run& running() {
   return run;
 }
 
-void leave_fiber(block_run& b, [[maybe_unused]] bool for_good) {
-  fiber& f = b.self();
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(for_good ? nullptr : &f.fake_stack, b.scheduler_bottom,
-                                 b.scheduler_size);
-#endif
-  swapcontext(&f.context, &b.scheduler);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(f.fake_stack, &b.scheduler_bottom, &b.scheduler_size);
-#endif
-}
-
-void enter_fiber(block_run& b) {
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&b.scheduler_fake_stack, b.self().stack.get(), stack_bytes);
-#endif
-  swapcontext(&b.scheduler, &b.self().context);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(b.scheduler_fake_stack, nullptr, nullptr);
-#endif
-}
-
-void fiber_main() {
+void run_body() {
   block_run& b = running();
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(nullptr, &b.scheduler_bottom, &b.scheduler_size);
-#endif
   b.body(b.args);
   b.self().state = waiting::done;
-  leave_fiber(b, true);
+  b.self().stack.leave(true);
 }
 
 void wait_for(waiting what) {
-  block_run& b = running();
-  b.self().state = what;
-  leave_fiber(b, false);
+  block_thread& self = running().self();
+  self.state = what;
+  self.stack.leave(false);
 }
 
 /// Lets go those that all of [first, first + count) wait for. False: some of them never come.
@@ -97,28 +62,22 @@ bool release(block_run& b, uint32_t first, uint32_t count, waiting what) {
   uint32_t there = 0;
   uint32_t gone = 0;
   for (uint32_t i = first; i < first + count; ++i) {
-    there += b.fibers[i].state == what;
-    gone += b.fibers[i].state == waiting::done;
+    there += b.all[i].state == what;
+    gone += b.all[i].state == waiting::done;
   }
   if (there > 0 && gone > 0)
     return false;
   if (there == count)
     for (uint32_t i = first; i < first + count; ++i)
-      b.fibers[i].state = waiting::no;
+      b.all[i].state = waiting::no;
   return true;
 }
 
 void start(block_run& b) {
   std::fill(std::begin(b.shared), std::end(b.shared), std::byte{0xff}); // NaNs
   for (uint32_t i = 0; i < b.threads; ++i) {
-    fiber& f = b.fibers[i];
-    f.state = waiting::no;
-    f.exchanges = 0;
-    getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack.get();
-    f.context.uc_stack.ss_size = stack_bytes;
-    f.context.uc_link = nullptr;
-    makecontext(&f.context, fiber_main, 0);
+    b.all[i].state = waiting::no;
+    b.all[i].exchanges = 0;
   }
 }
 
@@ -131,16 +90,16 @@ void run_block(block_run& b, std::mt19937& random) {
   for (bool all_done = false; !all_done;) {
     bool moved = false;
     for (uint32_t i : order)
-      if (b.fibers[i].state == waiting::no) {
+      if (b.all[i].state == waiting::no) {
         b.current = i;
-        enter_fiber(b);
+        b.self().stack.enter(run_body);
         moved = true;
       }
     bool fine = release(b, 0, b.threads, waiting::for_block);
     for (uint32_t w = 0; w < b.threads; w += lanes)
       fine = release(b, w, lanes, waiting::for_warp) && fine;
-    all_done = std::all_of(b.fibers.begin(), b.fibers.begin() + b.threads,
-                           [](const fiber& f) { return f.state == waiting::done; });
+    all_done = std::all_of(b.all.begin(), b.all.begin() + b.threads,
+                           [](const block_thread& t) { return t.state == waiting::done; });
     if (!fine || (!moved && !all_done))
       throw std::logic_error("threads wait for others that have left or wait elsewhere");
   }
@@ -185,8 +144,10 @@ void emulate(kernel k, grid_size grid, const void* args, uint32_t seed) {
   b.threads = info(k).threads;
   b.body = bodies[static_cast<size_t>(k)];
   b.args = args;
-  if (b.fibers.size() < b.threads)
-    b.fibers = std::vector<fiber>(b.threads);
+  if (b.all.size() < b.threads)
+    b.all = std::vector<block_thread>(b.threads);
+  for (auto& t : b.all)
+    t.stack.forget(); // another thread of the host, or a launch that was given up
   for (auto& s : b.slots)
     s.resize(b.threads);
   std::mt19937 random(seed);
