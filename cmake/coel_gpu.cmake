@@ -16,7 +16,7 @@ macro(coel_find_cuda)
       endif()
     endif()
     if(NOT CMAKE_CUDA_ARCHITECTURES)
-      set(CMAKE_CUDA_ARCHITECTURES ${COEL_GPU_ARCHITECTURES} CACHE STRING "")
+      set(CMAKE_CUDA_ARCHITECTURES ${COEL_GPU_ARCHITECTURES}) # not cached: ours may be set anew
     endif()
     include(CheckLanguage)
     check_language(CUDA)

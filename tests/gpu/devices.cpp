@@ -1,5 +1,8 @@
 #include "devices.hpp"
 
+#include <cstdlib>
+#include <string_view>
+
 namespace coel::test {
 
 compute::device_ptr emulated(uint64_t budget_bytes, uint32_t seed, uint32_t multiprocessors) {
@@ -20,6 +23,11 @@ std::vector<tested_device> devices() {
   if (auto card = card_or_skip())
     all.push_back({card->status().name, card, false});
   return all;
+}
+
+bool takes_all(const tested_device& d) {
+  const char* wanted = std::getenv("COEL_GPU_TESTS");
+  return !d.emulated || (wanted && std::string_view(wanted) == "all");
 }
 
 compute::device_ptr reference() {

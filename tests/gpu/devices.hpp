@@ -16,6 +16,10 @@ struct tested_device {
 
 std::vector<tested_device> devices();
 
+/// Whether a test of many seconds takes all of its inputs: on a card; and on an emulated one if
+/// COEL_GPU_TESTS=all is set.
+bool takes_all(const tested_device& d);
+
 /// The card, if there is one; else says once why not.
 compute::device_ptr card_or_skip();
 

@@ -15,12 +15,13 @@ namespace {
 
 struct fixture {
   std::string name;
-  double tolerance; // rms: tests/golden/fixture_logits.cpp
+  double tolerance;   // rms: tests/golden/fixture_logits.cpp
+  bool usual = false; // sliced even where time is short
 };
 const std::vector<fixture> all{
-    {"nano-random-qwen2moe-f16", 0.01},  {"nano-random-qwen2moe-q4_0", 0.15},
-    {"nano-random-qwen2moe-q8_0", 0.15}, {"k256-random-qwen2moe-q4_k_m", 0.15},
-    {"nano-random-qwen3moe-f16", 0.01},  {"nano-random-mixtral-f16", 0.01},
+    {"nano-random-qwen2moe-f16", 0.01},       {"nano-random-qwen2moe-q4_0", 0.15, true},
+    {"nano-random-qwen2moe-q8_0", 0.15},      {"k256-random-qwen2moe-q4_k_m", 0.15},
+    {"nano-random-qwen3moe-f16", 0.01, true}, {"nano-random-mixtral-f16", 0.01},
     {"nano-random-olmoe-f16", 0.01}};
 
 /// A file beside the other golden tests (or where COEL_GOLDEN_DIR says, on a machine without the
@@ -91,7 +92,9 @@ BOOST_AUTO_TEST_CASE(logits_of_the_fixtures) {
 
 BOOST_AUTO_TEST_CASE(a_prompt_in_slices_gives_the_same_bits) {
   for (auto& d : devices())
-    for (const auto& f : present())
+    for (const auto& f : present()) {
+      if (!f.usual && !takes_all(d))
+        continue;
       BOOST_TEST_CONTEXT(f.name << " on " << d.name) {
         auto prompt = prompt_of(f);
         auto run = make_runner(f, d.device);
@@ -109,6 +112,7 @@ BOOST_AUTO_TEST_CASE(a_prompt_in_slices_gives_the_same_bits) {
         }
         check_same(got, want);
       }
+    }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
