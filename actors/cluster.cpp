@@ -240,6 +240,7 @@ inspected_cluster cluster::inspected() const {
   else if (!hello_)
     out.facts.hello_trouble = "turned off: --hello-port 0";
   out.hello = hello_;
+  out.receiver = receiver_;
   out.perception = perception_;
   out.updater = updater_;
   return out;

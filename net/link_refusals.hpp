@@ -19,6 +19,7 @@ enum class refusal : uint8_t {
   crowded,   ///< more connections from its address that have not proved anything
 };
 inline constexpr size_t refusal_kinds = 5;
+using refusal_counts = std::array<uint64_t, refusal_kinds>; ///< by refusal
 
 /// Stable name, as in lines and status: "no-key".
 std::string_view to_string(refusal kind);
@@ -43,7 +44,7 @@ class link_refusals {
   };
 
   std::chrono::seconds quiet_;
-  std::array<uint64_t, refusal_kinds> counts_{};
+  refusal_counts counts_{};
   std::array<said, refusal_kinds> said_{};
 };
 
