@@ -1,6 +1,7 @@
 #include "actors/app_socket.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/helper_refusal.hpp"
 #include "actors/session.hpp"
 
 #include <caf/all.hpp>
@@ -12,6 +13,8 @@ namespace coel::actors {
 namespace {
 
 using self_ptr = app_socket_actor::stateful_pointer<app_socket_state>;
+
+constexpr std::chrono::seconds member_patience{2};
 
 void send_answer(app_socket_state& st, uint64_t client, uint64_t id, app_reply reply) {
   st.totals.errors += std::holds_alternative<error>(reply);
@@ -34,11 +37,24 @@ result<std::shared_ptr<const hosted_model>> find_model(const app_socket_state& s
   return {ec::unknown_model, "no model '" + name + "' is served here; there is: " + known};
 }
 
+/// The model has no scheduler here.
+void refuse_as_helper(self_ptr self, const app_call& call, const hosted_model& m) {
+  auto refuse = [self, call, name = m.model->name, hash = m.model->hash,
+                 why = m.no_home](const std::vector<member>& members) {
+    send_answer(self->state, call.client, call.id, helper_refusal(name, hash, why, members));
+  };
+  self->request(self->state.config.perception, member_patience, atom::members::value)
+      .then([refuse](const members_ptr& members) { refuse(*members); },
+            [refuse](caf::error&) { refuse({}); });
+}
+
 void open_session(self_ptr self, const app_call& call, const std::string& model) {
   auto& st = self->state;
   auto found = find_model(st, model);
   if (!found)
     return send_answer(st, call.client, call.id, found.err());
+  if (!(*found)->scheduler)
+    return refuse_as_helper(self, call, **found);
   session_config config{request_id{st.next_request++},
                         call,
                         (*found)->model,

@@ -14,6 +14,7 @@ struct app_socket_config {
   std::shared_ptr<net::app_server> server;
   hosted_models_ptr models; ///< the first is meant where a request names none
   inspector_actor inspector;
+  perception_actor perception; ///< knows who else answers; null where the node stands alone
   uint32_t default_deadline_ms = 600'000;
 };
 

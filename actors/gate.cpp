@@ -32,6 +32,12 @@ void finish(self_ptr self) {
   done.promise.deliver(std::move(done.report));
 }
 
+/// Answers to a batch that has failed come later than its end: they are nobody's.
+bool is_current(self_ptr self, uint64_t batch) {
+  const auto& current = self->state.current;
+  return current && current->number == batch;
+}
+
 void fail(self_ptr self, const error& why) {
   auto& b = *self->state.current;
   b.homeless.clear();
@@ -48,12 +54,21 @@ error nobody_runs(const gate_state& st, const groups& missing) {
   std::string which = to_string(expert_key{st.config.layer, missing.front().expert});
   if (missing.size() > 1)
     which += " and " + std::to_string(missing.size() - 1) + " more of its layer";
+  auto waited = st.config.missing_patience.count();
+  std::string when =
+      waited ? " after " + std::to_string(waited) + " ms of waiting (--missing-patience-ms)" : "";
   if (st.config.view->links.empty())
-    return {ec::expert_not_here,
-            "expert " + which + " is not on this node, and no neighbour is linked"};
+    return {ec::expert_not_here, "expert " + which +
+                                     " is not on this node, and no neighbour is linked" + when +
+                                     ": start the nodes that hold it, and see coel status"};
   return {ec::expert_not_here,
-          "no node holds expert " + which +
+          "no node holds expert " + which + when +
               ": start a node that can, or give the others more memory (--ram)"};
+}
+
+/// Damaged weights stay so: asking again would only take time.
+bool may_recover(const error& why) {
+  return why.code != ec::bad_file;
 }
 
 /// Sums of other nodes, in order of their dispatch and not of their arrival.
@@ -115,13 +130,12 @@ void run_local(self_ptr self) {
 
 void advance(self_ptr self) {
   auto& b = *self->state.current;
-  if (b.leases_due || b.running)
+  if (b.running) // the next batch may have the same memory
     return;
-  if (!b.report.outcome.ok()) {
-    if (b.sums_due == 0)
-      finish(self);
+  if (!b.report.outcome.ok())
+    return finish(self);
+  if (b.leases_due)
     return;
-  }
   std::erase_if(b.tasks, [](const auto& t) { return !t.expert; }); // their leases failed
   if (!b.tasks.empty())
     return run_local(self);
@@ -140,7 +154,7 @@ void advance(self_ptr self) {
 /// This node could not run it after all: another may.
 void lost_lease(self_ptr self, expert_rows group, const error& why) {
   auto& st = self->state;
-  if (st.config.missing_patience.count() == 0)
+  if (st.config.missing_patience.count() == 0 && st.config.view->links.empty())
     return fail(self, why);
   auto& b = *st.current;
   b.avoid.insert(st.config.self);
@@ -162,13 +176,17 @@ void ask_expert(self_ptr self, expert_rows group) {
   ++b.leases_due;
   self->request(who, caf::infinite, atom::acquire::value, rows)
       .then(
-          [self, slot](const lease& got) {
+          [self, slot, batch = b.number](const lease& got) {
+            if (!is_current(self, batch))
+              return;
             auto& now = *self->state.current;
             now.tasks[slot].expert = got.weights;
             --now.leases_due;
             advance(self);
           },
-          [self, group = std::move(group)](caf::error& failure) {
+          [self, group = std::move(group), batch = b.number](caf::error& failure) {
+            if (!is_current(self, batch))
+              return;
             --self->state.current->leases_due;
             lost_lease(self, group, from_caf(failure));
             advance(self);
@@ -216,12 +234,15 @@ void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
   size_t values = size_t{out.message.rows} * out.message.hidden;
   b.remote.push_back({share.host, std::move(out.rows), std::move(share.experts), {}});
   ++b.sums_due;
+  auto batch = b.number;
   auto sent = steady::now();
   // No timer: the link answers every dispatch, at the latest with `deadline` (see link.hpp).
   self->request(st.config.view->links.at(share.host), caf::infinite, std::move(out.message))
       .then(
           [=](const partial_sum& sum) {
             auto measured = self->state.cost.measure();
+            if (!is_current(self, batch))
+              return;
             --self->state.current->sums_due;
             if (sum.values.size() == values)
               sum_arrived(self, part, sent, sum);
@@ -232,6 +253,8 @@ void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
           },
           [=](caf::error& failure) {
             auto measured = self->state.cost.measure();
+            if (!is_current(self, batch))
+              return;
             --self->state.current->sums_due;
             sum_failed(self, part, sent, from_caf(failure));
             advance(self);
@@ -267,8 +290,9 @@ void keep_waiting(self_ptr self, groups homeless) {
   auto& b = *st.current;
   if (homeless.empty())
     return;
-  if (steady::now() - b.began >= st.config.missing_patience)
-    return fail(self, nobody_runs(st, homeless));
+  auto why = nobody_runs(st, homeless);
+  if (steady::now() - b.began >= st.config.missing_patience || !may_recover(why))
+    return fail(self, why);
   std::move(homeless.begin(), homeless.end(), std::back_inserter(b.homeless));
   if (!std::exchange(b.waiting, true))
     self->delayed_send(self, homeless_retry, atom::give_up::value, b.number);
@@ -388,9 +412,9 @@ gate_actor::behavior_type gate(self_ptr self, gate_config config) {
           place_homeless(self);
       },
       [self](atom::give_up, uint64_t batch) {
-        auto& current = self->state.current;
-        if (!current || current->number != batch)
+        if (!is_current(self, batch))
           return;
+        auto& current = self->state.current;
         current->waiting = false;
         if (!current->homeless.empty())
           place_homeless(self);

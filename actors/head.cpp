@@ -152,7 +152,8 @@ void share_out(self_ptr self) {
   const auto& m = *st.config.model;
   std::vector<node_id> hosts;
   for (const auto& [host, link] : st.config.view->links)
-    hosts.push_back(host);
+    if (!st.config.view->helpers.contains(host))
+      hosts.push_back(host);
   auto own = m.costs->column_cost(st.config.self, st.config.self, rows(st));
   std::vector<policy::column_cost> others;
   for (auto host : hosts)

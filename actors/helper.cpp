@@ -2,6 +2,7 @@
 
 #include "actors/errors.hpp"
 #include "actors/lane.hpp"
+#include "common/finite.hpp"
 
 #include <caf/all.hpp>
 
@@ -35,6 +36,8 @@ std::optional<error> reason_to_refuse(const helper_state& st, const remote_outpu
       ask.activations.size() != size_t{ask.rows} * ask.hidden || ask.first >= ask.end ||
       ask.end > m.config().vocab || ask.first % compute::projection_unit != 0)
     return error{ec::bad_frame, "columns asked for do not fit the model's output matrix"};
+  if (!m.dense.output)
+    return error{ec::helper_only, "this node has experts only, and no output matrix"};
   if (st.jobs.size() >= st.config.max_in_flight)
     return error{ec::busy, "this node has all the dispatches that it can hold"};
   return {};
@@ -67,6 +70,12 @@ void close(helper_state& st, uint64_t number) {
   st.jobs.erase(at);
 }
 
+/// A frame cannot carry it; another node's weights may be sound.
+error not_finite(const served_model& m) {
+  return {ec::bad_file, "it computed a value that is infinite or not a number: its copy of '" +
+                            m.name + "' may be damaged, so fetch or copy the model there anew"};
+}
+
 void note_cost(const helper_state& st, const job& j, double us) {
   auto& costs = *st.config.model->costs;
   if (j.end)
@@ -97,6 +106,10 @@ void answer(self_ptr self, uint64_t number, const compute::completion_info& info
   note_cost(st, j, static_cast<double>(info.busy_us));
   partial_sum sum;
   sum.values = values_of(st, j);
+  if (!all_finite(sum.values)) {
+    j.promise.deliver(to_caf(not_finite(*st.config.model)));
+    return close(st, number);
+  }
   auto all = us_between(j.arrived, steady::now());
   sum.run_us = static_cast<uint32_t>(info.busy_us);
   sum.wait_us = static_cast<uint32_t>(all > info.busy_us ? all - info.busy_us : 0);

@@ -17,6 +17,7 @@ struct hosted_model {
   helper_actor helper;
   scheduler_actor scheduler; ///< none: this node is no home of the model
   recorder_actor recorder;   ///< none: routing is not recorded
+  std::string no_home{};     ///< why this node is none
 };
 
 class hosted_models {

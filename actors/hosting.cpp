@@ -7,6 +7,7 @@
 #include "actors/helper.hpp"
 #include "actors/recorder.hpp"
 #include "actors/scheduler.hpp"
+#include "model/quoted.hpp"
 
 #include <caf/all.hpp>
 
@@ -32,14 +33,29 @@ compute::kv_shape kv_shape_for(const model::model_config& c, uint64_t bytes) {
   return shape;
 }
 
-result<void> reserve(caf::actor_system& system, const tier_actor& ram, memory_kind kind,
-                     uint64_t bytes) {
-  caf::scoped_actor self{system};
-  result<void> outcome;
-  self->request(ram, caf::infinite, atom::reserve::value, kind, bytes)
-      .receive([](bool) {}, [&](caf::error& why) { outcome = from_caf(why); });
-  return outcome;
-}
+/// Of a tier's budget; what is not kept returns.
+class reservations {
+ public:
+  reservations(caf::actor_system& system, tier_actor ram) : self_(system), ram_(std::move(ram)) {}
+  ~reservations() {
+    for (const auto& [kind, bytes] : taken_)
+      self_->send(ram_, atom::release::value, kind, bytes);
+  }
+
+  result<void> take(memory_kind kind, uint64_t bytes) {
+    result<void> outcome;
+    self_->request(ram_, caf::infinite, atom::reserve::value, kind, bytes)
+        .receive([&](bool) { taken_.emplace_back(kind, bytes); },
+                 [&](caf::error& why) { outcome = from_caf(why); });
+    return outcome;
+  }
+  void keep() { taken_.clear(); }
+
+ private:
+  caf::scoped_actor self_;
+  tier_actor ram_;
+  std::vector<std::pair<memory_kind, uint64_t>> taken_;
+};
 
 result<step_memory_ptr> make_memory(const served_model_ptr& m, const compute::kv_shape& shape,
                                     uint32_t rows) {
@@ -70,6 +86,19 @@ void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor&
   to.helper = system.spawn(helper, helper_config{m, this_node, to.experts});
 }
 
+route_view_ptr nobody(const served_model& m) {
+  policy::routing_table table(m.config().layers, m.experts_per_layer, {}, 0);
+  return std::make_shared<route_view>(route_view{std::move(table), {}});
+}
+
+/// The same model without what every token needs: experts alone do not ask for it.
+served_model_ptr without_dense(const served_model& m) {
+  auto lean = std::make_shared<served_model>(m);
+  lean->dense = {};
+  *lean->resident_bytes -= m.dense.bytes;
+  return lean;
+}
+
 result<recorder_actor> start_recorder(caf::actor_system& system, const model::model_config& c,
                                       const std::filesystem::path& path) {
   if (path.empty())
@@ -84,20 +113,23 @@ result<recorder_actor> start_recorder(caf::actor_system& system, const model::mo
 
 result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path,
                                                         std::string name,
-                                                        const compute::device_ptr& device) {
+                                                        const compute::device_ptr& device,
+                                                        bool helper_only) {
   auto source = model::open_model(path);
   if (!source)
     return source.err();
-  return serve_source(*source, std::move(name), device);
+  return serve_source(*source, std::move(name), device, helper_only);
 }
 
-result<std::shared_ptr<served_model>>
-serve_source(const model::source_ptr& source, std::string name, const compute::device_ptr& device) {
+result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& source,
+                                                   std::string name,
+                                                   const compute::device_ptr& device,
+                                                   bool helper_only) {
   auto tokenizer = model::make_tokenizer(source->vocabulary());
   if (!tokenizer)
     return {tokenizer.err().code,
             source->info().files.front().string() + ": " + tokenizer.err().message};
-  auto dense = model::load_dense(*source, *device);
+  auto dense = helper_only ? result(model::dense_weights{}) : model::load_dense(*source, *device);
   if (!dense)
     return dense.err();
   auto m = std::make_shared<served_model>();
@@ -119,10 +151,10 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
   const auto& c = model->config();
   auto shape = kv_shape_for(c, config.kv_bytes);
   auto rows = std::min(config.max_rows, c.context);
-  if (auto ok = reserve(system, ram, memory_kind::kv, shape.page_bytes() * shape.pages); !ok)
+  reservations budget(system, ram);
+  if (auto ok = budget.take(memory_kind::kv, shape.page_bytes() * shape.pages); !ok)
     return ok.err();
-  if (auto ok =
-          reserve(system, ram, memory_kind::buffers, model::step_buffer_bytes(c, rows, max_logits));
+  if (auto ok = budget.take(memory_kind::buffers, model::step_buffer_bytes(c, rows, max_logits));
       !ok)
     return ok.err();
   auto memory = make_memory(model, shape, rows);
@@ -131,13 +163,14 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
   auto record = start_recorder(system, c, config.record_routing);
   if (!record)
     return record.err();
+  budget.keep();
   hosted_model made{model, {}, {}, {}, {}, {}, *record};
   spawn_layers(system, made, ram, config, view);
   policy::batching_limits batching{rows, std::min(config.slice_rows, rows), max_logits};
   policy::admission_limits admission{c.context, page_tokens, shape.pages,
                                      std::min(config.max_sessions, max_logits), config.max_queue};
-  made.scheduler = system.spawn(
-      scheduler, scheduler_config{model, made.gates, made.head, *memory, batching, admission, *record});
+  made.scheduler = system.spawn(scheduler, scheduler_config{model, made.gates, made.head, *memory,
+                                                            batching, admission, *record});
   return made;
 }
 
@@ -150,9 +183,25 @@ result<hosted_model> host_alone(caf::actor_system& system, const served_model_pt
 
 result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model,
                                      const tier_actor& ram, const hosting_config& config) {
-  policy::routing_table nobody(model->config().layers, model->experts_per_layer, {}, 0);
-  return host_model(system, model, ram, config,
-                    std::make_shared<route_view>(route_view{std::move(nobody), {}}));
+  auto made = config.helper_only ? result<hosted_model>(ec::helper_only, "it was started so")
+                                 : host_model(system, model, ram, config, nobody(*model));
+  if (made || (made.err().code != ec::out_of_memory && !config.helper_only))
+    return made;
+  caf::anon_send(ram, atom::release::value, memory_kind::weights, model->dense.bytes);
+  return host_helper(system, model, ram, config, made.err());
+}
+
+hosted_model host_helper(caf::actor_system& system, const served_model_ptr& model,
+                         const tier_actor& ram, const hosting_config& config, const error& why) {
+  hosted_model made{model->dense.bytes ? without_dense(*model) : model, {}, {}, {}, {}, {}, {}};
+  made.no_home = why.message;
+  spawn_layers(system, made, ram, config, nobody(*model));
+  return made;
+}
+
+std::string helper_event(const hosted_model& hosted) {
+  return "helper model=" + model::in_quotes(hosted.model->name) + " why='" +
+         model::printable(hosted.no_home, 400) + "'"; // it ends in what to do
 }
 
 result<void> load_experts(caf::actor_system& system, const hosted_model& hosted,

@@ -15,18 +15,22 @@ struct hosting_config {
   uint32_t max_rows = 512;   ///< rows of a step
   uint32_t slice_rows = 128; ///< prompt rows of a step in which others decode
   std::chrono::milliseconds missing_patience{0};
+  bool helper_only = false; ///< in a cluster: runs experts for others, answers no application
   std::filesystem::path record_routing; ///< empty: not recorded
 };
 
-/// The part of a model that every token needs, loaded; no actors yet. Blocks.
-/// Errors: those of open_model and device::load.
+/// The part of a model that every token needs, loaded (a helper needs none of it); no actors yet.
+/// Blocks. Errors: those of open_model and device::load.
 result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path,
                                                         std::string name,
-                                                        const compute::device_ptr& device);
+                                                        const compute::device_ptr& device,
+                                                        bool helper_only = false);
 
 /// The same of a model that is open already. Every matrix of its dense part must be readable.
-result<std::shared_ptr<served_model>>
-serve_source(const model::source_ptr& source, std::string name, const compute::device_ptr& device);
+result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& source,
+                                                   std::string name,
+                                                   const compute::device_ptr& device,
+                                                   bool helper_only = false);
 
 /// Takes KV and buffers from the tier's budget and spawns the model's actors; its experts are still
 /// absent. Blocks on the tier. Errors: out_of_memory, io (routing file).
@@ -38,9 +42,19 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
 result<hosted_model> host_alone(caf::actor_system& system, const served_model_ptr& model,
                                 const tier_actor& ram, const hosting_config& config);
 
-/// The same where experts are spread over nodes: nobody holds one until an updater says so.
+/// The same where experts are spread over nodes: nobody holds one until an updater says so. Where
+/// KV or buffers do not fit, as where it is told so, this node is a helper of the model only: the
+/// bytes of what every token needs then return to the tier.
 result<hosted_model> host_in_cluster(caf::actor_system& system, const served_model_ptr& model,
                                      const tier_actor& ram, const hosting_config& config);
+
+/// The helper's part: experts for others. No scheduler, no KV; what every token needs is dropped,
+/// but not from the tier's account. `why` is told to those who ask.
+hosted_model host_helper(caf::actor_system& system, const served_model_ptr& model,
+                         const tier_actor& ram, const hosting_config& config, const error& why);
+
+/// For logs: that it is a helper, and why.
+std::string helper_event(const hosted_model& hosted);
 
 /// Called while experts load, with bytes done and in total.
 using load_progress = std::function<void(const std::string& model, uint64_t done, uint64_t total)>;

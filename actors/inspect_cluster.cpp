@@ -30,9 +30,21 @@ const placement_status* placement_of(const cluster_facts& f, const std::string& 
   return nullptr;
 }
 
+/// A peer of the configuration that has never proved who it is, and whom an attempt has not
+/// reached: it is tried for ever, which must not look like a neighbour that is on its way.
+std::string state_of(const link_status& l) {
+  bool unknown = index(l.id) == 0 && !l.why.empty();
+  return unknown && l.state != "up" && l.state != "refused" ? "unreachable" : l.state;
+}
+
 /// A link has no name before it was up once; the address is better than nothing.
 std::string name_of(const link_status& l) {
   return l.name.empty() ? l.endpoint : l.name;
+}
+
+/// Of a node for a model: "" where it is not known, or where it has nothing of the model.
+const char* role_of(const node_placement& n) {
+  return n.helper ? "helper" : n.home ? "home" : "";
 }
 
 json this_json(const cluster_facts& f) {
@@ -70,6 +82,13 @@ json heard_json(const policy::neighbour_view& n) {
   return out;
 }
 
+json refused_json(const cluster_facts& f) {
+  json out = json::object();
+  for (size_t i = 0; i < net::refusal_kinds; ++i)
+    out[std::string(net::to_string(static_cast<net::refusal>(i)))] = f.refused[i];
+  return out;
+}
+
 json hello_json(const cluster_facts& f) {
   json out{{"trouble", f.hello_trouble}, {"heard", json::array()}};
   if (!f.hello)
@@ -98,7 +117,7 @@ json link_json(const cluster_facts& f, const link_status& l) {
           {"name", l.name},
           {"key", m ? m->key : ""},
           {"endpoint", l.endpoint},
-          {"state", l.state},
+          {"state", state_of(l)},
           {"why", l.state == "up" ? "" : l.why},
           {"round_trip_us", l.round_trip_us},
           {"variation_us", l.variation_us},
@@ -154,6 +173,7 @@ json node_json(const cluster_facts& f, const placement_status& p, size_t i, uint
            {"up", n.up},
            {"complete", n.complete},
            {"home", n.home},
+           {"role", role_of(n)},
            {"draining", n.draining},
            {"room", n.room},
            {"holds", n.holds.count()},
@@ -266,6 +286,7 @@ std::string cluster_json(const cluster_facts& f, uint32_t depth) {
     placement.push_back(placement_json(f, p, depth));
   return text_of({{"node", this_json(f)},
                   {"hello", hello_json(f)},
+                  {"refused", refused_json(f)},
                   {"links", links_json(f)},
                   {"placement", placement},
                   {"network", networks_json(f)}});
@@ -278,7 +299,7 @@ json cluster_summary(const cluster_facts& f) {
     up += l.state == "up";
     nodes_known += index(l.id) != 0; // else a configured peer that never answered
     links.push_back({{"name", name_of(l)},
-                     {"state", l.state},
+                     {"state", state_of(l)},
                      {"why", l.state == "up" ? "" : l.why},
                      {"round_trip_us", l.round_trip_us},
                      {"goodput_bytes_s", l.goodput_bytes_s}});
@@ -288,6 +309,7 @@ json cluster_summary(const cluster_facts& f) {
     for (size_t i = 0; i < p.nodes.size(); ++i)
       nodes.push_back({{"name", p.nodes[i].name},
                        {"up", p.nodes[i].up},
+                       {"role", role_of(p.nodes[i])},
                        {"draining", p.nodes[i].draining},
                        {"holds", p.nodes[i].holds.count()},
                        {"alone", held_alone(p, i)}});
@@ -296,8 +318,9 @@ json cluster_summary(const cluster_facts& f) {
                          {"uncovered", p.uncovered},
                          {"nodes", nodes}});
   }
-  return {{"name", f.name}, {"key", f.key},           {"nodes", nodes_known},       {"up", up},
-          {"links", links}, {"placement", placement}, {"network", networks_json(f)}};
+  return {{"name", f.name}, {"key", f.key},           {"nodes", nodes_known},
+          {"up", up},       {"links", links},         {"placement", placement},
+          {"refused", refused_json(f)},               {"network", networks_json(f)}};
 }
 
 std::map<node_id, std::string> node_names(const members_ptr& members) {

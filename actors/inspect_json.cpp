@@ -37,6 +37,8 @@ json model_json(const model_facts& m) {
           {"top_k", c.top_k},
           {"context", c.context},
           {"bytes", m.bytes},
+          {"role", m.home ? "home" : "helper"},
+          {"why", m.no_home},
           {"kv",
            {{"pages", s.pages},
             {"pages_used", s.pages_used},

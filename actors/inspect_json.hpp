@@ -23,7 +23,9 @@ struct node_facts {
 struct model_facts {
   served_model_ptr model;
   scheduler_status scheduler;
-  uint64_t bytes = 0; ///< weights in memory
+  uint64_t bytes = 0;    ///< weights in memory
+  bool home = true;      ///< else a helper only
+  std::string no_home{}; ///< why
 };
 
 /// What answered of a model's actors.

@@ -106,6 +106,8 @@ void gather(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until
     const auto& hosted = (*p->hosted)[i];
     p->models[i].model = hosted.model;
     p->models[i].bytes = *hosted.model->resident_bytes;
+    p->models[i].home = hosted.scheduler != nullptr;
+    p->models[i].no_home = hosted.no_home;
     if (hosted.scheduler)
       ask<scheduler_status>(
           self, until, hosted.scheduler,
@@ -152,6 +154,8 @@ void gather_cluster(inspector_ptr self, const picture_ptr& p, const gathering_pt
   auto& facts = p->cluster.emplace(cluster->facts);
   if (auto hello = cluster->hello.lock())
     facts.hello = hello->snapshot();
+  if (auto receiver = cluster->receiver.lock())
+    facts.refused = receiver->counts().refused;
   ask<std::vector<link_status>>(
       self, until, cluster->perception,
       [p](std::vector<link_status> links) { p->cluster->links = in_order(std::move(links)); },

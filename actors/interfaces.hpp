@@ -61,14 +61,14 @@ using gate_actor =
 
 /// HEAD: one per model. Logits of a step's rows; gives columns of the output matrix to neighbours
 /// where that is predicted to end sooner. One batch at a time.
-using head_actor =
-    component_actor::extend<caf::replies_to<head_work>::with<layer_done>,
-                            caf::reacts_to<atom::publish, route_view_ptr>,
-                            // INTERNAL: the device is through.
-                            caf::reacts_to<atom::step, compute::completion_info>>;
+using head_actor = component_actor::extend<caf::replies_to<head_work>::with<layer_done>,
+                                           caf::reacts_to<atom::publish, route_view_ptr>,
+                                           // INTERNAL: the device is through.
+                                           caf::reacts_to<atom::step, compute::completion_info>>;
 
 /// HELPER: one per model. Runs rows that neighbours send through experts hosted here, or through
-/// the output matrix. Refuses with unknown_model, bad_frame or busy.
+/// the output matrix. Refuses with unknown_model, bad_frame, helper_only (no output matrix here) or
+/// busy; fails with bad_file where what it computed is not finite.
 using helper_actor =
     component_actor::extend<caf::replies_to<remote_dispatch>::with<partial_sum>,
                             caf::replies_to<remote_output>::with<partial_sum>,

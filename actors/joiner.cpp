@@ -67,22 +67,27 @@ result<void> host(self_ptr self, const hash256& hash, const opened_mirror& opene
     return {
         ec::bad_argument,
         "another model of that name is served here: give that one another with --model NAME=FILE"};
-  auto made = serve_source(opened.source, m.name, st.config.device);
+  auto made = serve_source(opened.source, m.name, st.config.device, st.config.hosting.helper_only);
   if (!made)
     return made.err();
   auto served = std::move(*made);
   served->hash = hash;
   served->presence = opened.presence;
   served->fetcher = m.fetcher;
-  if (auto ok = account(self, served->dense.bytes); !ok)
-    return ok;
-  auto hosted = host_in_cluster(self->system(), served, st.config.ram, st.config.hosting);
+  auto room = account(self, served->dense.bytes);
+  if (!room && room.err().code != ec::out_of_memory)
+    return room;
+  auto hosted =
+      room ? host_in_cluster(self->system(), served, st.config.ram, st.config.hosting)
+           : host_helper(self->system(), served, st.config.ram, st.config.hosting, room.err());
   if (!hosted) {
     self->send(st.config.ram, atom::release::value, memory_kind::weights, served->dense.bytes);
     return hosted.err();
   }
   if (auto bytes = model::expert_file_bytes(*opened.source, {}))
     m.expert_bytes = *bytes;
+  if (!hosted->scheduler)
+    event(st, helper_event(*hosted));
   st.config.models->add(std::move(*hosted));
   return {};
 }

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -293,8 +294,9 @@ struct node_placement {
   bool complete = false; ///< has all of the model's files
   bool home = false;     ///< answers applications
   bool draining = false;
-  uint64_t room = 0; ///< experts that fit
-  bitmap holds;      ///< [layers * experts_per_layer]
+  uint64_t room = 0;   ///< experts that fit
+  bitmap holds;        ///< [layers * experts_per_layer]
+  bool helper = false; ///< runs experts for others only
 };
 
 struct placement_status {
@@ -342,6 +344,7 @@ using opened_mirror_ptr = std::shared_ptr<const opened_mirror>;
 struct route_view {
   policy::routing_table table;
   std::map<node_id, link_actor> links;
+  std::set<node_id> helpers{}; ///< of the linked: run experts, but nothing that every token needs
 };
 using route_view_ptr = std::shared_ptr<const route_view>;
 

@@ -45,6 +45,7 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::de
     return models.err();
   if (auto ok = made->host(config, *models); !ok)
     return ok.err();
+  models->clear(); // a helper has dropped a part of its own
   if (!made->cluster_)
     for (auto all = made->models_->all(); const auto& hosted : *all)
       if (auto ok = load_experts(system, hosted, progress); !ok)
@@ -89,7 +90,8 @@ result<std::vector<served_model_ptr>> node::open_models(const node_config& confi
   std::vector<served_model_ptr> models;
   std::set<std::string> names;
   for (const auto& choice : config.models) {
-    auto m = open_served_model(choice.path, choice.name, device_);
+    auto m = open_served_model(choice.path, choice.name, device_,
+                               cluster_ && config.hosting.helper_only);
     if (!m)
       return m.err();
     if (!names.insert((*m)->name).second)
@@ -121,6 +123,8 @@ result<void> node::host(const node_config& config, const std::vector<served_mode
                            : host_alone(system_, m, ram_, how);
     if (!hosted)
       return {hosted.err().code, m->name + ": " + hosted.err().message};
+    if (!hosted->scheduler && config.join.event)
+      config.join.event("event=" + helper_event(*hosted));
     models_->add(std::move(*hosted));
   }
   return {};
@@ -142,7 +146,9 @@ result<void> node::serve(const node_config& config) {
     inspected.cluster = cluster_->inspected();
   auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
   socket_ = keep(system_.spawn(
-      app_socket, app_socket_config{server_, models_, inspects, config.default_deadline_ms}));
+      app_socket, app_socket_config{server_, models_, inspects,
+                                    cluster_ ? cluster_->perception() : perception_actor{},
+                                    config.default_deadline_ms}));
   door.set(socket_);
   caf::anon_send(inspects, atom::begin::value, socket_);
   return {};

@@ -31,10 +31,10 @@ error shortage(const tier_state& st, memory_kind kind, uint64_t bytes) {
   static constexpr const char* advice[] = {"choose fewer bits or a smaller model", "lower --kv",
                                            "lower --rows"};
   auto i = static_cast<size_t>(kind);
+  auto left = st.config.budget_bytes - std::min(st.config.budget_bytes, st.total());
   return {ec::out_of_memory, mib(bytes) + " are needed for " + what[i] + ", but the " +
                                  st.config.name + " budget of " + mib(st.config.budget_bytes) +
-                                 " has only " + mib(st.config.budget_bytes - st.total()) +
-                                 " left: raise --ram or " + advice[i]};
+                                 " has only " + mib(left) + " left: raise --ram or " + advice[i]};
 }
 
 bool take(tier_state& st, memory_kind kind, uint64_t bytes) {

@@ -5,13 +5,10 @@
 // differ, plans do, and nothing is given up before somebody else says that he holds it.
 #pragma once
 
-#include "actors/hosted_models.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
-#include "policy/assignment.hpp"
+#include "actors/placed_model.hpp"
 #include "policy/perception.hpp"
-
-#include <set>
 
 namespace coel::actors {
 
@@ -30,27 +27,6 @@ struct updater_config {
 
 struct updater_state {
   static inline const char* name = "updater";
-
-  /// One model's experts, by index layer * experts_per_layer + expert.
-  struct placed_model {
-    hosted_model hosted;
-    uint64_t expert_bytes = 0;
-    uint64_t space = 0; ///< experts that fit
-    uint64_t room = 0;  ///< of those, for the plan
-    bitmap holds;
-    bitmap plan;
-    std::map<std::string, bitmap> plans; ///< of the others, by key
-    std::set<size_t> loading;
-    size_t leaving = 0; ///< evicted, their memory not yet returned
-    std::map<size_t, steady::time_point> retiring; ///< no longer announced; evicted a little later
-    std::map<size_t, steady::time_point> failed;   ///< not tried again before
-    std::vector<double> popularity;                ///< here; empty: not asked yet
-    std::vector<double> common;                    ///< of the whole cluster
-    std::vector<policy::holder> holders;           ///< that the plan was made for
-    route_view_ptr view;
-    std::map<node_id, bitmap> routed; ///< what the view says
-    uint64_t epoch = 0;
-  };
 
   updater_config config;
   members_ptr members = std::make_shared<const std::vector<member>>();

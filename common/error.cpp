@@ -25,6 +25,7 @@ constexpr std::array<std::string_view, ec_count> names{
     "expert_not_here",
     "device_lost",
     "shutting_down",
+    "helper_only",
     "internal",
 };
 static_assert(!names.back().empty(), "every ec needs a name");

@@ -30,6 +30,7 @@ enum class ec : uint8_t {
   expert_not_here,  ///< the node does not hold the expert asked for
   device_lost,      ///< the device failed; work must move
   shutting_down,    ///< the node drains
+  helper_only,      ///< the node runs experts for others, who answer for the model
   internal,         ///< a bug: please report
 };
 

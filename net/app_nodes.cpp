@@ -124,10 +124,10 @@ result<void> app_nodes::give_up_on(error why) {
   return ring_.summary();
 }
 
-// Any node answers any request alike, so what one refuses at first the others would refuse too; in
-// the middle of an answer a node that is full or lacks the model is passed over.
+// Any home of a model answers any request alike, so what one refuses at first the others would
+// refuse too; in the middle of an answer a node that is full or lacks the model is passed over.
 bool app_nodes::goes_elsewhere(ec code) const {
-  return code == ec::shutting_down ||
+  return code == ec::shutting_down || code == ec::helper_only ||
          (moved_ && (code == ec::busy || code == ec::unknown_model || code == ec::too_long));
 }
 

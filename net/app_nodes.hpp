@@ -34,7 +34,8 @@ class app_nodes {
 
   /// The next token_reply of the answer or its done_reply; nothing if none came in time. An error
   /// ends the answer: the node's refusal, or why no node could go on. Another node is asked when
-  /// the connection is lost or the node shuts down; once one has failed also when the next refuses.
+  /// the connection is lost, the node shuts down or only helps others; once one has failed also
+  /// when the next refuses.
   result<std::optional<app_reply>> next(std::chrono::milliseconds timeout);
 
   /// Asks the node to stop; the answer then ends with finish_reason::cancelled.

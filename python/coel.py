@@ -286,9 +286,10 @@ class _Tries:
         self.log = {}
 
     def elsewhere(self, code):
-        """Any node answers alike: another refusal would be the same there, unless this node only
-        stands in for one that failed."""
-        return code == "shutting_down" or self.moved and code in ("busy", "unknown_model", "too_long")
+        """Any home of a model answers alike: another refusal would be the same there, unless this
+        node only stands in for one that failed."""
+        return (code in ("shutting_down", "helper_only")
+                or self.moved and code in ("busy", "unknown_model", "too_long"))
 
     def failed(self, at, endpoint, problem):
         """The node to ask next."""

@@ -76,6 +76,8 @@ void print_models(const json& models) {
                 bytes_text(number(model, "bytes")).c_str(), pages.c_str(),
                 static_cast<unsigned long long>(number(model, "sessions")),
                 static_cast<unsigned long long>(number(model, "queued")));
+    if (text(model, "role") == "helper")
+      std::printf("  runs experts for others only: %s\n", text(model, "why").c_str());
   }
 }
 

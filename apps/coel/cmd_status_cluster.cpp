@@ -56,9 +56,10 @@ void print_placement(const json& placement) {
     for (const auto& n : list(p, "nodes"))
       if (n.is_object())
         std::printf(", %s holds %.0f%s", text(n, "name").c_str(), number(n, "holds"),
-                    flag(n, "draining") ? " (draining)"
-                    : flag(n, "up")     ? ""
-                                        : " (down)");
+                    flag(n, "draining")           ? " (draining)"
+                    : text(n, "role") == "helper" ? " (helper)"
+                    : flag(n, "up")               ? ""
+                                                  : " (down)");
     std::printf(number(p, "uncovered") > 0 ? "; nobody holds %.0f\n" : "\n",
                 number(p, "uncovered"));
   }

@@ -130,17 +130,23 @@ void print_error(const error& e) {
 
 std::variant<app_reply, int> ask_node(const connection_options& options,
                                       const app_request& request) {
-  auto client = connect(options);
-  if (!client.ok()) {
-    print_error(client.err());
-    return exit_unreachable;
+  auto nodes = nodes_of(options);
+  for (;;) {
+    auto reached = nodes.ok() ? net::connect_any(*nodes) : result<net::reached_node>(nodes.err());
+    if (!reached.ok()) {
+      print_error(reached.err());
+      return exit_unreachable;
+    }
+    auto reply = reached->client.ask(request, std::chrono::seconds(options.timeout_s));
+    if (reply.ok())
+      return std::move(*reply);
+    auto asked = reached->index + 1;
+    if (reply.err().code != ec::helper_only || asked == nodes->size()) {
+      print_error(reply.err());
+      return exit_failed;
+    }
+    nodes->erase(nodes->begin(), nodes->begin() + static_cast<std::ptrdiff_t>(asked));
   }
-  auto reply = client->ask(request, std::chrono::seconds(options.timeout_s));
-  if (!reply.ok()) {
-    print_error(reply.err());
-    return exit_failed;
-  }
-  return std::move(*reply);
 }
 
 } // namespace coel::app

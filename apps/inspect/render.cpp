@@ -25,6 +25,12 @@ double share(uint64_t part, uint64_t all) {
 
 std::string model_line(const json& m, const look& how) {
   const auto& kv = m.at("kv");
+  if (m.value("role", "") == "helper")
+    return wrapped({words(m, "name") + " (" + words(m, "family") + "):",
+                    counted(whole(m, "layers"), "layer"), "of " + count(m, "experts") + " experts,",
+                    count(m, "top_k") + " used;", "weights " + size(m, "bytes") + ";",
+                    "helper, runs experts for others only:", words(m, "why")},
+                   " ", 2, how.width);
   return wrapped({words(m, "name") + " (" + words(m, "family") + "):",
                   counted(whole(m, "layers"), "layer"), "of " + count(m, "experts") + " experts,",
                   count(m, "top_k") + " used;", "weights " + size(m, "bytes") + ";",

@@ -142,7 +142,11 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
          "--missing-patience-ms", missing_ms,
          "how long a request waits for an expert that no node holds before it fails; 0: not at all")
       ->capture_default_str()
+      ->check(CLI::Range(0, 86'400'000))
       ->envname("COEL_MISSING_PATIENCE_MS");
+  app.add_flag("--helper", o.node.hosting.helper_only,
+               "in a cluster: run experts for the other nodes only, and answer no applications; a "
+               "node whose memory has no room for KV does so anyway");
   app.add_option("--state", cluster.state_folder, "folder of this node's keys")
       ->capture_default_str()
       ->envname("COEL_STATE");
@@ -166,6 +170,9 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
     if (!o.node.join.none)
       o.node.join.names = join;
     o.node.cluster = cluster;
+  } else if (o.node.hosting.helper_only) {
+    std::fprintf(stderr, "coel-node: --helper is for a node of a cluster: give --cluster FILE\n");
+    return 2;
   } else if (models.empty()) {
     std::fprintf(stderr, "coel-node: no model: give --model FILE, or --cluster FILE to fetch one "
                          "from a cluster's nodes\n");

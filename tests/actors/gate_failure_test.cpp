@@ -149,6 +149,90 @@ BOOST_AUTO_TEST_CASE(a_lease_that_fails_goes_to_a_neighbour) {
   BOOST_TEST(index(done.remote[0].node) == index(there));
 }
 
+BOOST_AUTO_TEST_CASE(a_lease_that_fails_goes_to_a_neighbour_without_any_patience) {
+  auto experts = spawn_experts(layer);
+  experts[3] = make_flaky(experts[3], 1'000'000);
+  auto where = view(table({{3, {here, there}}}), {{there, link(honest())}});
+  prefer({here, there});
+  check_right(dispatch(gate_with(experts, where)), wanted);
+}
+
+BOOST_AUTO_TEST_CASE(a_neighbour_with_damaged_weights_is_replaced_by_another) {
+  auto done = with_replica(refusing({ec::bad_file, "node b: its copy may be damaged"}), elsewhere);
+  check_right(done, wanted);
+  BOOST_TEST(done.repeats == 1u);
+}
+
+/// Asking it again would only take time.
+BOOST_AUTO_TEST_CASE(damaged_weights_at_the_only_holder_fail_without_a_wait) {
+  auto asked_often = std::make_shared<std::atomic<int>>(0);
+  auto damaged = link([=](link_actor::pointer, const remote_dispatch&) -> caf::result<partial_sum> {
+    ++*asked_often;
+    return to_caf({ec::bad_file, "node b: its copy may be damaged"});
+  });
+  auto done = dispatch(gate_at(view(table({{3, {there}}}), {{there, damaged}}), generous));
+  BOOST_REQUIRE(!done.outcome.ok());
+  BOOST_TEST(to_string(done.outcome.err().code) == "bad_file");
+  BOOST_TEST(done.outcome.err().message == "node b: its copy may be damaged");
+  BOOST_TEST(*asked_often == 1);
+}
+
+/// One of two neighbours fails for good while the other has not answered: what it says later is
+/// nobody's, also when the next batch runs.
+BOOST_AUTO_TEST_CASE(a_batch_that_has_failed_waits_for_nobody) {
+  auto slow = std::make_shared<doorway>();
+  auto late = link([=, this, first = std::make_shared<std::atomic<bool>>(true)](
+                       link_actor::pointer, const remote_dispatch& d) -> caf::result<partial_sum> {
+    if (!first->exchange(false))
+      return computed(d);
+    slow->pass();
+    return partial_sum{std::vector<float>(d.activations.size(), 1e6f), 0, 0, 0};
+  });
+  auto where = view(table({{3, {there}}, {5, {elsewhere}}}),
+                    {{there, link(failing({ec::device_lost, "node b lost its GPU"}, 1, honest()))},
+                     {elsewhere, late}});
+  auto asked = gate_at(where);
+  auto done = dispatch(asked); // while the other is still being waited for
+  BOOST_REQUIRE(!done.outcome.ok());
+  BOOST_TEST(done.outcome.err().message == "node b lost its GPU");
+  slow->wait_until_reached();
+  fill();
+  auto pending = self->request(asked, generous, work());
+  slow->open();
+  check_right(outcome_of(pending), wanted);
+}
+
+/// Likewise for what comes of the leases.
+BOOST_AUTO_TEST_CASE(a_batch_that_has_failed_waits_for_no_lease) {
+  auto slow = std::make_shared<doorway>();
+  auto experts = spawn_experts(layer);
+  load(experts);
+  auto real = experts[5];
+  auto first = std::make_shared<std::atomic<bool>>(true);
+  experts[5] = keep(
+      system.spawn<caf::detached>([=](expert_actor::pointer me) -> expert_actor::behavior_type {
+        return {[](atom::status) { return component_status{}; },
+                [=](atom::acquire, uint32_t n) -> caf::result<lease> {
+                  if (first->exchange(false))
+                    slow->pass();
+                  return me->delegate(real, atom::acquire::value, n);
+                },
+                [](atom::load) -> caf::result<uint64_t> { return uint64_t{0}; },
+                [](atom::evict) -> caf::result<uint64_t> { return uint64_t{0}; },
+                [](atom::details) { return expert_status{}; }};
+      }));
+  auto where =
+      view(table({{3, {there}}}),
+           {{there, link(failing({ec::device_lost, "node b lost its GPU"}, 1, honest()))}});
+  auto asked = gate_with(experts, where);
+  BOOST_REQUIRE(!dispatch(asked).outcome.ok());
+  slow->wait_until_reached();
+  fill();
+  auto pending = self->request(asked, generous, work());
+  slow->open();
+  check_right(outcome_of(pending), wanted);
+}
+
 BOOST_AUTO_TEST_CASE(a_lease_that_fails_on_a_node_alone_is_the_reason) {
   auto experts = spawn_experts(layer);
   experts[3] = make_flaky(experts[3], 1);

@@ -24,6 +24,7 @@ struct missing_world : gate_world {
     const auto& why = done.outcome.err();
     BOOST_TEST(to_string(why.code) == "expert_not_here");
     BOOST_TEST(holds(why.message, name_of_3), why.message);
+    BOOST_TEST(holds(why.message, ": start "), why.message); // what to do
   }
 };
 
@@ -68,7 +69,10 @@ BOOST_AUTO_TEST_CASE(an_expert_of_a_node_without_a_link_is_missing) {
 
 BOOST_AUTO_TEST_CASE(what_nobody_ever_holds_fails_with_its_name) {
   auto asked = gate_at(view(table({{3, {}}}), {{there, link(honest())}}), 300ms);
-  check_missing(dispatch(asked));
+  auto done = dispatch(asked);
+  check_missing(done);
+  BOOST_TEST(holds(done.outcome.err().message, "--missing-patience-ms"), // what to change
+             done.outcome.err().message);
   self->send(asked, atom::publish::value, view(table()));
   check_right(dispatch(asked), wanted); // the timer of the lost batch is nobody's
 }
@@ -84,7 +88,7 @@ BOOST_AUTO_TEST_CASE(without_patience_it_fails_at_once) {
   }
 }
 
-/// A failure ends the batch only when nothing of it is under way any more.
+/// What is under way when the batch fails is answered later, to nobody.
 BOOST_AUTO_TEST_CASE(a_failed_batch_leaves_nothing_behind) {
   auto where = view(table({{3, {}}, {5, {there}}}), {{there, link(constant(100))}});
   auto asked = gate_at(where);

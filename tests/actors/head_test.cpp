@@ -133,6 +133,29 @@ BOOST_AUTO_TEST_CASE(a_far_neighbour_is_left_alone) {
   BOOST_TEST(*columns == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_neighbour_with_experts_only_is_left_alone) {
+  forget_what_was_measured();
+  auto one = std::make_shared<std::atomic<uint32_t>>(0);
+  auto two = std::make_shared<std::atomic<uint32_t>>(0);
+  auto where = *view({{there, link(honest(one))}, {elsewhere, link(honest(two))}});
+  where.helpers = {there};
+  auto done = run(std::make_shared<route_view>(where));
+  BOOST_TEST((logits_after(done) == alone));
+  BOOST_TEST(*one == 0u);
+  BOOST_TEST(*two > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_node_without_the_output_matrix_says_so) {
+  auto lean = std::make_shared<served_model>(*model);
+  lean->dense = {};
+  auto only_experts = keep(system.spawn(helper, helper_config{lean, here, {}}));
+  remote_output ask{
+      model->hash, 1, hidden(), 0, model->config().vocab, std::vector<float>(hidden(), 0.5f), {}};
+  self->request(only_experts, generous, ask)
+      .receive([](const partial_sum&) { BOOST_ERROR("it was not refused"); },
+               [](caf::error& e) { BOOST_TEST((from_caf(e).code == ec::helper_only)); });
+}
+
 BOOST_AUTO_TEST_CASE(a_helper_refuses_columns_that_its_model_does_not_have) {
   auto vocab = model->config().vocab;
   remote_output good{model->hash, 1, hidden(), 0, vocab, std::vector<float>(hidden(), 0.5f), {}};

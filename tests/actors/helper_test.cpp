@@ -2,6 +2,8 @@
 #include "actors/helper.hpp"
 #include "helper_world.hpp"
 
+#include <limits>
+
 using namespace coel;
 using namespace coel::actors;
 using namespace coel::actors::test;
@@ -108,6 +110,25 @@ BOOST_AUTO_TEST_CASE(an_expert_that_does_not_load_is_the_reason) {
   BOOST_TEST(to_string(why.code) == "out_of_memory");
   BOOST_TEST(why.message == "no room for this expert");
   BOOST_TEST((sum_of(helps, ask).values == computed(ask).values));
+}
+
+BOOST_AUTO_TEST_CASE(a_sum_that_is_not_finite_fails_that_dispatch_alone) {
+  auto helps = make_helper();
+  auto good = question({0, 3});
+  for (float odd : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                    std::numeric_limits<float>::quiet_NaN()}) {
+    auto ask = good;
+    ask.experts[1].weights[1] = odd;
+    auto why = refusal(helps, ask);
+    BOOST_TEST(to_string(why.code) == "bad_file");
+    BOOST_TEST(holds(why.message, "not a number"), why.message);
+    BOOST_TEST(holds(why.message, "'tiny'"), why.message);
+  }
+  auto large = good;
+  for (auto& a : large.activations)
+    a = 3e38f;
+  BOOST_TEST(to_string(refusal(helps, large).code) == "bad_file");
+  BOOST_TEST((sum_of(helps, good).values == computed(good).values));
 }
 
 BOOST_AUTO_TEST_CASE(it_tells_what_its_runs_cost) {

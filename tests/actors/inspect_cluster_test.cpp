@@ -169,6 +169,17 @@ BOOST_AUTO_TEST_CASE(hello_is_told_or_why_not) {
   BOOST_TEST(!h["heard"][0].contains("memory_free")); // not said
 }
 
+BOOST_AUTO_TEST_CASE(who_was_not_let_in_is_counted_by_reason) {
+  auto f = some_facts();
+  f.refused[static_cast<size_t>(net::refusal::not_member)] = 7;
+  for (const auto& d : {json::parse(cluster_json(f, 0)), cluster_summary(f)}) {
+    BOOST_TEST(d["refused"]["not-member"] == 7);
+    BOOST_TEST(d["refused"]["crowded"] == 0);
+  }
+  BOOST_TEST(cluster_metrics(f).find("coel_refused_peers_total{why=\"not-member\"} 7\n") !=
+             std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(network_is_told_with_its_advice) {
   auto f = some_facts();
   f.network = {{"demo", some_totals(20'000)}, {"other", {}}};
@@ -189,6 +200,41 @@ BOOST_AUTO_TEST_CASE(status_of_a_lone_node_has_no_cluster) {
   BOOST_TEST(c["up"] == 2);
   BOOST_TEST(c["links"][2]["name"] == "tcp://10.0.0.0:7420");
   BOOST_TEST(c["placement"][0]["nodes"][0]["holds"] == 3);
+}
+
+/// A configured peer is tried for ever: "waiting" would say that it is about to come.
+BOOST_AUTO_TEST_CASE(a_peer_that_was_never_reached_is_unreachable_with_its_last_error) {
+  auto f = some_facts();
+  f.links = {link_to(node_id{0}, "", "waiting"),    link_to(node_id{0}, "", "connecting"),
+             link_to(node_id{0}, "", "greeting"),   link_to(node_id{0}, "", "refused"),
+             link_to(node_id{0}, "", "connecting"), link_to(third, "n3", "waiting")};
+  f.links[4].why.clear(); // the first attempt runs
+  std::vector<std::string> wanted{"unreachable", "unreachable", "unreachable",
+                                  "refused",     "connecting",  "waiting"};
+  auto whole = json::parse(cluster_json(f, 0))["links"];
+  auto summary = json::parse(status_json({}, {}, {}, &f))["cluster"]["links"];
+  for (const auto& links : {whole, summary}) {
+    std::vector<std::string> states;
+    for (const auto& l : links)
+      states.push_back(l["state"].get<std::string>());
+    BOOST_TEST(states == wanted, boost::test_tools::per_element());
+    BOOST_TEST(links[0]["why"] == "an old reason");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(roles_of_nodes_are_told) {
+  auto f = some_facts();
+  auto& nodes = f.placement[0].nodes;
+  nodes[1].home = false;
+  nodes[1].helper = true;
+  nodes[2].home = false; // has nothing of the model, or drains
+  auto whole = json::parse(cluster_json(f, 0))["placement"][0]["nodes"];
+  auto summary = json::parse(status_json({}, {}, {}, &f))["cluster"]["placement"][0]["nodes"];
+  for (const auto& all : {whole, summary}) {
+    BOOST_TEST(all[0]["role"] == "home");
+    BOOST_TEST(all[1]["role"] == "helper");
+    BOOST_TEST(all[2]["role"] == "");
+  }
 }
 
 BOOST_AUTO_TEST_CASE(metrics_are_prometheus_text) {

@@ -6,6 +6,8 @@
 #include <boost/test/unit_test.hpp>
 #include <toml++/toml.h>
 
+#include <regex>
+#include <set>
 #include <sstream>
 
 using namespace coel;
@@ -40,6 +42,29 @@ std::string whole_example(const std::map<std::string, std::string>& replace = {}
     auto changed = client ? replace.end() : replace.find(line.substr(0, line.find(' ')));
     out += (changed == replace.end() ? line : changed->first + " = " + changed->second) + "\n";
   }
+  return out;
+}
+
+/// Long options at the beginning of a help's lines, of those that mention `part`.
+std::set<std::string> options_of(const std::string& help, const std::string& part = "") {
+  static const std::regex name("^ {2,4}(-\\w, *)?--([a-z][a-z0-9-]*)");
+  std::set<std::string> out;
+  std::string option, text;
+  auto add = [&] {
+    if (!option.empty() && text.find(part) != std::string::npos)
+      out.insert(option);
+  };
+  std::istringstream in(help);
+  for (std::string line; std::getline(in, line);) {
+    std::smatch found;
+    if (std::regex_search(line, found, name)) {
+      add();
+      option = found[2];
+      text.clear();
+    }
+    text += line;
+  }
+  add();
   return out;
 }
 
@@ -91,6 +116,61 @@ BOOST_AUTO_TEST_CASE(the_node_knows_every_key) {
       BOOST_TEST(std::string(" ,\n").find(help[at + 2 + key.str().size()]) != std::string::npos,
                  key.str());
     }
+}
+
+BOOST_AUTO_TEST_CASE(every_option_of_the_node_is_in_the_example) {
+  auto shown = toml::parse(whole_example());
+  auto options = options_of(test::run_program("coel-node", folder.path(), "--help").out);
+  BOOST_TEST(options.size() > 25u);
+  for (const auto& option : options)
+    if (option != "help" && option != "version" && option != "config")
+      BOOST_TEST(shown.contains(option), "--" << option);
+}
+
+BOOST_AUTO_TEST_CASE(every_setting_of_the_client_is_in_the_example) {
+  auto shown = *toml::parse(whole_example())["client"].as_table();
+  for (const char* command : {"status", "generate", "chat", "score"}) {
+    auto help = test::run_coel(folder.path(), std::string(command) + " --help").out;
+    auto options = options_of(help, "COEL_"); // what has a variable is a setting
+    BOOST_TEST(options.size() >= 4u, help);
+    for (const auto& option : options)
+      BOOST_TEST(shown.contains(option), command << " --" << option);
+  }
+  BOOST_TEST(shown["endpoint"].as_array()->size() >= 2u); // how several are written
+}
+
+BOOST_AUTO_TEST_CASE(every_setting_of_a_cluster_reaches_the_node) {
+  auto read = node_reads(written(folder, whole_example({{"keys", quoted(key_file)},
+                                                        {"name", quoted("attic")},
+                                                        {"state", quoted("/s")},
+                                                        {"link-port", "7421"},
+                                                        {"hello-port", "0"},
+                                                        {"wire", quoted("int8")},
+                                                        {"missing-patience-ms", "17"},
+                                                        {"models", quoted("/m")}})));
+  BOOST_REQUIRE(std::holds_alternative<app::node_options>(read));
+  const auto& o = std::get<app::node_options>(read);
+  BOOST_REQUIRE(o.node.cluster.has_value());
+  const auto& c = *o.node.cluster;
+  BOOST_TEST(c.file == "/etc/coel/cluster.toml");
+  BOOST_TEST(c.name == "attic");
+  BOOST_TEST(c.state_folder == "/s");
+  BOOST_TEST(c.peers.size() == 2u);
+  BOOST_TEST(c.listen == std::vector<std::string>{"10.0.0.6"}, boost::test_tools::per_element());
+  BOOST_TEST(c.link_port.value() == 7421);
+  BOOST_TEST(c.hello_port.value() == 0);
+  BOOST_TEST((c.wire == net::wire_type::int8));
+  BOOST_TEST(c.missing_patience.count() == 17);
+  BOOST_TEST(o.node.hosting.helper_only);
+  BOOST_TEST(o.node.join.names == std::vector<std::string>{"qwen"},
+             boost::test_tools::per_element());
+  BOOST_TEST(o.node.join.folder == "/m");
+  BOOST_TEST(o.quiet);
+}
+
+BOOST_AUTO_TEST_CASE(a_helper_needs_a_cluster) {
+  auto alone = written(folder, "model = [\"/m\"]\nhelper = true\n");
+  BOOST_TEST(std::get<int>(node_reads(alone)) == 2);
 }
 
 BOOST_AUTO_TEST_CASE(the_node_reads_the_defaults_as_they_are) {
@@ -149,7 +229,8 @@ BOOST_AUTO_TEST_CASE(every_value_reaches_the_node) {
 
 BOOST_AUTO_TEST_CASE(a_value_that_cannot_be_is_refused) {
   for (const char* wrong :
-       {"sessions = 0", "rows = 100000", "threads = \"many\"", "ram = \"8XB\"", "queue = -1"})
+       {"sessions = 0", "rows = 100000", "threads = \"many\"", "ram = \"8XB\"", "queue = -1",
+        "missing-patience-ms = -1", "missing-patience-ms = 1000000000"})
     BOOST_TEST(
         std::get<int>(node_reads(written(folder, "model = [\"/m\"]\n" + std::string(wrong)))) == 2,
         wrong);

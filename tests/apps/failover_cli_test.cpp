@@ -15,6 +15,18 @@ namespace {
 const std::string story = "Once upon a time, there was a little girl named Lily. She";
 constexpr int long_answer = 900; // tokens, so that there is time to die in it
 
+const std::string python = "/usr/bin/python3";
+const std::string script = R"(
+import sys
+sys.path.insert(0, sys.argv[1])
+import coel
+with coel.Node(sys.argv[2]) as node:
+    for piece in node.generate(sys.argv[3], seed=7, max_tokens=int(sys.argv[4]), ignore_end=True):
+        sys.stdout.buffer.write(piece["text"].encode())
+        sys.stdout.buffer.flush()
+    assert node.last["answer_tokens"] == int(sys.argv[4]), node.last
+)";
+
 using start = std::function<std::unique_ptr<process>(const std::string& endpoints)>;
 
 struct fixture {
@@ -39,6 +51,21 @@ struct fixture {
     return at == std::string::npos ? -1 : std::stoi(status.substr(at + 13));
   }
 
+  bool can_run_python() const {
+    if (std::system((python + " -c 'import zmq, msgpack' 2>/dev/null").c_str()) == 0)
+      return true;
+    BOOST_TEST_MESSAGE("skipped: python3-zmq or python3-msgpack is not installed");
+    return false;
+  }
+  start python_client() const {
+    return [this](const std::string& endpoints) {
+      return std::make_unique<process>(
+          folder.path(), python,
+          std::vector<std::string>{"-B", "-c", script, COEL_SOURCE_DIR "/python", endpoints, story,
+                                   std::to_string(long_answer)});
+    };
+  }
+
   /// Does `harm` to the first node when the first words have come. Once in a while the answer is
   /// whole by then: the second node must have been needed, or it is tried again.
   void check_same_sentence(const start& begin, int harm) {
@@ -49,7 +76,7 @@ struct fixture {
     bool needed = false;
     for (int attempt = 0; attempt < 20 && !needed; ++attempt) {
       const auto before = given_by_second();
-      node_process first(folder.path(), "first");
+      node_process first(folder.path(), "first", {"--drain-ms", "1"}); // what it ends is not whole
       auto client = begin(first.endpoint() + "," + second.endpoint());
       auto text = client->read_some();
       first.signal(harm);
@@ -84,30 +111,22 @@ BOOST_AUTO_TEST_CASE(generate_when_the_first_node_falls_silent) {
       SIGSTOP);
 }
 
-BOOST_AUTO_TEST_CASE(the_python_client_when_the_first_node_is_killed) {
-  const std::string python = "/usr/bin/python3";
-  if (std::system((python + " -c 'import zmq, msgpack' 2>/dev/null").c_str()) != 0) {
-    BOOST_TEST_MESSAGE("skipped: python3-zmq or python3-msgpack is not installed");
-    return;
-  }
-  const std::string script = R"(
-import sys
-sys.path.insert(0, sys.argv[1])
-import coel
-with coel.Node(sys.argv[2]) as node:
-    for piece in node.generate(sys.argv[3], seed=7, max_tokens=int(sys.argv[4]), ignore_end=True):
-        sys.stdout.buffer.write(piece["text"].encode())
-        sys.stdout.buffer.flush()
-    assert node.last["answer_tokens"] == int(sys.argv[4]), node.last
-)";
+BOOST_AUTO_TEST_CASE(generate_when_the_first_node_shuts_down) {
   check_same_sentence(
       [&](const std::string& endpoints) {
-        return std::make_unique<process>(
-            folder.path(), python,
-            std::vector<std::string>{"-B", "-c", script, COEL_SOURCE_DIR "/python", endpoints,
-                                     story, std::to_string(long_answer)});
+        return std::make_unique<process>(folder.path(), "coel", generate(endpoints));
       },
-      SIGKILL);
+      SIGTERM);
+}
+
+BOOST_AUTO_TEST_CASE(the_python_client_when_the_first_node_is_killed) {
+  if (can_run_python())
+    check_same_sentence(python_client(), SIGKILL);
+}
+
+BOOST_AUTO_TEST_CASE(the_python_client_when_the_first_node_shuts_down) {
+  if (can_run_python())
+    check_same_sentence(python_client(), SIGTERM);
 }
 
 BOOST_AUTO_TEST_CASE(the_talk_goes_on_when_its_node_was_killed_between_two_answers) {

@@ -105,11 +105,10 @@ class process {
 /// coel-node with the shipped model on a socket in the folder, ready to answer.
 class node_process {
  public:
-  node_process(const std::filesystem::path& folder, const std::string& name)
+  node_process(const std::filesystem::path& folder, const std::string& name,
+               const std::vector<std::string>& more = {})
       : endpoint_("ipc://" + (folder / (name + ".sock")).string()),
-        process_(folder, "coel-node",
-                 {"--model", COEL_SOURCE_DIR "/models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf",
-                  "--endpoint", endpoint_, "--threads", "1"}) {
+        process_(folder, "coel-node", arguments(endpoint_, more)) {
     using namespace std::chrono_literals;
     for (int i = 0; i < 6000 && process_.errors().find("event=ready") == std::string::npos; ++i)
       std::this_thread::sleep_for(10ms);
@@ -120,6 +119,16 @@ class node_process {
   void signal(int which) { process_.signal(which); }
 
  private:
+  static std::vector<std::string> arguments(const std::string& endpoint,
+                                            const std::vector<std::string>& more) {
+    std::vector<std::string> all{
+        "--model",    COEL_SOURCE_DIR "/models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf",
+        "--endpoint", endpoint,
+        "--threads",  "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
   std::string endpoint_;
   process process_;
 };

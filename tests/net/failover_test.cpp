@@ -15,6 +15,7 @@ namespace {
 
 constexpr auto silence = misfortune::kind::silence;
 constexpr auto ends_work = misfortune::kind::shutdown;
+constexpr auto only_helps = misfortune::kind::helper;
 const std::string sentence = "the home dies";
 
 struct outcome {
@@ -140,6 +141,24 @@ BOOST_AUTO_TEST_CASE(a_node_that_shuts_down_is_left_before_and_in_an_answer) {
     check_whole(answered(nodes, prompt(sentence))); // and the next answer comes from the second
     BOOST_TEST(asked(*here.all[0]).size() == 1u);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_helper_sends_the_request_to_the_next_node) {
+  add({0, only_helps});
+  auto& home = add();
+  auto nodes = connected();
+  check_whole(answered(nodes, prompt(sentence)));
+  BOOST_TEST(asked(home).size() == 1u);
+  BOOST_TEST(asked(home)[0].answered.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_helper_alone_is_the_reason) {
+  add({0, only_helps});
+  auto nodes = connected();
+  auto got = answered(nodes, prompt(sentence));
+  BOOST_REQUIRE(got.failure.has_value());
+  BOOST_TEST(to_string(got.failure->code) == "helper_only");
+  BOOST_TEST(got.failure->message.find("ask attic") != std::string::npos, got.failure->message);
 }
 
 BOOST_AUTO_TEST_CASE(a_node_that_falls_silent_is_left) {

@@ -36,9 +36,10 @@ class scratch_folder {
   std::filesystem::path path_;
 };
 
-/// What becomes of answers of more tokens: no more is said, or the node says that it shuts down.
+/// What becomes of answers of more tokens: no more is said, or the node says that it shuts down, or
+/// (before the first) that it only helps others.
 struct misfortune {
-  enum class kind { silence, shutdown };
+  enum class kind { silence, shutdown, helper };
   size_t after_tokens = SIZE_MAX; ///< given by this node to each request
   kind then = kind::silence;
 };
@@ -127,6 +128,8 @@ class fake_node {
   void suffer(client_ref who, uint64_t id, const generate_request& body) {
     if (fate_.then == misfortune::kind::silence)
       waiting[{who, id}] = body;
+    else if (fate_.then == misfortune::kind::helper)
+      reply(who, id, error{ec::helper_only, "the fake node helps others: ask attic"});
     else
       reply(who, id, error{ec::shutting_down, "the fake node shuts down"});
   }

@@ -1,5 +1,6 @@
 """Uses python/coel.py against fake nodes of the tests. The argument is the endpoint of a healthy
-one; after it may come that of one that dies in mid-answer, and of one that shuts down."""
+one; after it may come those of one that dies in mid-answer, of one that shuts down before its
+answer, of one that does in mid-answer, and of one that only helps others."""
 import sys
 import threading
 
@@ -71,7 +72,17 @@ def main(endpoint):
 SENTENCE = "the home dies"
 
 
-def fail_over(healthy, dying, ending):
+def goes_on(first, healthy):
+    """The whole sentence, though the first node does not bring it to its end."""
+    with coel.Node([first, healthy], timeout_s=20) as node:
+        heard = [(piece["token"], piece["text"]) for piece in node.generate(SENTENCE)]
+        assert bytes(token for token, _ in heard).decode() == SENTENCE, heard
+        assert "".join(text for _, text in heard) == SENTENCE, heard
+        assert node.last["answer_tokens"] == len(SENTENCE) and node.last["reason"] == "end"
+        assert pieces(node.generate("ok")) == "ok"       # at the second from now on
+
+
+def fail_over(healthy, dying, ending, leaving, helping):
     """The test ends the dying node when its four tokens have been heard."""
     with coel.Node([dying, ending, healthy], timeout_s=20) as node:
         ids = []
@@ -95,6 +106,16 @@ def fail_over(healthy, dying, ending):
             raise AssertionError("the only node has shut down")
         except coel.NodeError as problem:
             assert problem.code == "shutting_down", problem
+    goes_on(leaving, healthy)
+    goes_on(helping, healthy)
+    with coel.Node(helping, timeout_s=20) as node:
+        try:
+            pieces(node.generate(SENTENCE))
+            raise AssertionError("a helper answers nobody")
+        except coel.NodeError as problem:
+            assert problem.code == "helper_only" and "ask attic" in str(problem), problem
+    with coel.Node([helping, healthy], timeout_s=20) as node:
+        assert node.tokenize("ab") == [97, 98]           # a helper can do that
     print("failover good")
 
 

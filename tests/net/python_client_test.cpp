@@ -59,17 +59,24 @@ BOOST_AUTO_TEST_CASE(goes_on_at_another_node) {
   fake_node ending(at(folder, "ending.sock"), {0, misfortune::kind::shutdown});
   auto dying = std::make_unique<fake_node>(at(folder, "dying.sock"),
                                            misfortune{4, misfortune::kind::silence});
+  fake_node leaving(at(folder, "leaving.sock"), {5, misfortune::kind::shutdown});
+  fake_node helping(at(folder, "helping.sock"), {0, misfortune::kind::helper});
   auto client = std::async(std::launch::async, [&, first = dying->endpoint()] {
-    return run({healthy.endpoint(), first, ending.endpoint()});
+    return run(
+        {healthy.endpoint(), first, ending.endpoint(), leaving.endpoint(), helping.endpoint()});
   });
   const auto heard = folder.path() / "dying.sock.heard";
   for (int i = 0; i < 2000 && !std::filesystem::exists(heard); ++i)
     std::this_thread::sleep_for(10ms);
   dying.reset();
   BOOST_TEST(client.get() == 0);
-  BOOST_REQUIRE(healthy.eventually([&] { return healthy.asked.size() == 2; }));
+  BOOST_REQUIRE(healthy.eventually([&] { return healthy.asked.size() == 6; }));
   BOOST_TEST(healthy.asked[0].answered.size() == 4u);
   BOOST_TEST(healthy.asked[0].max_tokens == 252u);
+  BOOST_TEST(healthy.asked[2].answered.size() == 5u); // of the one that shut down in mid-answer
+  BOOST_TEST(healthy.asked[2].max_tokens == 251u);
+  BOOST_TEST(healthy.asked[4].answered.empty()); // of the helper
+  BOOST_TEST(leaving.asked.size() == 1u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

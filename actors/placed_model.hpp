@@ -1,0 +1,68 @@
+// One model's experts as the updater keeps them: held, planned, on their way. Indexed by layer *
+// experts_per_layer + expert. Nothing here sends a message.
+#pragma once
+
+#include "actors/hosted_models.hpp"
+#include "actors/meter.hpp"
+#include "policy/assignment.hpp"
+
+#include <set>
+
+namespace coel::actors {
+
+struct placed_model {
+  hosted_model hosted;
+  uint64_t expert_bytes = 0; ///< of the largest
+  uint64_t space = 0;        ///< experts that fit
+  uint64_t room = 0;         ///< of those, for the plan
+  bitmap holds;
+  bitmap plan;
+  std::map<std::string, bitmap> plans; ///< of the others, by key
+  std::set<size_t> loading;
+  size_t leaving = 0;                            ///< evicted, their memory not yet returned
+  std::map<size_t, steady::time_point> retiring; ///< no longer announced; evicted a little later
+  std::map<size_t, steady::time_point> failed;   ///< not tried again before
+  std::vector<double> popularity;                ///< here; empty: not asked yet
+  std::vector<double> common;                    ///< of the whole cluster
+  std::vector<policy::holder> holders;           ///< that the plan was made for
+  route_view_ptr view;
+  std::map<node_id, bitmap> routed; ///< what the view says
+  uint64_t epoch = 0;
+
+  size_t items() const { return holds.size(); }
+  expert_key key_of(size_t item) const;
+};
+
+/// Holds and plans nothing yet.
+placed_model place_model(const hosted_model& hosted);
+
+/// What a member who is up says of the model; null if nothing.
+const model_record* record_of(const member& who, const placed_model& m);
+
+bool held_by_others(const std::vector<member>& members, const placed_model& m, size_t item);
+
+/// Somebody has it and is to keep it: two nodes never give the same expert up for each other's
+/// sake.
+bool kept_by_others(const std::vector<member>& members, const placed_model& m, size_t item);
+
+/// Something that this node is to hold is nowhere: requests wait for it.
+bool lacks(const std::vector<member>& members, const placed_model& m);
+
+/// What others may count on: nothing that retires.
+bitmap announced(const placed_model& m);
+
+/// What is asked of a member: of one that drains, only what nobody else holds.
+bitmap asked_of(const std::vector<member>& members, const placed_model& m, const member& who,
+                const model_record& r);
+
+/// Experts that nobody in the routing table holds.
+size_t uncovered(const placed_model& m);
+
+/// Planned, and neither held nor on their way; rising.
+std::vector<size_t> wanted(const placed_model& m);
+
+/// How often each is used here, as it is told to others. A slice of the shared expert is used by
+/// every token.
+std::vector<uint8_t> quantised_use(const placed_model& m);
+
+} // namespace coel::actors

@@ -1,0 +1,189 @@
+// Steps towards a plan: nothing is lost, nothing is moved that need not be.
+#include "policy/expert_moves.hpp"
+#include "policy/expert_room.hpp"
+#include "policy/record_news.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <random>
+
+using namespace coel;
+using namespace coel::policy;
+
+namespace {
+
+using experts = std::vector<size_t>;
+
+bitmap bits(const std::string& text) {
+  bitmap out(text.size());
+  for (size_t i = 0; i < text.size(); ++i)
+    out.set(i, text[i] == '#');
+  return out;
+}
+
+bitmap random_bits(std::mt19937& random, size_t n) {
+  bitmap out(n);
+  for (size_t i = 0; i < n; ++i)
+    out.set(i, random() % 2);
+  return out;
+}
+
+const expert_test always = [](size_t) { return true; };
+const expert_test never = [](size_t) { return false; };
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(expert_moves)
+
+BOOST_AUTO_TEST_CASE(by_popularity_keeps_the_order_of_equals) {
+  const std::vector<double> popularity{2, 5, 2, 5};
+  BOOST_TEST((by_popularity({0, 1, 2, 3, 9}, popularity, false) == experts{1, 3, 0, 2, 9}));
+  BOOST_TEST((by_popularity({0, 1, 2, 3, 9}, popularity, true) == experts{9, 0, 2, 1, 3}));
+  BOOST_TEST((by_popularity({3, 1}, {}, true) == experts{3, 1}));
+}
+
+BOOST_AUTO_TEST_CASE(wanted_is_what_the_plan_lacks) {
+  BOOST_TEST((wanted(bits("###."), bits("#..#"), {}) == experts{1, 2}));
+  BOOST_TEST((wanted(bits("###."), bits("#..#"), {2}) == experts{1}));
+  BOOST_TEST(wanted(bits("..."), bits("###"), {}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(what_is_on_disk_comes_first_then_what_nobody_holds_then_what_is_used_most) {
+  const std::vector<double> popularity{1, 8, 2, 7, 3, 6, 4, 5};
+  auto on_disk = [](size_t i) { return i < 4; };
+  auto held = [](size_t i) { return i % 2 == 1; };
+  BOOST_TEST((in_order_of_need({0, 1, 2, 3, 4, 5, 6, 7}, popularity, on_disk, held) ==
+              experts{2, 0, 1, 3, 6, 4, 5, 7}));
+  BOOST_TEST((in_order_of_need({0, 1, 2}, popularity, always, never) == experts{1, 2, 0}));
+}
+
+BOOST_AUTO_TEST_CASE(the_least_used_retire_and_no_more_than_must) {
+  const auto holds = bits("######"), plan = bits("##...."), none = bits("......");
+  const std::vector<double> popularity{9, 9, 3, 1, 2, 4};
+  auto retired = [&](uint64_t room, uint64_t coming, const bitmap& retiring) {
+    return to_retire({holds, plan, retiring, popularity, room, coming}, always);
+  };
+  BOOST_TEST((retired(6, 0, none).empty()));
+  BOOST_TEST((retired(6, 2, none) == experts{3, 4}));
+  BOOST_TEST((retired(6, 2, bits("...#..")) == experts{4}));
+  BOOST_TEST((retired(1, 9, none) == experts{3, 4, 2, 5})); // never what the plan has
+}
+
+BOOST_AUTO_TEST_CASE(nothing_retires_that_nobody_else_keeps) {
+  for (uint32_t seed = 1; seed <= 300; ++seed) {
+    std::mt19937 random(seed);
+    size_t n = 1 + random() % 60;
+    auto holds = random_bits(random, n), plan = random_bits(random, n),
+         kept = random_bits(random, n);
+    bitmap retiring(n);
+    for (size_t i = 0; i < n; ++i)
+      retiring.set(i, holds.test(i) && !plan.test(i) && random() % 4 == 0);
+    std::vector<double> popularity(n);
+    for (auto& p : popularity)
+      p = random() % 5;
+    uint64_t room = random() % (n + 1), coming = random() % 9;
+    auto gone = to_retire({holds, plan, retiring, popularity, room, coming},
+                          [&](size_t i) { return kept.test(i); });
+    auto kept_here = holds.count() - retiring.count() + coming;
+    BOOST_TEST(gone.size() <= (kept_here > room ? kept_here - room : 0), "seed " << seed);
+    for (size_t i : gone)
+      BOOST_TEST((holds.test(i) && !plan.test(i) && !retiring.test(i) && kept.test(i)),
+                 "seed " << seed);
+    BOOST_TEST(std::is_sorted(gone.begin(), gone.end(),
+                              [&](size_t a, size_t b) { return popularity[a] < popularity[b]; }));
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(expert_rooms)
+
+BOOST_AUTO_TEST_CASE(memory_is_shared_by_size_and_a_little_stays_for_moves) {
+  const std::vector<room_demand> two{{10, 100}, {30, 100}};
+  auto shares = share_room(2000, two);
+  BOOST_REQUIRE_EQUAL(shares.size(), 2u);
+  BOOST_TEST(shares[0].space == 50u); // a quarter of the bytes
+  BOOST_TEST(shares[1].space == 50u);
+  BOOST_TEST(shares[0].room == 49u);
+  BOOST_TEST(share_room(64 * 640, std::vector<room_demand>{{64, 10}})[0].room == 630u);
+}
+
+BOOST_AUTO_TEST_CASE(little_memory_is_all_for_the_plan) {
+  for (uint64_t bytes : {0, 9, 10, 39}) {
+    auto one = share_room(bytes, std::vector<room_demand>{{10, 100}})[0];
+    BOOST_TEST(one.space == bytes / 10);
+    BOOST_TEST(one.room == one.space);
+  }
+  BOOST_TEST(share_room(1000, {}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(shares_never_exceed_what_is_free) {
+  for (uint32_t seed = 1; seed <= 300; ++seed) {
+    std::mt19937 random(seed);
+    std::vector<room_demand> models(1 + random() % 4);
+    for (auto& m : models)
+      m = {1 + random() % 1000, 1 + random() % 500};
+    uint64_t free = random() % 1'000'000, used = 0;
+    auto shares = share_room(free, models);
+    for (size_t i = 0; i < models.size(); ++i) {
+      used += shares[i].space * models[i].expert_bytes;
+      BOOST_TEST(shares[i].room <= shares[i].space);
+    }
+    BOOST_TEST(used <= free + models.size(), "seed " << seed); // rounding
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(record_news)
+
+namespace {
+
+node_record record() {
+  node_record r;
+  r.ram_used_bytes = 100;
+  r.models.resize(1);
+  auto& m = r.models[0];
+  m.speed = {100, 10};
+  m.holds = bits("#..");
+  m.chunks = bits("##..");
+  m.popularity = {1, 2, 3};
+  return r;
+}
+
+template <class Change>
+bool news(Change change, bool chunks_too = true) {
+  auto now = record();
+  change(now);
+  return says_more(now, record(), chunks_too);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(what_plans_are_made_from_is_told) {
+  BOOST_TEST(news([](auto& r) { r.draining = true; }));
+  BOOST_TEST(news([](auto& r) { r.models.emplace_back(); }));
+  BOOST_TEST(news([](auto& r) { r.models[0].holds.set(1); }));
+  BOOST_TEST(news([](auto& r) { r.models[0].home = true; }));
+  BOOST_TEST(news([](auto& r) { r.models[0].capacity_bytes = 7; }));
+  BOOST_TEST(news([](auto& r) { r.models[0].popularity[0] = 9; }));
+  BOOST_TEST(news([](auto& r) { r.models[0].speed.expert_us = 130; }));
+  BOOST_TEST(news([](auto& r) { r.models[0].speed.row_us = 7; }));
+}
+
+BOOST_AUTO_TEST_CASE(small_swings_are_not) {
+  BOOST_TEST(!news([](auto&) {}));
+  BOOST_TEST(!news([](auto& r) { r.models[0].speed = {110, 9}; }));
+  BOOST_TEST(!news([](auto& r) { r.ram_used_bytes = 90; }));
+  BOOST_TEST(!news([](auto& r) { r.version = 8; }));
+}
+
+BOOST_AUTO_TEST_CASE(chunks_wait_for_their_turn_unless_they_were_the_last) {
+  auto one_more = [](auto& r) { r.models[0].chunks.set(2); };
+  BOOST_TEST(news(one_more));
+  BOOST_TEST(!news(one_more, false));
+  BOOST_TEST(news([&](auto& r) { one_more(r), r.models[0].complete = true; }, false));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
