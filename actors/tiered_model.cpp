@@ -64,8 +64,10 @@ bool tiered_model::in_use(expert_key k) const {
 }
 
 void tiered_model::demand(expert_key key, answer to) {
-  if (held(key))
+  if (held(key)) {
+    note_lent(key);
     return to(ahead_.count(key) ? use_ahead(key) : held_[slot(key)]);
+  }
   auto at = jobs_.find(key);
   if (at == jobs_.end())
     return start(key, purpose::demand, std::move(to));
@@ -84,12 +86,35 @@ void tiered_model::hurry(job& j) {
   pack_what_fits();
 }
 
+void tiered_model::note_lent(expert_key key) {
+  if (auto at = wanted_.find(key); at != wanted_.end())
+    at->second = true;
+}
+
+/// One layer runs at a time: what another was waiting for is what a failed step has left.
+void tiered_model::give_up_old() {
+  std::vector<expert_key> old;
+  for (const auto& [key, j] : jobs_)
+    if (j.why == purpose::demand && !j.packing && !wanted_.count(key))
+      old.push_back(key);
+  for (auto key : old) {
+    auto& j = jobs_.at(key);
+    if (j.staged) {
+      fail(key, {ec::cancelled, "the step that wanted it has failed"});
+    } else {
+      j.why = purpose::ahead;
+      reader_->cancel(j.ticket);
+    }
+  }
+}
+
 /// The gate is going to ask for these, in this order: their reads begin before any that is ahead.
 void tiered_model::expect(layer_id layer, const std::set<expert_id>& used) {
   wanted_.clear();
   for (auto e : used)
-    wanted_.insert({layer, e});
-  for (auto key : wanted_) {
+    wanted_[{layer, e}] = false;
+  give_up_old();
+  for (auto [key, lent] : wanted_) {
     if (held(key))
       continue;
     if (auto at = jobs_.find(key); at != jobs_.end())
@@ -221,7 +246,10 @@ void tiered_model::drop_one_orphan() {
 /// Whether nobody has waited longer for memory. What is next may take the last of it: experts are
 /// run in the order in which they are asked for, so what was asked for later holds its memory until
 /// this one has come.
-bool tiered_model::is_next(const job& j) const {
+bool tiered_model::is_next(expert_key key, const job& j) const {
+  auto first = std::find_if(wanted_.begin(), wanted_.end(), [](const auto& w) { return !w.second; });
+  if (first != wanted_.end())
+    return first->first == key;
   return j.why == purpose::demand && std::none_of(jobs_.begin(), jobs_.end(), [&](const auto& o) {
            return o.second.why == purpose::demand && !o.second.packing && o.second.turn < j.turn;
          });
@@ -240,14 +268,14 @@ bool tiered_model::make_room(expert_key key, job& j) {
       warm_more();
     return true;
   }
-  if (around_.take(bytes, is_next(j) ? 0 : files_.largest_resident())) {
+  if (around_.take(bytes, is_next(key, j) ? 0 : files_.largest_resident())) {
     j.packing = true;
     std::erase(read_, key);
     around_.pack({model_, key, std::move(j.staged), bytes});
     return true;
   }
   // What is read ahead leaves the next one its memory; only what nobody came for can lack it.
-  if (is_next(j))
+  if (is_next(key, j))
     drop_one_orphan(); // it comes back by `freed`
   return false;
 }
@@ -286,6 +314,8 @@ void tiered_model::packed(expert_key key, result<lease> got) {
     ahead_bytes_ += files_.resident_bytes(key);
     held_[slot(key)] = *got;
   }
+  if (waited_for)
+    note_lent(key);
   for (auto& tell : j.waiting)
     tell(*got);
   if (j.why == purpose::warm)

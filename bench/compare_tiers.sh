@@ -2,7 +2,8 @@
 # Decoding with less memory than the model takes, side by side with llama.cpp reading it by mmap:
 # same file, same threads, each in a control group of the same size, one run of each in turn. A run
 # of ours with everything in memory, outside the limit, begins each round: what the limit costs.
-# Needs root (control groups). See docs/tiers.md.
+# Needs root (control groups), and a llama-bench built with -DGGML_CPU_REPACK=OFF: else llama.cpp
+# copies the weights into another layout and is killed at the limit. See docs/tiers.md.
 set -eu
 
 usage() {
@@ -74,7 +75,7 @@ while [ "$round" -le "$rounds" ]; do
     echo "$ahead" >"$knob"
     (sleep 3; put_back) &
   fi
-  "$here/limited.sh" "$limit" "$llama" -m "$model" -t "$threads" -p 0 -n "$answer" -r 1 -mmp 1 -ot ".*=CPU" \
+  "$here/limited.sh" "$limit" "$llama" -m "$model" -t "$threads" -p 0 -n "$answer" -r 1 -mmp 1 \
     -o json >"$out/llama.$round" 2>"$out/llama.$round.err" || { cat "$out/llama.$round.err" >&2; exit 1; }
   wait
   round=$((round + 1))
