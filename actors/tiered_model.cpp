@@ -64,10 +64,8 @@ bool tiered_model::in_use(expert_key k) const {
 }
 
 void tiered_model::demand(expert_key key, answer to) {
-  if (held(key)) {
-    note_lent(key);
+  if (held(key))
     return to(ahead_.count(key) ? use_ahead(key) : held_[slot(key)]);
-  }
   auto at = jobs_.find(key);
   if (at == jobs_.end())
     return start(key, purpose::demand, std::move(to));
@@ -86,7 +84,7 @@ void tiered_model::hurry(job& j) {
   pack_what_fits();
 }
 
-void tiered_model::note_lent(expert_key key) {
+void tiered_model::note_here(expert_key key) {
   if (auto at = wanted_.find(key); at != wanted_.end())
     at->second = true;
 }
@@ -112,10 +110,10 @@ void tiered_model::give_up_old() {
 void tiered_model::expect(layer_id layer, const std::set<expert_id>& used) {
   wanted_.clear();
   for (auto e : used)
-    wanted_[{layer, e}] = false;
+    wanted_[{layer, e}] = held({layer, e});
   give_up_old();
-  for (auto [key, lent] : wanted_) {
-    if (held(key))
+  for (auto [key, here] : wanted_) {
+    if (here)
       continue;
     if (auto at = jobs_.find(key); at != jobs_.end())
       hurry(at->second);
@@ -243,9 +241,8 @@ void tiered_model::drop_one_orphan() {
   drop(key);
 }
 
-/// Whether nobody has waited longer for memory. What is next may take the last of it: experts are
-/// run in the order in which they are asked for, so what was asked for later holds its memory until
-/// this one has come.
+/// Whether it is the first of its layer that has no memory yet: it may take the last. Experts are
+/// run in order, so those before it run and leave, and those behind it wait for it.
 bool tiered_model::is_next(expert_key key, const job& j) const {
   auto first = std::find_if(wanted_.begin(), wanted_.end(), [](const auto& w) { return !w.second; });
   if (first != wanted_.end())
@@ -314,8 +311,7 @@ void tiered_model::packed(expert_key key, result<lease> got) {
     ahead_bytes_ += files_.resident_bytes(key);
     held_[slot(key)] = *got;
   }
-  if (waited_for)
-    note_lent(key);
+  note_here(key);
   for (auto& tell : j.waiting)
     tell(*got);
   if (j.why == purpose::warm)

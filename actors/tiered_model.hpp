@@ -90,7 +90,7 @@ class tiered_model {
   void pack_what_fits();
   bool make_room(expert_key key, job& j);
   bool is_next(expert_key key, const job& j) const;
-  void note_lent(expert_key key);
+  void note_here(expert_key key);
   void give_up_old();
   bool admit(expert_key key);
   void drop(expert_key key);
@@ -127,7 +127,7 @@ class tiered_model {
   std::set<expert_key> orphans_; ///< of these: they were asked for, and nobody has come for them
   /// Of the layer that was routed last. None of these makes room for another: the gate runs them in
   /// order, so one that had to be read again would wait for memory that those behind it hold.
-  std::map<expert_key, bool> wanted_; ///< whether it has been lent
+  std::map<expert_key, bool> wanted_; ///< whether it has its memory
   uint64_t ahead_bytes_ = 0;
   std::map<expert_key, job> jobs_;
   std::vector<expert_key> read_; ///< waiting for memory
