@@ -191,6 +191,26 @@ void tiered_model::arrived(expert_key key, uint64_t id, result<model::staged_rea
   j.staged = std::make_shared<model::staged_read>(std::move(*got));
   read_.push_back(key);
   pack_what_fits();
+  free_a_slot();
+}
+
+/// All slots hold what waits for memory, and what comes before it has no slot to be read into (its
+/// first read has failed): the last of them is read again, behind it.
+void tiered_model::free_a_slot() {
+  if (read_.size() < model_->tiered->plan.staging_slots)
+    return;
+  auto first = std::find_if(wanted_.begin(), wanted_.end(), [](const auto& w) { return !w.second; });
+  if (first == wanted_.end())
+    return;
+  auto next = jobs_.find(first->first);
+  if (next == jobs_.end() || next->second.staged || next->second.packing)
+    return;
+  auto last = *std::max_element(read_.begin(), read_.end());
+  std::erase(read_, last);
+  auto& j = jobs_.at(last);
+  counted_.wasted_bytes += j.staged->read;
+  j.staged.reset();
+  read(last, j);
 }
 
 // --- memory ---------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ class tiered_model {
   void fail(expert_key key, const error& why);
   void discard(expert_key key);
   void pack_what_fits();
+  void free_a_slot();
   bool make_room(expert_key key, job& j);
   bool is_next(expert_key key, const job& j) const;
   void note_here(expert_key key);
