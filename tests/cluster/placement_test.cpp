@@ -76,7 +76,10 @@ bool agreed(test_cluster& all) {
   for (size_t i = 0; i < all.size(); ++i) {
     auto p = all.placement(i);
     const auto* share = share_of(first, all.node(i).neighbours()->key());
-    if (!(p.planning.plan == first) || !share || p.uncovered || p.wanted || p.loading)
+    const auto& plan = p.planning.plan;
+    bool same_plan = plan.epoch == first.epoch && plan.planner == first.planner &&
+                     plan.shares == first.shares;
+    if (!same_plan || !share || p.uncovered || p.wanted || p.loading)
       return false;
     for (size_t x = 0; x < share->holds.size(); ++x)
       if (share->holds.test(x) && !p.nodes.front().holds.test(x))
