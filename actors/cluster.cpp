@@ -169,7 +169,14 @@ void cluster::start_hello(const cluster_config& config) {
     }
   perception_callbacks calls;
   calls.changed = [](const policy::neighbour_event&) {};
-  calls.trouble = [](const error&) {};
+  calls.trouble = [](const error& why) {
+    net::say_on_stderr("event=hello-trouble why=\"" + why.message + "\"");
+  };
+  calls.turned_away = [](uint64_t times) {
+    net::say_on_stderr("event=refused-hello times=" + std::to_string(times) +
+                       " hint=\"packets to the port of HELLOs that are none, or of more senders "
+                       "than are looked at: see who sends them\"");
+  };
   auto link_port = config.link_port.value_or(file_.link_port);
   calls.candidate = [directory = directory_, link_port](policy::ipv4_address address) {
     if (auto to = directory->perception())
@@ -245,6 +252,7 @@ inspected_cluster cluster::inspected() const {
   else if (!hello_)
     out.facts.hello_trouble = "turned off: --hello-port 0";
   out.hello = hello_;
+  out.receiver = receiver_;
   out.perception = perception_;
   out.updater = updater_;
   return out;

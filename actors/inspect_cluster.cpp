@@ -82,6 +82,13 @@ json heard_json(const policy::neighbour_view& n) {
   return out;
 }
 
+json refused_json(const cluster_facts& f) {
+  json out = json::object();
+  for (size_t i = 0; i < net::refusal_kinds; ++i)
+    out[std::string(net::to_string(static_cast<net::refusal>(i)))] = f.refused[i];
+  return out;
+}
+
 json hello_json(const cluster_facts& f) {
   json out{{"trouble", f.hello_trouble}, {"heard", json::array()}};
   if (!f.hello)
@@ -332,6 +339,7 @@ std::string cluster_json(const cluster_facts& f, uint32_t depth) {
     placement.push_back(placement_json(f, p, depth));
   return text_of({{"node", this_json(f)},
                   {"hello", hello_json(f)},
+                  {"refused", refused_json(f)},
                   {"links", links_json(f)},
                   {"placement", placement},
                   {"network", networks_json(f)}});
@@ -370,8 +378,9 @@ json cluster_summary(const cluster_facts& f) {
                            {"note", p.planning.note}}},
                          {"nodes", nodes}});
   }
-  return {{"name", f.name}, {"key", f.key},           {"nodes", nodes_known},       {"up", up},
-          {"links", links}, {"placement", placement}, {"network", networks_json(f)}};
+  return {{"name", f.name}, {"key", f.key},           {"nodes", nodes_known},
+          {"up", up},       {"links", links},         {"placement", placement},
+          {"refused", refused_json(f)},               {"network", networks_json(f)}};
 }
 
 std::map<node_id, std::string> node_names(const members_ptr& members) {

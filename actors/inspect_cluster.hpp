@@ -3,6 +3,7 @@
 
 #include "actors/messages.hpp"
 #include "actors/perception_loop.hpp"
+#include "net/link_refusals.hpp"
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -23,6 +24,7 @@ struct cluster_facts {
   std::vector<std::string> endpoints; ///< where neighbours may connect
   std::string hello_trouble;          ///< why no HELLO is heard; empty: they are
   std::optional<perception_snapshot> hello;
+  net::refusal_counts refused{}; ///< of those who wanted to connect
   std::vector<link_status> links;
   members_ptr members; ///< null: perception did not answer
   std::vector<placement_status> placement;

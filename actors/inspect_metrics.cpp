@@ -52,6 +52,13 @@ void of_links(exposition& out, const cluster_facts& f, const char* name, const c
     out.sample(link_label(l), value(l));
 }
 
+void refusal_metrics(exposition& out, const cluster_facts& f) {
+  out.metric("coel_refused_peers_total", "counter", "Who wanted to connect and was not let in.");
+  for (size_t i = 0; i < net::refusal_kinds; ++i)
+    out.sample("why=" + quoted(std::string(net::to_string(static_cast<net::refusal>(i)))),
+               f.refused[i]);
+}
+
 void link_metrics(exposition& out, const cluster_facts& f) {
   of_links(out, f, "coel_link_up", "gauge", "1 while the neighbour answers.",
            [](const link_status& l) { return l.state == "up" ? 1 : 0; });
@@ -129,6 +136,7 @@ void network_metrics(exposition& out, const cluster_facts& f) {
 
 std::string cluster_metrics(const cluster_facts& f) {
   exposition out;
+  refusal_metrics(out, f);
   link_metrics(out, f);
   placement_metrics(out, f);
   network_metrics(out, f);

@@ -5,6 +5,7 @@
 #include "actors/inspect_json.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
+#include "net/link_receiver.hpp"
 
 namespace coel::actors {
 
@@ -12,6 +13,7 @@ namespace coel::actors {
 struct inspected_cluster {
   cluster_facts facts; ///< what does not change
   std::weak_ptr<const perception_loop> hello;
+  std::weak_ptr<const net::link_receiver> receiver;
   perception_actor perception;
   updater_actor updater;
 };

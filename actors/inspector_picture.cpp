@@ -154,6 +154,8 @@ void gather_cluster(inspector_ptr self, const picture_ptr& p, const gathering_pt
   auto& facts = p->cluster.emplace(cluster->facts);
   if (auto hello = cluster->hello.lock())
     facts.hello = hello->snapshot();
+  if (auto receiver = cluster->receiver.lock())
+    facts.refused = receiver->counts().refused;
   ask<std::vector<link_status>>(
       self, until, cluster->perception,
       [p](std::vector<link_status> links) { p->cluster->links = in_order(std::move(links)); },

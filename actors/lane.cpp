@@ -1,5 +1,6 @@
 #include "actors/lane.hpp"
 
+#include <caf/logger.hpp>
 #include <caf/scheduler/abstract_coordinator.hpp>
 
 namespace coel::actors {
@@ -10,6 +11,17 @@ namespace {
 constexpr size_t max_jobs = 256;
 constexpr size_t messages_per_job = 16;
 
+// An actor that is spawned binds the logger of its system to the thread it is spawned in, and a
+// system's destructor waits until no thread has it: the device's thread may outlive the system.
+struct system_of_thread {
+  explicit system_of_thread(caf::actor_system& sys) {
+    caf::logger::set_current_actor_system(&sys);
+  }
+  ~system_of_thread() { caf::logger::set_current_actor_system(nullptr); }
+  system_of_thread(const system_of_thread&) = delete;
+  system_of_thread& operator=(const system_of_thread&) = delete;
+};
+
 } // namespace
 
 lane::~lane() {
@@ -19,6 +31,9 @@ lane::~lane() {
 
 void lane::deliver(const caf::strong_actor_ptr& to, caf::message content) {
   to->enqueue(nullptr, caf::make_message_id(), std::move(content), this);
+  if (jobs_.empty())
+    return;
+  system_of_thread here{system()};
   for (size_t n = 0; n < max_jobs && !jobs_.empty(); ++n) {
     auto* job = jobs_.front();
     jobs_.pop_front();

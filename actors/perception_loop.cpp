@@ -64,6 +64,7 @@ struct perception_loop::news {
   policy::neighbours::events changed;
   std::vector<policy::ipv4_address> candidates;
   std::optional<error> trouble;
+  std::optional<uint64_t> turned_away;
 };
 
 result<std::unique_ptr<perception_loop>> perception_loop::start(perception_options options,
@@ -185,6 +186,8 @@ perception_loop::news perception_loop::work() {
     take(table_.advance(now), now, out);
   if (schedule_.next() <= now)
     say_hello(now, out);
+  out.turned_away = turned_away_.due(counters_.hostile + table_.refused(),
+                                     said_rarely::time_point(now));
   return out;
 }
 
@@ -324,6 +327,8 @@ void perception_loop::tell(const news& out) {
   for (auto x : out.candidates)
     if (callbacks_.candidate && !stopped())
       callbacks_.candidate(x);
+  if (out.turned_away && callbacks_.turned_away && !stopped())
+    callbacks_.turned_away(*out.turned_away);
   if (!out.trouble || out.trouble->message == last_trouble_ || stopped())
     return;
   last_trouble_ = out.trouble->message;

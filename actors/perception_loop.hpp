@@ -6,6 +6,7 @@
 // `lost` is a reason to look after one, and a candidate becomes a peer by the handshake only.
 #pragma once
 
+#include "common/said_rarely.hpp"
 #include "net/hello.hpp"
 #include "net/udp_broadcast.hpp"
 #include "policy/neighbours.hpp"
@@ -41,6 +42,9 @@ struct perception_callbacks {
   std::function<void(policy::ipv4_address)> candidate;
   /// HELLOs do not get out. Once for the same trouble until it is over.
   std::function<void(const error&)> trouble;
+  /// Packets were no HELLOs, or there were too many to know all who sent them. Once a minute at
+  /// most; `times` since it was told last.
+  std::function<void(uint64_t times)> turned_away;
 };
 
 struct perception_snapshot {
@@ -109,6 +113,7 @@ class perception_loop {
   policy::hello_schedule schedule_;
   policy::attempt_limiter attempts_;
   perception_snapshot counters_;
+  said_rarely turned_away_;
   uint64_t appeared_ = 0;
   uint16_t sequence_;
 

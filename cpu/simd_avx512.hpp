@@ -80,8 +80,12 @@ COEL_SIMD float first(floats a) {
 COEL_SIMD float sum(floats a) {
   return _mm512_reduce_add_ps(a);
 }
+/// Wraps around, as rows that are no numbers make it; the compiler's own reduction may not.
 COEL_SIMD int32_t sum(ints a) {
-  return _mm512_reduce_add_epi32(a);
+  __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 /// To nearest, ties to even.
 COEL_SIMD ints to_ints(floats a) {

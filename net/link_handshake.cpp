@@ -292,7 +292,8 @@ void link_handshake::ping_if_idle(actions& out, time_point now) {
   if (!idle && now - ping_at_ < measure_interval)
     return;
   ping_at_ = now;
-  pings_[++ping_id_ % pings_.size()] = {ping_id_, now};
+  ++ping_id_;
+  pings_[ping_id_ % pings_.size()] = {ping_id_, now};
   out.send.push_back(encode(link_frame_kind::ping, ping_frame{ping_id_, as_microseconds(now)}));
 }
 

@@ -32,9 +32,9 @@ struct receiver_options {
 struct receiver_counts {
   uint64_t frames = 0;
   uint64_t bytes = 0;
-  uint64_t refused_keys = 0;                     ///< not a member, expelled, or too many attempts
-  uint64_t failed_handshakes = 0;                ///< no key or the wrong cluster
-  std::array<uint64_t, refusal_kinds> refused{}; ///< all of these, by reason
+  uint64_t refused_keys = 0;      ///< not a member, expelled, or too many attempts
+  uint64_t failed_handshakes = 0; ///< no key or the wrong cluster
+  refusal_counts refused{};       ///< all of these, by reason
 };
 
 /// Called on the receiver's thread: hand over and return at once.

@@ -43,15 +43,12 @@ std::string_view to_string(refusal kind) {
 std::optional<std::string> link_refusals::note(refusal kind, std::string_view from,
                                                time_point now) {
   auto i = static_cast<size_t>(kind);
-  ++counts_[i];
-  auto& last = said_[i];
-  if (last.at && now - *last.at < quiet_)
+  auto times = said_[i].due(++counts_[i], now);
+  if (!times)
     return std::nullopt;
-  auto times = counts_[i] - last.count;
-  last = {now, counts_[i]};
   std::string line = "event=refused-peer why=";
   line += to_string(kind);
-  line += " times=" + std::to_string(times);
+  line += " times=" + std::to_string(*times);
   if (!from.empty())
     line.append(" from=").append(from);
   return line.append(" hint=\"").append(hint(kind)).append("\"");

@@ -2,6 +2,8 @@
 // become a flood of lines.
 #pragma once
 
+#include "common/said_rarely.hpp"
+
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -19,15 +21,18 @@ enum class refusal : uint8_t {
   crowded,   ///< more connections from its address that have not proved anything
 };
 inline constexpr size_t refusal_kinds = 5;
+using refusal_counts = std::array<uint64_t, refusal_kinds>; ///< by refusal
 
 /// Stable name, as in lines and status: "no-key".
 std::string_view to_string(refusal kind);
 
 class link_refusals {
  public:
-  using time_point = std::chrono::steady_clock::time_point;
+  using time_point = said_rarely::time_point;
 
-  explicit link_refusals(std::chrono::seconds quiet = std::chrono::seconds(60)) : quiet_(quiet) {}
+  explicit link_refusals(std::chrono::seconds quiet = std::chrono::seconds(60)) {
+    said_.fill(said_rarely(quiet));
+  }
 
   /// Counts one. The line to be said, unless one of its kind was said within `quiet`:
   /// `event=refused-peer why=no-key times=7 from=10.0.0.9 hint="..."`, where `times` are those
@@ -37,14 +42,8 @@ class link_refusals {
   uint64_t count(refusal kind) const { return counts_[static_cast<size_t>(kind)]; }
 
  private:
-  struct said {
-    std::optional<time_point> at;
-    uint64_t count = 0; ///< then
-  };
-
-  std::chrono::seconds quiet_;
-  std::array<uint64_t, refusal_kinds> counts_{};
-  std::array<said, refusal_kinds> said_{};
+  refusal_counts counts_{};
+  std::array<said_rarely, refusal_kinds> said_;
 };
 
 /// Where lines go that nobody else takes: standard error, as those of the node itself.

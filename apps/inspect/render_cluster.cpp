@@ -184,12 +184,22 @@ std::string render_network(const json& n, const look& how) {
   return out;
 }
 
+/// Nothing when nobody was turned away.
+std::string turned_away(const json& refused, const look& how) {
+  std::string out;
+  for (const auto& [why, times] : refused.items())
+    if (times.get<uint64_t>() > 0)
+      out += (out.empty() ? "Not let in: " : ", ") + why + " " + times.dump();
+  return out.empty() ? out : sentence(out + ".", how);
+}
+
 std::string render_nodes(const json& d, const look& how) {
   auto out = header(d, how);
   for (const auto& p : d.at("placement"))
     out.append("\n").append(coverage(p, how)).append(holders(p, how));
   out.append("\n").append(identities(d, how));
-  return out.append("\n").append(hello(d.at("hello"), how));
+  out.append("\n").append(hello(d.at("hello"), how));
+  return out.append(turned_away(d.at("refused"), how));
 }
 
 std::string render_links(const json& d, const look& how) {

@@ -203,6 +203,17 @@ BOOST_AUTO_TEST_CASE(hello_is_told_or_why_not) {
   BOOST_TEST(!h["heard"][0].contains("memory_free")); // not said
 }
 
+BOOST_AUTO_TEST_CASE(who_was_not_let_in_is_counted_by_reason) {
+  auto f = some_facts();
+  f.refused[static_cast<size_t>(net::refusal::not_member)] = 7;
+  for (const auto& d : {json::parse(cluster_json(f, 0)), cluster_summary(f)}) {
+    BOOST_TEST(d["refused"]["not-member"] == 7);
+    BOOST_TEST(d["refused"]["crowded"] == 0);
+  }
+  BOOST_TEST(cluster_metrics(f).find("coel_refused_peers_total{why=\"not-member\"} 7\n") !=
+             std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(network_is_told_with_its_advice) {
   auto f = some_facts();
   f.network = {{"demo", some_totals(20'000)}, {"other", {}}};

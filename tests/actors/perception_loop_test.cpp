@@ -111,6 +111,7 @@ BOOST_AUTO_TEST_CASE(noise_and_forgeries_cause_nothing_but_bounded_attempts) {
   auto b = start(on_loopback(3, port, {2}), of_b);
   b->set_status({50, 50});
   BOOST_REQUIRE(of_a.wait_for(what::symmetric, host(3)));
+  auto began = std::chrono::steady_clock::now();
   auto attacker = net::udp_broadcast::open({0, free_port()});
   BOOST_REQUIRE(attacker.ok());
   std::mt19937 random(1);
@@ -132,6 +133,11 @@ BOOST_AUTO_TEST_CASE(noise_and_forgeries_cause_nothing_but_bounded_attempts) {
   BOOST_TEST(seen.hostile > 0u);
   BOOST_TEST(seen.refused > 0u);
   BOOST_TEST(seen.limited > 0u);
+  auto said = of_a.turned_away();
+  auto minutes = std::chrono::ceil<std::chrono::minutes>(std::chrono::steady_clock::now() - began);
+  BOOST_REQUIRE(!said.empty());
+  BOOST_TEST(said.size() <= static_cast<size_t>(minutes.count()));
+  BOOST_TEST(said.front() > 0u);
   BOOST_TEST(seen.neighbours.size() <= 256u);
   auto friendly = line_of(seen, host(3));
   BOOST_REQUIRE(friendly);

@@ -19,6 +19,7 @@ class ears {
     };
     out.candidate = [this](policy::ipv4_address x) { note([&] { candidates_.push_back(x); }); };
     out.trouble = [this](const error& x) { note([&] { troubles_.push_back(x); }); };
+    out.turned_away = [this](uint64_t times) { note([&] { turned_away_.push_back(times); }); };
     return out;
   }
 
@@ -43,6 +44,10 @@ class ears {
     std::lock_guard lock(mutex_);
     return troubles_;
   }
+  std::vector<uint64_t> turned_away() {
+    std::lock_guard lock(mutex_);
+    return turned_away_;
+  }
 
  private:
   void note(const std::function<void()>& what) {
@@ -66,6 +71,7 @@ class ears {
   policy::neighbours::events changed_;
   std::vector<policy::ipv4_address> candidates_;
   std::vector<error> troubles_;
+  std::vector<uint64_t> turned_away_;
 };
 
 /// Fast enough for a test: HELLOs every 500 ms.

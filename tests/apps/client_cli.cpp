@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(ctrl_c_cancels_the_answer_at_the_node) {
 BOOST_AUTO_TEST_CASE(chat_at_a_terminal) {
   auto home = folder.path().string();
   auto command = "HOME='" + home + "' XDG_STATE_HOME= XDG_CONFIG_HOME= XDG_RUNTIME_DIR='" + home +
-                 "' timeout 120 python3 '" COEL_SOURCE_DIR
+                 "' timeout 300 python3 '" COEL_SOURCE_DIR
                  "/tests/apps/client_terminal.py' '" COEL_BINARY_DIR "/coel'";
   BOOST_TEST(std::system(command.c_str()) == 0);
   BOOST_TEST(node.eventually([&] { return node.gone == 2; }));

@@ -17,7 +17,7 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def expect(self, text, limit_s=120):
+    def expect(self, text, limit_s=60):
         """Reads until `text` appears; what came before and with it is used up."""
         end = time.monotonic() + limit_s
         while text not in self.seen:

@@ -76,7 +76,8 @@ BOOST_AUTO_TEST_CASE(nodes_say_who_holds_what_and_who_is_heard) {
   auto text = render_nodes(cluster_document(), plain_look);
   for (const char* part :
        {"n1, one of 2 nodes, 2 up;", "tcp://10.0.0.1:7420", "8 experts, 1 of them held by nobody",
-        "2 on their way", "hold 5 more", "10.0.0.7", "symmetric", "0.97", "80 %"})
+        "2 on their way", "hold 5 more", "10.0.0.7", "symmetric", "0.97", "80 %",
+        "Not let in: expelled 3, no-key 412."})
     BOOST_TEST(has(text, part), part << " in\n" << text);
   auto lines = lines_of(text);
   auto row = [&](const std::string& begin) {

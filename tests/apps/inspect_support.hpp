@@ -222,6 +222,7 @@ inline json cluster_document() {
                 {"two_hop", 0},          {"compute_free", 80}};
   return {{"node", {{"name", "n1"}, {"key", key_of('1')}, {"endpoints", {"tcp://10.0.0.1:7420"}}}},
           {"hello", {{"trouble", ""}, {"heard", {heard}}}},
+          {"refused", {{"no-key", 412}, {"expelled", 3}, {"too-often", 0}}},
           {"links",
            {link_entry("n2", "up", ""),
             link_entry("", "refused", "update n9: it has another version")}},
