@@ -146,9 +146,6 @@ std::vector<plan_option> options_of(const policy::cluster_plan& plan) {
     out.push_back({c.name, c.decode.us, c.request_us, c.decode.rounds, c.decode.bytes});
   if (plan.alone_decode && plan.kind != policy::plan_kind::alone)
     out.push_back({"one node alone", plan.alone_decode->us, plan.alone_request_us, 0, 0});
-  if (plan.stages)
-    out.push_back({"stages, not run", plan.stages->decode_us, plan.stages_request_us,
-                   static_cast<double>(plan.stages->stages.size()) - 1, 0});
   return out;
 }
 

@@ -33,7 +33,10 @@ class whole_planner {
       out_.members = every();
     out_.placement = std::move(more ? *all : *with);
     compare_alone();
-    if (auto s = plan_stages(costs_, homes_.front(), p_.options.prompt_tokens)) {
+    // A node that says how many experts fit does not say what else of a stage would.
+    bool known = !p_.nodes[homes_.front()].room;
+    if (auto s = known ? plan_stages(costs_, homes_.front(), p_.options.prompt_tokens)
+                       : std::nullopt) {
       out_.stages_request_us = s->prompt_us + p_.options.answer_tokens * s->decode_us;
       out_.stages = std::move(*s);
     }
