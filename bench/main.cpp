@@ -1,5 +1,6 @@
 // coel-bench: see bench/README.md for the method.
 #include "bench/app_engine.hpp"
+#include "bench/open_device.hpp"
 #include "bench/options.hpp"
 #include "bench/report.hpp"
 
@@ -62,7 +63,7 @@ result<model_report> measure_model(const options& o, const std::filesystem::path
   auto from = model::open_model(path);
   if (!from)
     return from.err();
-  auto device = cpu::make_device(o.device);
+  auto device = open_device(o);
   if (!device)
     return device.err();
   const auto& about = (*from)->info();
@@ -91,7 +92,7 @@ result<model_report> measure_model(const options& o, const std::filesystem::path
 }
 
 int report_machine(const options& o) {
-  auto device = cpu::make_device(o.device);
+  auto device = open_device(o);
   if (!device)
     return fail(device.err());
   auto status = (*device)->status();

@@ -9,7 +9,7 @@ namespace coel::bench {
 namespace {
 
 struct texts { // options that become values of their own
-  std::string random, type = "q4_0", way = "actors";
+  std::string device = "cpu", random, type = "q4_0", way = "actors";
   float skew = 0.8f;
   uint64_t seed = 1;
 };
@@ -60,6 +60,11 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
                  "the cost of messaging")
       ->capture_default_str()
       ->check(CLI::IsMember({"plain", "actors", "both"}));
+  app.add_option("--device", t.device, "cpu, or gpu: all weights on the card")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"cpu", "gpu"}));
+  app.add_option("--card", o.card, "with --device gpu: which, counted from 0")
+      ->capture_default_str();
   app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")
       ->capture_default_str();
   app.add_option("--kernels", o.device.kernels, "kernel set; the best usable one if not given")
@@ -71,6 +76,7 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
 std::string complaint(options& o, const texts& t) {
   if (!o.machine && o.model.empty() && t.random.empty() && o.endpoint.empty())
     return "give a model file, --random SHAPE, --endpoint or --machine";
+  o.runs_on = t.device == "gpu" ? device_kind::gpu : device_kind::cpu;
   o.way = t.way == "plain" ? through::plain : t.way == "both" ? through::both : through::actors;
   if (o.plan.sessions > 1 && o.way == through::plain)
     return "--sessions needs the actors: the plain loop runs one session at a time";

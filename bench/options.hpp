@@ -10,6 +10,8 @@
 
 namespace coel::bench {
 
+enum class device_kind : uint8_t { cpu, gpu };
+
 struct options {
   std::filesystem::path model; ///< empty with --random or --machine
   std::optional<model::random_model_spec> random;
@@ -21,7 +23,9 @@ struct options {
   bool json = false;
   through way = through::actors;
   test_plan plan;
-  cpu::device_options device;
+  device_kind runs_on = device_kind::cpu;
+  uint32_t card = 0;          ///< number of the GPU
+  cpu::device_options device; ///< of the CPU
 };
 
 /// The options, or the exit code with which to leave (help: 0, mistake: 2, said on standard error).

@@ -1,12 +1,24 @@
-// Whether a command list can run at all: shapes, ranges, and things made by this device.
+// What a kernel set can run: things that it, or the CPU device, made.
 #pragma once
 
+#include "compute/check.hpp"
 #include "cpu/planner.hpp"
 
 namespace coel::cpu {
 
-/// Errors: bad_argument, naming the operation and what is wrong with it. Pointers are only checked
-/// for null: that they point to memory of the right size is the caller's promise.
-result<void> check(const compute::command_list& list, const kernel_set& kernels);
+class made_here : public compute::ownership {
+ public:
+  explicit made_here(const kernel_set& kernels) : kernels_(kernels) {}
+  bool projects(const compute::weight& w) const override { return kernels_.owns(w); }
+  bool looks_up(const compute::weight& w) const override {
+    return dynamic_cast<const view_weight*>(&w) != nullptr;
+  }
+  bool caches(const compute::kv_cache& cache) const override {
+    return dynamic_cast<const paged_kv*>(&cache) != nullptr;
+  }
+
+ private:
+  const kernel_set& kernels_;
+};
 
 } // namespace coel::cpu

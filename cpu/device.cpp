@@ -55,20 +55,6 @@ struct prepared {
   std::shared_ptr<shared_parts> parts;
 };
 
-result<void> check_matrix(const compute::matrix_view& m) {
-  const auto& geometry = info(m.type);
-  if (m.rows == 0 || m.cols == 0 || m.cols % geometry.block_elements != 0)
-    return {ec::unsupported, "weight: " + std::to_string(m.rows) + " x " + std::to_string(m.cols) +
-                                 " is no shape for " + std::string(geometry.name) +
-                                 ", whose blocks hold " + std::to_string(geometry.block_elements) +
-                                 " columns"};
-  if (m.rows > INT32_MAX || m.cols > INT32_MAX)
-    return {ec::unsupported, "weight: more than 2^31 - 1 rows or columns"};
-  if (!m.data || m.stride_bytes < row_bytes(m.type, m.cols))
-    return {ec::bad_argument, "weight: no data, or rows that overlap"};
-  return {};
-}
-
 class cpu_device : public compute::device {
  public:
   cpu_device(uint32_t threads, bool pin, uint64_t budget_bytes, const kernel_set& kernels)
@@ -77,7 +63,7 @@ class cpu_device : public compute::device {
 
   result<compute::weight_ptr> load(const compute::matrix_view& matrix,
                                    compute::weight_use use) override {
-    if (auto fine = check_matrix(matrix); !fine.ok())
+    if (auto fine = compute::check(matrix); !fine.ok())
       return fine.err();
     if (use == compute::weight_use::project)
       return parts_->kernels.load(matrix, parts_->memory);
@@ -95,16 +81,10 @@ class cpu_device : public compute::device {
   }
 
   result<compute::kv_cache_ptr> make_kv_cache(const compute::kv_shape& shape) override {
-    if (shape.page_tokens == 0 || shape.page_tokens % paged_kv::token_multiple != 0)
-      return {ec::bad_argument, "kv cache: page_tokens must be a multiple of 16"};
-    if (shape.kv_heads == 0 || shape.head_dim == 0)
-      return {ec::bad_argument, "kv cache: kv_heads and head_dim must not be 0"};
-    uint64_t bytes = sizeof(uint16_t) * 2;
-    for (uint64_t factor :
-         {shape.layers, shape.kv_heads, shape.head_dim, shape.page_tokens, shape.pages})
-      if (__builtin_mul_overflow(bytes, factor, &bytes))
-        return {ec::out_of_memory, "kv cache: its size exceeds 64 bits"};
-    auto memory = block::make(bytes, "kv cache", parts_->memory);
+    auto bytes = compute::kv_bytes(shape);
+    if (!bytes.ok())
+      return bytes.err();
+    auto memory = block::make(*bytes, "kv cache", parts_->memory);
     if (!memory.ok())
       return memory.err();
     return compute::kv_cache_ptr(std::make_shared<paged_kv>(shape, std::move(*memory)));
@@ -145,7 +125,7 @@ class cpu_device : public compute::device {
   /// Fills `work` with the list's phases, unless there is an error: then it stays empty, and takes
   /// its turn in the queue all the same.
   result<void> prepare(compute::command_list list, program& work, std::shared_ptr<block>& scratch) {
-    if (auto fine = check(list, parts_->kernels); !fine.ok())
+    if (auto fine = compute::check(list, made_here(parts_->kernels)); !fine.ok())
       return fine;
     auto kept = std::make_shared<const prepared>(prepared{std::move(list), parts_});
     planner plans(threads_, parts_->ropes);

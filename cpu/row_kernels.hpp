@@ -32,14 +32,15 @@ inline void quantise(const float* x, uint32_t count, input_block* out) {
     ints high = simd::to_ints(simd::mul(right, inverse));
     simd::store_low_bytes(out->q, low);
     simd::store_low_bytes(out->q + 16, high);
-    int32_t low_sum = simd::sum(low);
-    int32_t high_sum = simd::sum(high);
+    // Unsigned, as rows that are no numbers wrap around.
+    auto low_sum = static_cast<uint32_t>(simd::sum(low));
+    auto high_sum = static_cast<uint32_t>(simd::sum(high));
     out->scale = most / 127.f;
-    out->sum = out->scale * static_cast<float>(low_sum + high_sum);
-    out->minus_8_sum = -8 * (low_sum + high_sum);
-    out->minus_128_sum = -128 * (low_sum + high_sum);
-    out->minus_32_sum[0] = -32 * low_sum;
-    out->minus_32_sum[1] = -32 * high_sum;
+    out->sum = out->scale * static_cast<float>(static_cast<int32_t>(low_sum + high_sum));
+    out->minus_8_sum = static_cast<int32_t>(-8u * (low_sum + high_sum));
+    out->minus_128_sum = static_cast<int32_t>(-128u * (low_sum + high_sum));
+    out->minus_32_sum[0] = static_cast<int32_t>(-32u * low_sum);
+    out->minus_32_sum[1] = static_cast<int32_t>(-32u * high_sum);
   }
 }
 

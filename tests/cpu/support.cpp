@@ -96,13 +96,19 @@ tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols)
     : tensor(dev, rows, cols,
              std::vector<float>(size_t{rows} * cols, std::numeric_limits<float>::quiet_NaN())) {}
 
-tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols,
-               const std::vector<float>& values) {
+tensor::tensor(compute::device& dev, uint32_t rows, uint32_t cols, const std::vector<float>& values)
+    : on(dev) {
   auto made = dev.allocate(values.size() * sizeof(float));
   BOOST_REQUIRE(made.ok());
   memory = *made;
   view = {memory->f32(), rows, cols};
   dev.write(view.data, values.data(), values.size() * sizeof(float));
+}
+
+std::vector<float> tensor::values() const {
+  std::vector<float> out(size_t{view.rows} * view.cols);
+  on.read(out.data(), view.data, out.size() * sizeof(float));
+  return out;
 }
 
 void run_all(compute::device& dev, compute::command_list list) {

@@ -33,14 +33,13 @@ compute::weight_ptr load(compute::device& dev, const matrix_view& m,
 
 /// Device memory as a matrix; NaN until written.
 struct tensor {
+  compute::device& on;
   compute::buffer_ptr memory;
   rows_f32 view;
 
   tensor(compute::device& dev, uint32_t rows, uint32_t cols);
   tensor(compute::device& dev, uint32_t rows, uint32_t cols, const std::vector<float>& values);
-  std::vector<float> values() const {
-    return {view.data, view.data + size_t{view.rows} * view.cols};
-  }
+  std::vector<float> values() const;
 };
 
 /// Runs and requires success.

@@ -1,0 +1,27 @@
+// The GPU implementation of compute::device, over any card.
+#pragma once
+
+#include "compute/device.hpp"
+#include "gpu/card.hpp"
+
+#include <vector>
+
+namespace coel::gpu {
+
+struct device_options {
+  uint32_t card = 0;         ///< its number, as usable_cards lists them
+  uint64_t budget_bytes = 0; ///< of weights, buffers, KV and scratch together; 0: what the card has
+};
+
+/// Cards of this machine that can run the kernels, by number. Errors: unsupported, with the reason
+/// (built without CUDA, no driver, no card, a card that is too old).
+result<std::vector<card_info>> usable_cards();
+
+/// Errors: unsupported (as usable_cards), bad_argument (no card of that number), device_lost.
+result<card_ptr> open_card(uint32_t number);
+result<compute::device_ptr> make_device(const device_options& options = {});
+
+/// Over a card that was opened elsewhere.
+compute::device_ptr make_device(card_ptr card, uint64_t budget_bytes);
+
+} // namespace coel::gpu
