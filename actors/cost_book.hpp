@@ -1,6 +1,7 @@
 // What running experts at each node costs, learnt from every dispatch: the measurements behind
 // policy::split_rows. Fits of run and travel times are slow and sure; what has changed since, and
-// what waits there, policy::replica_chooser knows. One per model, shared by its gates and its helper; thread-safe.
+// what waits there, policy::replica_chooser knows. One per model, shared by its gates and its
+// helper; thread-safe.
 #pragma once
 
 #include "policy/column_split.hpp"
@@ -59,7 +60,7 @@ class cost_book {
     policy::linear_fit travel_columns; // 1, logits
     expert_speed said;
     double ping_us = 0;
-    std::optional<uint32_t> replica;  // its number to the chooser
+    std::optional<uint32_t> replica;          // its number to the chooser
     double usual_experts = 0, usual_rows = 0; // of its dispatches
   };
   static double now_us();

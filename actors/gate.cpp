@@ -364,9 +364,9 @@ caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
   b.promise = self->make_response_promise<layer_done>();
   auto promise = b.promise;
   const auto& c = st.config;
-  place(self, c.expert_bias > 0 ? near_rows_by_expert(*c.model, work, c.view->table, c.self,
-                                                      c.expert_bias)
-                                : rows_by_expert(*c.model, work));
+  place(self, c.expert_bias > 0
+                  ? near_rows_by_expert(*c.model, work, c.view->table, c.self, c.expert_bias)
+                  : rows_by_expert(*c.model, work));
   advance(self); // answers are messages, so nothing has arrived yet: this only acts on failures
   return promise;
 }

@@ -71,7 +71,8 @@ std::vector<expert_rows> near_rows_by_expert(const served_model& m, const layer_
   std::vector<float> weights(work.buffers().chosen_weights(),
                              work.buffers().chosen_weights() + work.rows * k);
   std::vector<float> logits(size_t{work.rows} * c.experts);
-  m.device->read(logits.data(), work.buffers().router_logits->data(), logits.size() * sizeof(float));
+  m.device->read(logits.data(), work.buffers().router_logits->data(),
+                 logits.size() * sizeof(float));
   nearness where(m, work.layer, table, self);
   for (uint32_t r = 0; r < work.rows; ++r) {
     auto row = std::span(logits).subspan(size_t{r} * c.experts, c.experts);

@@ -1,5 +1,5 @@
-// The local bias (policy/expert_bias, off by default): what a routed batch asks of the experts after
-// near ones were preferred within a bound. Changes answers; pure.
+// The local bias (policy/expert_bias, off by default): what a routed batch asks of the experts
+// after near ones were preferred within a bound. Changes answers; pure.
 #pragma once
 
 #include "actors/gate_rows.hpp"

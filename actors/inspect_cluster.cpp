@@ -221,9 +221,8 @@ json plan_json(const planning_status& p) {
            {"nodes", plan_nodes_json(p)},
            {"memory", {{"capacity_bytes", p.capacity_bytes}, {"promised", promised}}}};
   if (p.token_us > 0)
-    out["predicted"] = {{"us_per_token", p.token_us},
-                        {"rounds_per_token", p.rounds},
-                        {"bytes_per_token", p.bytes}};
+    out["predicted"] = {
+        {"us_per_token", p.token_us}, {"rounds_per_token", p.rounds}, {"bytes_per_token", p.bytes}};
   return out;
 }
 
@@ -378,9 +377,14 @@ json cluster_summary(const cluster_facts& f) {
                            {"note", p.planning.note}}},
                          {"nodes", nodes}});
   }
-  return {{"name", f.name}, {"key", f.key},           {"nodes", nodes_known},
-          {"up", up},       {"links", links},         {"placement", placement},
-          {"refused", refused_json(f)},               {"network", networks_json(f)}};
+  return {{"name", f.name},
+          {"key", f.key},
+          {"nodes", nodes_known},
+          {"up", up},
+          {"links", links},
+          {"placement", placement},
+          {"refused", refused_json(f)},
+          {"network", networks_json(f)}};
 }
 
 std::map<node_id, std::string> node_names(const members_ptr& members) {

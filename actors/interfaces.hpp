@@ -124,7 +124,8 @@ using joiner_actor =
                             caf::reacts_to<atom::tick>>;
 
 /// PLACER: one per node of a cluster, on a thread of its own. Makes and prices plans.
-using placer_actor = component_actor::extend<caf::replies_to<plan_question_ptr>::with<plan_answer_ptr>>;
+using placer_actor =
+    component_actor::extend<caf::replies_to<plan_question_ptr>::with<plan_answer_ptr>>;
 
 /// UPDATER: one per node. Decides from the members' records what this node should hold, brings it
 /// there, and publishes who holds what.

@@ -315,10 +315,10 @@ struct promised_memory {
 
 /// The plan that a node follows, and what it is here.
 struct planning_status {
-  plan_record plan;    ///< epoch 0: there is none
-  std::string planner; ///< its name; empty: not known
-  std::string state;   ///< of planning here: "follows", "plans", "reserves", "holds"
-  std::string note;    ///< what came of the last attempt here
+  plan_record plan;               ///< epoch 0: there is none
+  std::string planner;            ///< its name; empty: not known
+  std::string state;              ///< of planning here: "follows", "plans", "reserves", "holds"
+  std::string note;               ///< what came of the last attempt here
   std::vector<std::string> names; ///< of plan.shares
   double token_us = 0;            ///< predicted for this home with what is held now; 0: not yet
   double rounds = 0;
@@ -451,12 +451,12 @@ struct network_totals {
   uint64_t steps = 0;
   uint64_t rows = 0; ///< of those steps
   uint64_t step_us = 0;
-  uint64_t experts_us = 0; ///< from each layer's dispatch until its last sum
-  uint64_t waited_us = 0;  ///< of those, with nothing left to do here
-  uint64_t alone_us = 0;   ///< what the experts' part would have taken here alone; predicted
-  uint64_t rounds = 0;     ///< layers of steps that needed a neighbour
-  uint64_t wire_bytes = 0; ///< both ways
-  uint64_t repeats = 0;    ///< dispatches sent again after a failure
+  uint64_t experts_us = 0;   ///< from each layer's dispatch until its last sum
+  uint64_t waited_us = 0;    ///< of those, with nothing left to do here
+  uint64_t alone_us = 0;     ///< what the experts' part would have taken here alone; predicted
+  uint64_t rounds = 0;       ///< layers of steps that needed a neighbour
+  uint64_t wire_bytes = 0;   ///< both ways
+  uint64_t repeats = 0;      ///< dispatches sent again after a failure
   uint64_t decode_steps = 0; ///< of one token each, which plans predict
   double decode_us = 0;      ///< of such a step, averaged over the last tens
   double decode_rounds = 0;

@@ -1,5 +1,5 @@
-// PLACER actor: makes plans (policy/planner) where their seconds keep nobody waiting: on a thread of
-// its own (see interfaces.hpp).
+// PLACER actor: makes plans (policy/planner) where their seconds keep nobody waiting: on a thread
+// of its own (see interfaces.hpp).
 #pragma once
 
 #include "actors/interfaces.hpp"

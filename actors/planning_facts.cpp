@@ -154,8 +154,8 @@ std::vector<plan_option> options_of(const policy::cluster_plan& plan) {
 policy::plan_basis basis_of(const updater_state& st, const placed_model& m) {
   policy::plan_basis b;
   bool home = m.hosted.scheduler && !st.draining;
-  b.nodes.push_back({st.config.key, home, st.draining ? 0 : m.room,
-                     m.hosted.model->costs->speed(this_node)});
+  b.nodes.push_back(
+      {st.config.key, home, st.draining ? 0 : m.room, m.hosted.model->costs->speed(this_node)});
   b.use.assign(m.items(), 0);
   b.tokens = m.routed_tokens;
   if (m.routed_tokens)
@@ -164,7 +164,8 @@ policy::plan_basis basis_of(const updater_state& st, const placed_model& m) {
   for (const auto& who : *st.members)
     if (const auto* r = record_of(who, m)) {
       auto seen = m.hosted.model->costs->speed(who.id);
-      b.nodes.push_back({who.key, r->home, room_of(who, *r), seen == expert_speed{} ? r->speed : seen});
+      b.nodes.push_back(
+          {who.key, r->home, room_of(who, *r), seen == expert_speed{} ? r->speed : seen});
       b.links.push_back({st.config.key, who.key, costs.at(who.id).fixed_us});
       if (r->tokens_per_s > 0)
         add_use(b.use, r->popularity);
@@ -196,9 +197,9 @@ policy::live_cluster cluster_of(const updater_state& st, const placed_model& m,
     if (auto from = source_of(st, m, n.key); from.who)
       for (const auto& l : from.who->record->neighbours)
         if (number.contains(l.key) && l.goodput_bytes_s)
-          out.network.set(number[n.key], number[l.key],
-                          {static_cast<double>(l.round_trip_us),
-                           static_cast<double>(l.goodput_bytes_s) / 1e6});
+          out.network.set(
+              number[n.key], number[l.key],
+              {static_cast<double>(l.round_trip_us), static_cast<double>(l.goodput_bytes_s) / 1e6});
   auto costs = costs_of(st, m);
   for (const auto& who : *st.members)
     if (number.contains(who.key) && who.up)

@@ -302,8 +302,8 @@ void note_dense(state& st, const layer_done& done) {
   auto& s = *st.current;
   auto gate_us = us_between(s.dispatched, steady::now());
   auto beside = done.remote.empty() ? gate_us - std::min(gate_us, done.run_us) : 0;
-  st.config.model->costs->ran_layer(s.rows,
-                                    static_cast<double>(us_between(s.submitted, s.dispatched) + beside));
+  st.config.model->costs->ran_layer(
+      s.rows, static_cast<double>(us_between(s.submitted, s.dispatched) + beside));
 }
 
 /// Of steps of one token, which plans predict.

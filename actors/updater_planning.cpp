@@ -373,10 +373,7 @@ planning_status planning_now(const updater_state& st, const placed_model& m) {
   planning_status out;
   out.plan = p.followed;
   out.planner = p.followed.epoch ? name_of(st, p.followed.planner) : "";
-  out.state = p.computing   ? "plans"
-              : p.candidate ? "reserves"
-              : is_held(p)  ? "holds"
-                            : "follows";
+  out.state = p.computing ? "plans" : p.candidate ? "reserves" : is_held(p) ? "holds" : "follows";
   out.note = p.note;
   for (const auto& share : p.followed.shares)
     out.names.push_back(name_of(st, share.key));

@@ -83,7 +83,7 @@ struct plan_record {
   std::string planner; ///< key
   plan_option chosen;
   std::string why;
-  bool alone = false; ///< one node is faster than several
+  bool alone = false;               ///< one node is faster than several
   std::vector<plan_option> options; ///< the chosen among them
   std::vector<planned_share> shares;
   bool operator==(const plan_record&) const = default;

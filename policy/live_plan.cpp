@@ -41,23 +41,23 @@ Value middle(const std::vector<live_node>& nodes, Of of, Value otherwise) {
 expert_speed usual_speed(const live_cluster& c) {
   // As a small machine reads memory, 10 GB/s: a row costs little beside it.
   double read = static_cast<double>(c.model.expert_bytes) / 10'000;
-  return middle<expert_speed>(
-      c.nodes,
-      [](const live_node& n) {
-        return one_us(n.speed) > 0 ? std::optional(n.speed) : std::nullopt;
-      },
-      {std::max(1.0, read), std::max(0.1, read / 8)});
+  return middle<expert_speed>(c.nodes,
+                              [](const live_node& n) {
+                                return one_us(n.speed) > 0 ? std::optional(n.speed) : std::nullopt;
+                              },
+                              {std::max(1.0, read), std::max(0.1, read / 8)});
 }
 
 home_speed usual_dense(const live_cluster& c, const expert_speed& expert) {
   auto bytes = static_cast<double>(std::max<uint64_t>(1, c.model.expert_bytes));
   double by_bytes = one_us(expert) / bytes;
-  return middle<home_speed>(
-      c.nodes,
-      [](const live_node& n) { return n.dense.layer_us > 0 ? std::optional(n.dense) : std::nullopt; },
-      {20 + by_bytes * static_cast<double>(c.model.dense_layer_bytes),
-       expert.row_us * static_cast<double>(c.model.dense_layer_bytes) / bytes,
-       by_bytes * static_cast<double>(c.model.head_bytes)});
+  return middle<home_speed>(c.nodes,
+                            [](const live_node& n) {
+                              return n.dense.layer_us > 0 ? std::optional(n.dense) : std::nullopt;
+                            },
+                            {20 + by_bytes * static_cast<double>(c.model.dense_layer_bytes),
+                             expert.row_us * static_cast<double>(c.model.dense_layer_bytes) / bytes,
+                             by_bytes * static_cast<double>(c.model.head_bytes)});
 }
 
 node_times times_of(const live_node& n, const expert_speed& usual, const home_speed& dense) {

@@ -15,8 +15,8 @@ struct live_node {
   expert_speed speed;
   home_speed dense;
   double tokens_per_s = 0;
-  std::vector<double> use;        ///< [layers * experts] activations per token of its own, or empty
-  routing_trace sample;           ///< of its own tokens, slices not included; may be empty
+  std::vector<double> use; ///< [layers * experts] activations per token of its own, or empty
+  routing_trace sample;    ///< of its own tokens, slices not included; may be empty
 };
 
 struct live_cluster {

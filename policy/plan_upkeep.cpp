@@ -60,8 +60,8 @@ replan_reason reason_to_replan(const plan_basis& planned, const plan_basis& now)
   if (other_nodes(planned.nodes, now.nodes))
     return replan_reason::nodes;
   for (size_t n = 0; n < now.nodes.size(); ++n)
-    if (by_factor(static_cast<double>(planned.nodes[n].room), static_cast<double>(now.nodes[n].room),
-                  1.05))
+    if (by_factor(static_cast<double>(planned.nodes[n].room),
+                  static_cast<double>(now.nodes[n].room), 1.05))
       return replan_reason::rooms;
   for (size_t n = 0; n < now.nodes.size(); ++n)
     if (by_factor(planned.nodes[n].speed.expert_us + planned.nodes[n].speed.row_us,

@@ -47,7 +47,7 @@ class chooser {
   bool home_fits() const {
     return p_.nodes[0].room || // it says what is left for experts
            static_cast<double>(p_.nodes[0].memory_bytes) * (1 - memory_reserve) >=
-           static_cast<double>(p_.model.home_bytes());
+               static_cast<double>(p_.model.home_bytes());
   }
 
   std::optional<region_cost> alone(bool& tiered) const {

@@ -203,10 +203,9 @@ void add_plan(CLI::App& app, int& exit) {
   auto options = std::make_shared<plan_options>();
   auto& command = *app.add_subcommand(
       "plan", "How a model is laid over the nodes that run, or would best be over machines");
-  command
-      .add_option("--nodes", options->nodes,
-                  "TOML file of machines and links, real or not (docs/placement.md); without it "
-                  "the plan that a running node follows");
+  command.add_option("--nodes", options->nodes,
+                     "TOML file of machines and links, real or not (docs/placement.md); without it "
+                     "the plan that a running node follows");
   command.add_option("--model,-m", options->model, "Model file, or the name of a shape");
   command.add_option("--type", options->type, "Type of a shape's weights (q4_0)");
   auto* routing = command.add_option("--routing", options->routing,

@@ -77,9 +77,10 @@ void print_network(const json& network) {
         text(n, "model").c_str(), number(n, "us_per_token"), 100 * number(n, "network_share"),
         number(n, "rounds_per_token"), number(n, "bytes_per_token") / 1024);
     if (number(n, "decode_us") > 0 && number(n, "predicted_us") > 0)
-      std::printf("%s: decoding takes %.0f us a token and %.1f rounds, predicted %.0f us and %.1f\n",
-                  text(n, "model").c_str(), number(n, "decode_us"), number(n, "decode_rounds"),
-                  number(n, "predicted_us"), number(n, "predicted_rounds"));
+      std::printf(
+          "%s: decoding takes %.0f us a token and %.1f rounds, predicted %.0f us and %.1f\n",
+          text(n, "model").c_str(), number(n, "decode_us"), number(n, "decode_rounds"),
+          number(n, "predicted_us"), number(n, "predicted_rounds"));
     if (n.contains("advice"))
       std::printf("advice: %s\n", text(n, "advice").c_str());
   }

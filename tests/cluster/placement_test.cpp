@@ -77,8 +77,8 @@ bool agreed(test_cluster& all) {
     auto p = all.placement(i);
     const auto* share = share_of(first, all.node(i).neighbours()->key());
     const auto& plan = p.planning.plan;
-    bool same_plan = plan.epoch == first.epoch && plan.planner == first.planner &&
-                     plan.shares == first.shares;
+    bool same_plan =
+        plan.epoch == first.epoch && plan.planner == first.planner && plan.shares == first.shares;
     if (!same_plan || !share || p.uncovered || p.wanted || p.loading)
       return false;
     for (size_t x = 0; x < share->holds.size(); ++x)
@@ -118,8 +118,7 @@ void expel(test_cluster& all, size_t i, size_t whom) {
   caf::scoped_actor self{all.system(i)};
   self->request(all.node(i).neighbours()->perception(), 5s, actors::atom::expel::value,
                 all.node(whom).neighbours()->key())
-      .receive([](const std::string&) {},
-               [](caf::error& why) { BOOST_FAIL(caf::to_string(why)); });
+      .receive([](const std::string&) {}, [](caf::error& why) { BOOST_FAIL(caf::to_string(why)); });
 }
 
 } // namespace
@@ -165,13 +164,12 @@ BOOST_AUTO_TEST_CASE(a_plan_outlives_its_planner_and_a_new_one_follows) {
   auto got = all.logits(other, tokens);
   BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
   BOOST_TEST(distance(*got, wanted) < same);
-  test_cluster::wait_for(
-      [&] { return "a plan of another: " + all.placement(other).planning.note; },
-      [&] {
-        auto now = all.placement(other).planning.plan;
-        return now.epoch > before.epoch && now.planner != before.planner &&
-               now.shares.size() == 2;
-      });
+  test_cluster::wait_for([&] { return "a plan of another: " + all.placement(other).planning.note; },
+                         [&] {
+                           auto now = all.placement(other).planning.plan;
+                           return now.epoch > before.epoch && now.planner != before.planner &&
+                                  now.shares.size() == 2;
+                         });
   got = all.logits(other, tokens);
   BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
   BOOST_TEST(distance(*got, wanted) < same);

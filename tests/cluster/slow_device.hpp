@@ -34,13 +34,13 @@ class slow_device : public compute::device {
     real_->read(host, device_ptr, bytes);
   }
   void submit(compute::command_list list, compute::completion done) override {
-    real_->submit(std::move(list), [done = std::move(done),
-                                    delay = delay_](const compute::completion_info& info) {
-      auto later = info;
-      later.busy_us += delay->load();
-      std::this_thread::sleep_for(std::chrono::microseconds(delay->load()));
-      done(later);
-    });
+    real_->submit(std::move(list),
+                  [done = std::move(done), delay = delay_](const compute::completion_info& info) {
+                    auto later = info;
+                    later.busy_us += delay->load();
+                    std::this_thread::sleep_for(std::chrono::microseconds(delay->load()));
+                    done(later);
+                  });
   }
   compute::device_status status() const override { return real_->status(); }
 
