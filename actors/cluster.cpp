@@ -80,6 +80,10 @@ cluster::open(caf::actor_system& system, const cluster_config& config, hosted_mo
   if (!own)
     return own.err();
   made->own_ = std::move(*own);
+  made->planning_ = config.planning;
+  made->planning_.wire_value_bytes = config.wire == net::wire_type::f32    ? 4
+                                     : config.wire == net::wire_type::int8 ? 1.0625
+                                                                           : 2;
   made->name_ = config.name.empty() ? host_name() : config.name;
   if (auto ok = made->listen(config); !ok)
     return ok.err();
@@ -228,6 +232,7 @@ void cluster::join(const tier_actor& ram, uint64_t ram_bytes,
   u.key = own_.public_key;
   u.name = name_;
   u.app_endpoints = std::move(app_endpoints);
+  u.planning = planning_;
   u.load = [hello = std::weak_ptr(hello_)](const policy::node_load& load) {
     if (auto loop = hello.lock())
       loop->set_status(load);

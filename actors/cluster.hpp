@@ -6,6 +6,7 @@
 #include "actors/library.hpp"
 #include "actors/link_directory.hpp"
 #include "actors/perception_loop.hpp"
+#include "actors/planning.hpp"
 #include "net/cluster_file.hpp"
 #include "net/link_frames.hpp"
 #include "net/link_receiver.hpp"
@@ -22,6 +23,7 @@ struct cluster_config {
   net::wire_type wire = net::wire_type::f16;
   std::optional<uint16_t> hello_port; ///< instead of the file's; 0: no HELLO
   std::chrono::milliseconds missing_patience{30000};
+  planning_options planning{}; ///< its wire_value_bytes follow from `wire`
 };
 
 /// What of a model's files is here, for the record.
@@ -78,6 +80,7 @@ class cluster {
   library_actor library_;
   perception_actor perception_;
   updater_actor updater_;
+  planning_options planning_;
 };
 
 } // namespace coel::actors

@@ -1,5 +1,7 @@
 #include "actors/cost_book.hpp"
 
+#include <algorithm>
+
 namespace coel::actors {
 
 cost_book::entry& cost_book::of(node_id host) {
@@ -36,6 +38,19 @@ void cost_book::columns_travelled(node_id host, uint32_t columns, size_t rows, d
   of(host).travel_columns.add(1, static_cast<double>(columns) * static_cast<double>(rows), us);
 }
 
+void cost_book::ran_layer(size_t rows, double us) {
+  std::lock_guard lock(mutex_);
+  layer_.add(1, static_cast<double>(rows) - 1, us);
+}
+
+home_speed cost_book::dense(node_id self, uint32_t vocab) const {
+  auto head = column_cost(self, self, 1).us_per_column * vocab;
+  std::lock_guard lock(mutex_);
+  if (!layer_.count())
+    return {};
+  return {layer_.a(), layer_.b(), head};
+}
+
 policy::column_cost cost_book::column_cost(node_id self, node_id host, size_t rows) const {
   std::lock_guard lock(mutex_);
   auto n = static_cast<double>(rows);
@@ -63,34 +78,88 @@ void cost_book::pinged(node_id host, double us) {
 
 void cost_book::forget(node_id host) {
   std::lock_guard lock(mutex_);
-  entries_.erase(host);
+  auto at = entries_.find(host);
+  if (at == entries_.end())
+    return;
+  auto replica = at->second.replica;
+  at->second = entry();
+  if (replica) { // its number stays, or numbers would grow with every restart
+    chooser_.forget(*replica);
+    at->second.replica = replica;
+  }
+  at->second.travel = policy::linear_fit(0, 4.0 * hidden_ / lan_bytes_per_us);
+  at->second.travel_columns = policy::linear_fit(0, sizeof(float) / lan_bytes_per_us);
+}
+
+double cost_book::now_us() {
+  return std::chrono::duration<double, std::micro>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+uint64_t cost_book::sent(node_id host, size_t experts, size_t rows) {
+  constexpr double fresh = 0.1;
+  std::lock_guard lock(mutex_);
+  auto& e = of(host);
+  bool first = !e.replica || e.usual_rows == 0;
+  if (!e.replica)
+    e.replica = chooser_.add();
+  e.usual_experts += (first ? 1 : fresh) * (static_cast<double>(experts) - e.usual_experts);
+  e.usual_rows += (first ? 1 : fresh) * (static_cast<double>(rows) - e.usual_rows);
+  if (first) {
+    auto cost = fitted(host, host, {});
+    chooser_.expect(*e.replica, e.ping_us + handling_us, e.ping_us, e.travel.b(),
+                    cost.speed.expert_us + cost.speed.row_us);
+  }
+  return chooser_.sent(*e.replica, static_cast<uint32_t>(rows), now_us());
+}
+
+void cost_book::answered(uint64_t ticket, double took_us, double wait_us, double run_us) {
+  std::lock_guard lock(mutex_);
+  chooser_.replied(ticket, {took_us, run_us, run_us > 0 ? wait_us / run_us : 0, 0}, now_us());
+}
+
+void cost_book::lost(uint64_t ticket) {
+  std::lock_guard lock(mutex_);
+  chooser_.lost(ticket);
+}
+
+/// As `own` where its speed was never measured.
+policy::host_cost cost_book::fitted(node_id self, node_id host, const expert_speed& own) const {
+  policy::host_cost cost;
+  const auto* e = find(host);
+  if (e)
+    cost.speed = e->run.count() ? expert_speed{e->run.a(), e->run.b()} : e->said;
+  if (cost.speed == expert_speed{})
+    cost.speed = own;
+  if (host == self)
+    return cost;
+  bool known = e && e->travel.count();
+  cost.fixed_us = known ? e->travel.a() : (e ? e->ping_us : 0) + handling_us;
+  cost.wire_us_per_row = e ? e->travel.b() : 4.0 * hidden_ / lan_bytes_per_us;
+  return cost;
+}
+
+/// What the usual dispatch to it takes beyond what its fits say.
+double cost_book::surplus_us(const entry& e, const policy::host_cost& cost) const {
+  if (!e.replica || e.usual_rows == 0)
+    return 0;
+  double usual = cost.fixed_us + cost.wire_us_per_row * e.usual_rows +
+                 cost.speed.expert_us * e.usual_experts + cost.speed.row_us * e.usual_rows;
+  return chooser_.surplus_us(*e.replica, static_cast<uint32_t>(e.usual_rows + 0.5), usual,
+                             now_us());
 }
 
 std::map<node_id, policy::host_cost> cost_book::costs(node_id self,
                                                       const std::vector<node_id>& hosts) const {
+  constexpr double least = 0.5; // of the fitted round trip, which nothing undercuts by much
   std::lock_guard lock(mutex_);
   std::map<node_id, policy::host_cost> all;
-  auto measured = [&](node_id host) {
-    auto e = entries_.find(host);
-    if (e == entries_.end())
-      return expert_speed{};
-    return e->second.run.count() ? expert_speed{e->second.run.a(), e->second.run.b()}
-                                 : e->second.said;
-  };
-  auto own = measured(self);
+  auto own = fitted(self, self, {}).speed;
   for (auto host : hosts) {
-    policy::host_cost cost;
-    cost.speed = measured(host);
-    if (cost.speed == expert_speed{})
-      cost.speed = own;
-    if (host != self) {
-      auto e = entries_.find(host);
-      bool known = e != entries_.end() && e->second.travel.count();
-      double ping = e == entries_.end() ? 0 : e->second.ping_us;
-      cost.fixed_us = known ? e->second.travel.a() : ping + handling_us;
-      cost.wire_us_per_row =
-          e == entries_.end() ? 4.0 * hidden_ / lan_bytes_per_us : e->second.travel.b();
-    }
+    auto cost = fitted(self, host, own);
+    if (const auto* e = find(host); e && host != self)
+      cost.fixed_us = std::max(least * cost.fixed_us, cost.fixed_us + surplus_us(*e, cost));
     all.emplace(host, cost);
   }
   return all;

@@ -1,12 +1,17 @@
 // What running experts at each node costs, learnt from every dispatch: the measurements behind
-// policy::split_rows. One per model, shared by its gates and its helper; thread-safe.
+// policy::split_rows. Fits of run and travel times are slow and sure; what has changed since, and
+// what waits there, policy::replica_chooser knows. One per model, shared by its gates and its
+// helper; thread-safe.
 #pragma once
 
 #include "policy/column_split.hpp"
 #include "policy/dispatch_split.hpp"
 #include "policy/linear_fit.hpp"
+#include "policy/replica_choice.hpp"
 
+#include <chrono>
 #include <mutex>
+#include <optional>
 
 namespace coel::actors {
 
@@ -18,10 +23,16 @@ class cost_book {
   void ran(node_id host, size_t experts, size_t rows, double us);
   /// Rows went to `host` and their sum came back, without what it waited and ran there.
   void travelled(node_id host, size_t rows, double us);
+  /// A dispatch went to `host`; its ticket is given back with what became of it, once.
+  uint64_t sent(node_id host, size_t experts, size_t rows);
+  void answered(uint64_t ticket, double took_us, double wait_us, double run_us);
+  void lost(uint64_t ticket);
   /// Columns of the output matrix were computed at `host` for that many rows.
   void ran_columns(node_id host, uint32_t columns, size_t rows, double us);
   /// Their rows went to `host` and the logits came back, without what it waited and ran there.
   void columns_travelled(node_id host, uint32_t columns, size_t rows, double us);
+  /// What of a layer is no expert, for that many rows, at this node.
+  void ran_layer(size_t rows, double us);
   /// The node's own word, until it is measured from here.
   void announced(node_id host, expert_speed speed);
   /// Round trip of an empty frame.
@@ -31,6 +42,8 @@ class cost_book {
   /// Of the hosts asked for. A node never measured is taken to be as fast as `self`.
   std::map<node_id, policy::host_cost> costs(node_id self, const std::vector<node_id>& hosts) const;
   expert_speed speed(node_id host) const;
+  /// Of this node beside the experts; zeros: not measured.
+  home_speed dense(node_id self, uint32_t vocab) const;
   /// Of columns of the output matrix for that many rows; 0 us a column: not measured.
   policy::column_cost column_cost(node_id self, node_id host, size_t rows) const;
 
@@ -47,13 +60,20 @@ class cost_book {
     policy::linear_fit travel_columns; // 1, logits
     expert_speed said;
     double ping_us = 0;
+    std::optional<uint32_t> replica;          // its number to the chooser
+    double usual_experts = 0, usual_rows = 0; // of its dispatches
   };
+  static double now_us();
+  policy::host_cost fitted(node_id self, node_id host, const expert_speed& own) const;
+  double surplus_us(const entry& e, const policy::host_cost& cost) const;
   entry& of(node_id host);
   const entry* find(node_id host) const;
 
   mutable std::mutex mutex_;
   uint32_t hidden_;
   std::map<node_id, entry> entries_;
+  policy::linear_fit layer_; // 1, rows beyond the first
+  policy::replica_chooser chooser_{0};
 };
 
 } // namespace coel::actors

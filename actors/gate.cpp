@@ -1,6 +1,7 @@
 #include "actors/gate.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/gate_bias.hpp"
 #include "actors/gate_rows.hpp"
 #include "actors/lane.hpp"
 
@@ -264,6 +265,15 @@ void sum_failed(self_ptr self, size_t part, steady::time_point sent, const error
     place(self, std::exchange(lost.experts, {}));
 }
 
+/// Who was late is known to be slow; of other failures nothing is learnt.
+void settle_failure(self_ptr self, uint64_t ticket, steady::time_point sent, const error& why) {
+  auto& costs = *self->state.config.model->costs;
+  if (why.code == ec::deadline)
+    costs.answered(ticket, static_cast<double>(us_between(sent, steady::now())), 0, 0);
+  else
+    costs.lost(ticket);
+}
+
 void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
   auto& st = self->state;
   auto& b = *st.current;
@@ -274,12 +284,17 @@ void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
   b.remote.push_back({share.host, std::move(out.rows), std::move(share.experts), {}});
   ++b.sums_due;
   auto batch = b.number;
+  auto ticket = st.config.model->costs->sent(share.host, b.remote.back().experts.size(),
+                                             rows_of(b.remote.back().experts));
   auto sent = steady::now();
   // No timer: the link answers every dispatch, at the latest with `deadline` (see link.hpp).
   self->request(st.config.view->links.at(share.host), caf::infinite, std::move(out.message))
       .then(
           [=](const partial_sum& sum) {
             auto measured = self->state.cost.measure();
+            self->state.config.model->costs->answered(
+                ticket, static_cast<double>(us_between(sent, steady::now())), sum.wait_us,
+                sum.run_us);
             if (!is_current(self, batch))
               return;
             --self->state.current->sums_due;
@@ -292,6 +307,7 @@ void ask_node(self_ptr self, policy::host_rows share, microseconds patience) {
           },
           [=](caf::error& failure) {
             auto measured = self->state.cost.measure();
+            settle_failure(self, ticket, sent, from_caf(failure));
             if (!is_current(self, batch))
               return;
             --self->state.current->sums_due;
@@ -354,7 +370,7 @@ void place(self_ptr self, groups experts) {
   auto& st = self->state;
   auto& b = *st.current;
   const auto& view = *st.config.view;
-  if (view.links.empty() && !b.avoid.count(st.config.self)) // one node alone needs no plan
+  if ((view.links.empty() || view.alone) && !b.avoid.count(st.config.self)) // needs no plan
     return place_here(self, std::move(experts));
   std::vector<node_id> hosts{st.config.self};
   for (const auto& [host, link] : view.links)
@@ -386,7 +402,10 @@ caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
   b.began = steady::now();
   b.promise = self->make_response_promise<layer_done>();
   auto promise = b.promise;
-  place(self, rows_by_expert(*st.config.model, work));
+  const auto& c = st.config;
+  place(self, c.expert_bias > 0
+                  ? near_rows_by_expert(*c.model, work, c.view->table, c.self, c.expert_bias)
+                  : rows_by_expert(*c.model, work));
   advance(self); // answers are messages, so nothing has arrived yet: this only acts on failures
   return promise;
 }

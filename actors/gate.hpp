@@ -20,6 +20,7 @@ struct gate_config {
   route_view_ptr view;
   std::vector<expert_actor> experts;             ///< by expert_id; may be run here
   std::chrono::milliseconds missing_patience{0}; ///< rows wait so long for a missing expert
+  double expert_bias = 0; ///< share of a row's gate probability given up for near experts
 };
 
 struct remote_part {

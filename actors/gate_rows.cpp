@@ -49,9 +49,15 @@ std::vector<float> gather(const served_model& m, const layer_work& work,
 } // namespace
 
 std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work) {
+  std::span<const int32_t> ids(work.buffers().chosen_experts(),
+                               size_t{work.rows} * m.config().top_k);
+  return rows_by_expert(m, work, ids, {work.buffers().chosen_weights(), ids.size()});
+}
+
+std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work,
+                                        std::span<const int32_t> ids,
+                                        std::span<const float> weights) {
   const auto& config = m.config();
-  std::span<const int32_t> ids(work.buffers().chosen_experts(), size_t{work.rows} * config.top_k);
-  std::span<const float> weights(work.buffers().chosen_weights(), ids.size());
   std::vector<uint32_t> all(work.rows);
   std::iota(all.begin(), all.end(), 0u);
   std::vector<expert_rows> groups;

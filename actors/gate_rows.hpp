@@ -12,6 +12,10 @@ namespace coel::actors {
 /// and are left empty here; then routed rows by expert. Sums are in this order: the slices are always
 /// in memory and run while other experts are read.
 std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work);
+/// The same of other choices than the router's, [rows, top_k].
+std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work,
+                                        std::span<const int32_t> ids,
+                                        std::span<const float> weights);
 
 /// The device's task for one expert, without its weights.
 compute::expert_task task_for(const served_model& m, const layer_work& work, expert_rows group);

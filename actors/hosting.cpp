@@ -72,7 +72,8 @@ void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor&
                   const hosting_config& config, const route_view_ptr& view) {
   const auto& m = to.model;
   for (uint32_t l = 0; l < m->config().layers; ++l) {
-    gate_config gate_of{m, static_cast<layer_id>(l), this_node, view, {}, config.missing_patience};
+    gate_config gate_of{m,  static_cast<layer_id>(l), this_node,         view,
+                        {}, config.missing_patience,  config.expert_bias};
     for (uint32_t e = 0; e < m->experts_per_layer; ++e) {
       expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
       auto type = model::expert_type(*m->source, key);

@@ -183,6 +183,49 @@ json node_json(const cluster_facts& f, const placement_status& p, size_t i, uint
   return out;
 }
 
+json option_json(const plan_option& o) {
+  return {{"name", o.name},
+          {"us_per_token", o.token_us},
+          {"request_us", o.request_us},
+          {"rounds_per_token", o.rounds},
+          {"bytes_per_token", o.bytes}};
+}
+
+/// Experts that each node is to hold by plan, and what they fill.
+json plan_nodes_json(const planning_status& p) {
+  json out = json::array();
+  for (size_t i = 0; i < p.plan.shares.size(); ++i) {
+    auto experts = p.plan.shares[i].holds.count();
+    out.push_back({{"name", i < p.names.size() ? p.names[i] : ""},
+                   {"key", p.plan.shares[i].key},
+                   {"experts", experts},
+                   {"bytes", experts * p.expert_bytes}});
+  }
+  return out;
+}
+
+json plan_json(const planning_status& p) {
+  json options = json::array(), promised = json::array();
+  for (const auto& o : p.plan.options)
+    options.push_back(option_json(o));
+  for (const auto& m : p.promised)
+    promised.push_back({{"home", m.home}, {"bytes", m.bytes}});
+  json out{{"epoch", p.plan.epoch},
+           {"planner", p.planner},
+           {"state", p.state},
+           {"note", p.note},
+           {"why", p.plan.why},
+           {"alone", p.plan.alone},
+           {"chosen", option_json(p.plan.chosen)},
+           {"options", options},
+           {"nodes", plan_nodes_json(p)},
+           {"memory", {{"capacity_bytes", p.capacity_bytes}, {"promised", promised}}}};
+  if (p.token_us > 0)
+    out["predicted"] = {
+        {"us_per_token", p.token_us}, {"rounds_per_token", p.rounds}, {"bytes_per_token", p.bytes}};
+  return out;
+}
+
 json placement_json(const cluster_facts& f, const placement_status& p, uint32_t depth) {
   json nodes = json::array();
   for (size_t i = 0; i < p.nodes.size(); ++i)
@@ -195,6 +238,7 @@ json placement_json(const cluster_facts& f, const placement_status& p, uint32_t 
           {"loading", p.loading},
           {"wanted", p.wanted},
           {"replicas", replicas_of(p)},
+          {"plan", plan_json(p.planning)},
           {"nodes", nodes}};
 }
 
@@ -212,6 +256,14 @@ json network_json(const cluster_facts& f, const model_network& n) {
            {"repeats", n.totals.repeats}};
   if (costs.alone_us)
     out["alone_us_per_token"] = *costs.alone_us;
+  if (n.totals.decode_steps) {
+    out["decode_us"] = n.totals.decode_us;
+    out["decode_rounds"] = n.totals.decode_rounds;
+  }
+  if (const auto* p = placement_of(f, n.model); p && p->planning.token_us > 0) {
+    out["predicted_us"] = p->planning.token_us;
+    out["predicted_rounds"] = p->planning.rounds;
+  }
   if (auto advice = cluster_advice(n.totals, placement_of(f, n.model)); !advice.empty())
     out["advice"] = advice;
   return out;
@@ -316,11 +368,23 @@ json cluster_summary(const cluster_facts& f) {
     placement.push_back({{"model", p.model},
                          {"experts", p.layers * p.experts_per_layer},
                          {"uncovered", p.uncovered},
+                         {"plan",
+                          {{"epoch", p.planning.plan.epoch},
+                           {"name", p.planning.plan.chosen.name},
+                           {"planner", p.planning.planner},
+                           {"alone", p.planning.plan.alone},
+                           {"why", p.planning.plan.why},
+                           {"note", p.planning.note}}},
                          {"nodes", nodes}});
   }
-  return {{"name", f.name}, {"key", f.key},           {"nodes", nodes_known},
-          {"up", up},       {"links", links},         {"placement", placement},
-          {"refused", refused_json(f)},               {"network", networks_json(f)}};
+  return {{"name", f.name},
+          {"key", f.key},
+          {"nodes", nodes_known},
+          {"up", up},
+          {"links", links},
+          {"placement", placement},
+          {"refused", refused_json(f)},
+          {"network", networks_json(f)}};
 }
 
 std::map<node_id, std::string> node_names(const members_ptr& members) {

@@ -106,6 +106,8 @@ using scheduler_actor = component_actor::extend<
     // INTERNAL: the device finished a list of the running step.
     caf::reacts_to<atom::step, compute::completion_info>,
     caf::replies_to<atom::details>::with<scheduler_status>,
+    // Some of the tokens that it routed, for plans.
+    caf::replies_to<atom::sample>::with<routing_sample_ptr>,
     // The last steps of a request.
     caf::replies_to<atom::details, request_id>::with<std::vector<token_trace>>>;
 
@@ -132,6 +134,10 @@ using joiner_actor =
                             // INTERNAL: the clock.
                             caf::reacts_to<atom::tick>>;
 
+/// PLACER: one per node of a cluster, on a thread of its own. Makes and prices plans.
+using placer_actor =
+    component_actor::extend<caf::replies_to<plan_question_ptr>::with<plan_answer_ptr>>;
+
 /// UPDATER: one per node. Decides from the members' records what this node should hold, brings it
 /// there, and publishes who holds what.
 using updater_actor = component_actor::extend<
@@ -141,6 +147,8 @@ using updater_actor = component_actor::extend<
     // This node takes no new work, and the others no longer count on what it holds.
     caf::reacts_to<atom::drain>,
     caf::replies_to<atom::details>::with<std::vector<placement_status>>,
+    // The neighbour with that key speaks of memory.
+    caf::reacts_to<atom::reserve, std::string, reservation_message>,
     // INTERNAL: the clock.
     caf::reacts_to<atom::tick>>;
 

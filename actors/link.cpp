@@ -368,6 +368,13 @@ void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::by
     if (auto f = take(self, net::decode_block(bytes)))
       block_came(self, std::move(*f), bytes.size());
     return;
+  case k::reservation:
+    if (auto f = take(self, net::decode_reservation(bytes))) {
+      auto said = event_of(self->state, link_event::kind::reserve);
+      said.reservation = std::move(*f);
+      notify(self, std::move(said));
+    }
+    return;
   case k::drain:
     if (take(self, net::decode_drain(bytes)))
       notify(self, event_of(self->state, link_event::kind::drain));
@@ -596,6 +603,10 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
       [self](atom::tell, const std::shared_ptr<const std::vector<std::byte>>& record) {
         self->state.record = record;
         tell_record(self->state);
+      },
+      [self](const reservation_message& word) {
+        if (is_up(self->state))
+          send(self->state, net::encode(word));
       },
       [self](atom::begin, node_id id) { self->state.config.id = id; },
       [self](atom::drain) -> caf::result<bool> {

@@ -5,10 +5,13 @@
 #include "common/ids.hpp"
 #include "common/node_record.hpp"
 #include "common/request.hpp"
+#include "common/reservation_message.hpp"
 #include "common/result.hpp"
 #include "compute/device.hpp"
 #include "model/byte_presence.hpp"
 #include "model/graph.hpp"
+#include "policy/live_plan.hpp"
+#include "policy/planner.hpp"
 #include "policy/routing_table.hpp"
 
 #include <caf/allowed_unsafe_message_type.hpp>
@@ -57,6 +60,7 @@ using expel = caf::atom_constant<caf::atom("expel")>;
 using ready = caf::atom_constant<caf::atom("ready")>;
 using ensure = caf::atom_constant<caf::atom("ensure")>;
 using open = caf::atom_constant<caf::atom("open")>;
+using sample = caf::atom_constant<caf::atom("sample")>;
 } // namespace atom
 
 struct served_model;
@@ -252,6 +256,7 @@ struct link_event {
     down,     ///< `why`
     record,   ///< the neighbour's record
     drain,    ///< the neighbour asks this node to drain
+    reserve,  ///< the neighbour's `reservation`
   };
   uint64_t serial = 0;
   kind what{};
@@ -260,6 +265,7 @@ struct link_event {
   std::string name;
   error why;
   std::shared_ptr<const node_record> record;
+  reservation_message reservation;
 };
 
 struct link_counts {
@@ -304,6 +310,8 @@ using neighbour_actor = component_actor::extend<
     caf::replies_to<file_want>::with<file_block>,
     // This node's record, to be told now and whenever the link comes up.
     caf::reacts_to<atom::tell, std::shared_ptr<const std::vector<std::byte>>>,
+    // A word about memory, to be sent if the link is up.
+    caf::reacts_to<reservation_message>,
     // The neighbour's number at this node.
     caf::reacts_to<atom::begin, node_id>,
     // Asks the neighbour to drain; true once that is sent, io when it is not connected.
@@ -339,6 +347,27 @@ struct node_placement {
   bool helper = false; ///< runs experts for others only
 };
 
+/// Memory of this node that is promised to a home for its plan.
+struct promised_memory {
+  std::string home; ///< its name, or its key
+  uint64_t bytes = 0;
+};
+
+/// The plan that a node follows, and what it is here.
+struct planning_status {
+  plan_record plan;               ///< epoch 0: there is none
+  std::string planner;            ///< its name; empty: not known
+  std::string state;              ///< of planning here: "follows", "plans", "reserves", "holds"
+  std::string note;               ///< what came of the last attempt here
+  std::vector<std::string> names; ///< of plan.shares
+  double token_us = 0;            ///< predicted for this home with what is held now; 0: not yet
+  double rounds = 0;
+  double bytes = 0;
+  uint64_t expert_bytes = 0;
+  uint64_t capacity_bytes = 0;           ///< for experts of all models
+  std::vector<promised_memory> promised; ///< of all models
+};
+
 struct placement_status {
   std::string model;
   uint32_t layers = 0;
@@ -348,7 +377,25 @@ struct placement_status {
   uint32_t loading = 0;              ///< experts on their way to this node
   uint32_t wanted = 0;               ///< that this node should hold and does not yet
   std::vector<node_placement> nodes; ///< this one first
+  planning_status planning{};
 };
+
+/// What a placer is asked.
+struct plan_question {
+  policy::placement_problem problem;
+  std::optional<policy::expert_map> present; ///< to be priced too
+  bool plan = true;                          ///< false: only priced
+};
+using plan_question_ptr = std::shared_ptr<const plan_question>;
+struct plan_answer {
+  std::optional<policy::cluster_plan> plan;
+  error why; ///< that there is none
+  std::optional<policy::placement_price> present;
+};
+using plan_answer_ptr = std::shared_ptr<const plan_answer>;
+
+/// Tokens of a home, drawn evenly from all that it routed.
+using routing_sample_ptr = std::shared_ptr<const policy::routing_trace>;
 
 /// The part of a fetcher that experts use.
 using expert_source = caf::typed_actor<
@@ -385,6 +432,7 @@ struct route_view {
   policy::routing_table table;
   std::map<node_id, link_actor> links;
   std::set<node_id> helpers{}; ///< of the linked: run experts, but nothing that every token needs
+  bool alone = false;          ///< planned: this node runs all that it holds itself
 };
 using route_view_ptr = std::shared_ptr<const route_view>;
 
@@ -443,13 +491,16 @@ struct network_totals {
   uint64_t steps = 0;
   uint64_t rows = 0; ///< of those steps
   uint64_t step_us = 0;
-  uint64_t experts_us = 0; ///< from each layer's dispatch until its last sum
-  uint64_t waited_us = 0;  ///< of those, with nothing left to do here
-  uint64_t alone_us = 0;   ///< what the experts' part would have taken here alone; predicted
-  uint64_t rounds = 0;     ///< layers of steps that needed a neighbour
-  uint64_t wire_bytes = 0; ///< both ways
-  uint64_t repeats = 0;    ///< dispatches sent again after a failure
-  uint64_t stall_us = 0;   ///< waiting for experts to be read
+  uint64_t experts_us = 0;   ///< from each layer's dispatch until its last sum
+  uint64_t waited_us = 0;    ///< of those, with nothing left to do here
+  uint64_t alone_us = 0;     ///< what the experts' part would have taken here alone; predicted
+  uint64_t rounds = 0;       ///< layers of steps that needed a neighbour
+  uint64_t wire_bytes = 0;   ///< both ways
+  uint64_t repeats = 0;      ///< dispatches sent again after a failure
+  uint64_t decode_steps = 0; ///< of one token each, which plans predict
+  double decode_us = 0;      ///< of such a step, averaged over the last tens
+  double decode_rounds = 0;
+  uint64_t stall_us = 0; ///< waiting for experts to be read
 };
 
 struct scheduler_status {
@@ -511,6 +562,10 @@ COEL_LOCAL_MESSAGE(link_status)
 COEL_LOCAL_MESSAGE(members_ptr)
 COEL_LOCAL_MESSAGE(fetch_status)
 COEL_LOCAL_MESSAGE(opened_mirror_ptr)
+COEL_LOCAL_MESSAGE(plan_question_ptr)
+COEL_LOCAL_MESSAGE(plan_answer_ptr)
+COEL_LOCAL_MESSAGE(routing_sample_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::reservation_message)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::placement_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const std::vector<std::byte>>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const coel::node_record>)

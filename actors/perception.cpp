@@ -179,6 +179,11 @@ void take_news(self_ptr self, const link_event& news) {
       return;
     n.record = news.record;
     break;
+  case link_event::kind::reserve:
+    if (auto updater = caf::actor_cast<caf::strong_actor_ptr>(st.updater))
+      self->send(caf::actor_cast<updater_actor>(updater), atom::reserve::value, n.key,
+                 news.reservation);
+    return;
   case link_event::kind::drain:
     if (auto updater = caf::actor_cast<caf::strong_actor_ptr>(st.updater))
       self->send(caf::actor_cast<updater_actor>(updater), atom::drain::value);

@@ -4,6 +4,7 @@
 
 #include "actors/hosted_models.hpp"
 #include "actors/meter.hpp"
+#include "actors/planning.hpp"
 #include "policy/assignment.hpp"
 
 #include <set>
@@ -25,6 +26,13 @@ struct placed_model {
   std::vector<double> popularity;                ///< here; empty: not asked yet
   std::vector<double> common;                    ///< of the whole cluster
   std::vector<policy::holder> holders;           ///< that the plan was made for
+  uint64_t based_on = 0;                         ///< epoch of the plan that was mended
+  std::string based_on_planner;
+  uint64_t routed_tokens = 0; ///< by this home
+  double tokens_per_s = 0;    ///< lately
+  uint64_t tokens_seen = 0;   ///< at the last look
+  steady::time_point tokens_looked{};
+  planning planner;
   route_view_ptr view;
   std::map<node_id, bitmap> routed; ///< what the view says
   uint64_t epoch = 0;

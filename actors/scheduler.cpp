@@ -19,6 +19,8 @@ constexpr size_t traces_per_request = 64;
 constexpr size_t traced_requests = 32;
 
 void plan_step(self_ptr self);
+void note_dense(state& st, const layer_done& done);
+void note_decode(state& st, uint32_t took_us);
 
 state::running* find(state& st, request_id id) {
   auto i = std::find_if(st.sessions.begin(), st.sessions.end(),
@@ -80,10 +82,11 @@ void settle(self_ptr self) {
 
 void end_step(self_ptr self) {
   auto& st = self->state;
+  auto total = static_cast<uint32_t>(us_between(st.current->began, steady::now()));
+  note_decode(st, total);
   auto done = std::move(*st.current);
   st.current.reset();
   ++st.steps;
-  auto total = static_cast<uint32_t>(us_between(done.began, steady::now()));
   ++st.network.steps;
   st.network.rows += done.rows;
   st.network.step_us += total;
@@ -128,6 +131,7 @@ void submit_list(self_ptr self, compute::command_list list) {
 void submit_attention(self_ptr self, compute::command_list before = {}) {
   auto& st = self->state;
   auto& s = *st.current;
+  s.submitted = steady::now();
   auto list =
       st.config.model->graph().attention(st.config.memory->buffers, static_cast<layer_id>(s.layer),
                                          s.rows, st.config.memory->cache.get(), s.segments);
@@ -303,6 +307,8 @@ void dispatch_layer(self_ptr self) {
             auto measured = self->state.cost.measure();
             if (!done.outcome.ok())
               return fail_step(self, done.outcome.err());
+            note_dense(self->state, done);
+            self->state.current->rounds += !done.remote.empty();
             note(self->state, "gate", done.dispatch_us);
             note(self->state, "experts", done.run_us);
             note_network(self->state, done);
@@ -313,6 +319,36 @@ void dispatch_layer(self_ptr self) {
             ask_head(self);
           },
           [self](caf::error& failure) { fail_step(self, from_caf(failure)); });
+}
+
+/// What a layer takes beside its experts; of one with neighbours, what the gate did is not told
+/// apart from waiting.
+void note_dense(state& st, const layer_done& done) {
+  auto& s = *st.current;
+  auto gate_us = us_between(s.dispatched, steady::now());
+  auto beside = done.remote.empty() ? gate_us - std::min(gate_us, done.run_us) : 0;
+  st.config.model->costs->ran_layer(
+      s.rows, static_cast<double>(us_between(s.submitted, s.dispatched) + beside));
+}
+
+/// Of steps of one token, which plans predict.
+void note_decode(state& st, uint32_t took_us) {
+  constexpr double fresh = 0.05;
+  const auto& s = *st.current;
+  if (s.rows != 1 || s.logit_rows.size() != 1)
+    return;
+  auto& n = st.network;
+  double share = n.decode_steps++ ? fresh : 1;
+  n.decode_us += share * (took_us - n.decode_us);
+  n.decode_rounds += share * (s.rounds - n.decode_rounds);
+}
+
+routing_sample_ptr sample_of(const state& st) {
+  auto out = std::make_shared<policy::routing_trace>();
+  out->shape = st.stats->shape();
+  for (const auto& token : st.stats->sample())
+    out->append(token, 0);
+  return out;
 }
 
 void device_done(self_ptr self, const compute::completion_info& info) {
@@ -445,6 +481,7 @@ scheduler_actor::behavior_type scheduler(self_ptr self, scheduler_config config)
         device_done(self, info);
       },
       [self](atom::details) { return details(self->state); },
+      [self](atom::sample) { return sample_of(self->state); },
       [self](atom::details, request_id id) { return traces(self->state, id); },
   };
 }

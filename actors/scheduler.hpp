@@ -27,12 +27,14 @@ struct scheduler_config {
 /// The step in flight.
 struct scheduler_step {
   std::vector<policy::batch_share> shares;
+  steady::time_point submitted;    ///< the running layer's attention
   steady::time_point dispatched;   ///< the running layer
   std::vector<uint32_t> first_row; ///< by share
   std::vector<compute::segment> segments;
   std::vector<uint32_t> logit_rows;
   uint32_t rows = 0;
   uint32_t layer = 0;
+  uint32_t rounds = 0; ///< layers that needed a neighbour
   uint32_t answers_due = 0;
   steady::time_point began;
   std::vector<hop> hops;

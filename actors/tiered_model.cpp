@@ -177,6 +177,10 @@ void tiered_model::arrived(expert_key key, uint64_t id, result<model::staged_rea
   if (!got) {
     if (got.err().code == ec::cancelled && j.why == purpose::demand)
       return read(key, j); // somebody came while it was being given up
+    if (got.err().code != ec::cancelled && !j.waiting.empty() && !std::exchange(j.repeated, true)) {
+      ++counted_.failed_reads;
+      return read(key, j); // disks and cables have bad moments; and it may have begun for others
+    }
     if (got.err().code != ec::cancelled)
       ++counted_.failed_reads;
     bool warming = j.why == purpose::warm;

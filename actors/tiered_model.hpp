@@ -60,6 +60,7 @@ class tiered_model {
     std::shared_ptr<model::staged_read> staged; ///< it has been read
     bool admitted = false; ///< the cache counts it
     bool packing = false;
+    bool repeated = false; ///< a read has failed
   };
   /// An expert that was predicted for a layer's next turn.
   struct foreseen {

@@ -1,7 +1,9 @@
 #include "actors/updater.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/placer.hpp"
 #include "actors/updater_plan.hpp"
+#include "actors/updater_planning.hpp"
 #include "actors/updater_words.hpp"
 #include "policy/record_news.hpp"
 
@@ -31,6 +33,12 @@ void replan(self_ptr self);
 
 // ---- the routing table
 
+/// One node is faster than several, by plan, and it is this one.
+bool runs_alone(const placed_model& m) {
+  return m.planner.followed.alone && m.hosted.scheduler && m.holds.count() == m.items() &&
+         m.plan.count() == m.items();
+}
+
 void publish(self_ptr self, placed_model& m) {
   std::map<node_id, bitmap> holds{{this_node, m.holds}};
   std::map<node_id, link_actor> links;
@@ -42,13 +50,14 @@ void publish(self_ptr self, placed_model& m) {
       if (!r->home)
         helpers.insert(who.id);
     }
-  if (m.view && holds == m.routed && helpers == m.view->helpers)
+  bool alone = runs_alone(m);
+  if (m.view && holds == m.routed && helpers == m.view->helpers && alone == m.view->alone)
     return;
   m.routed = holds;
   const auto& model = *m.hosted.model;
   policy::routing_table table(model.config().layers, model.experts_per_layer, holds, ++m.epoch);
   m.view = std::make_shared<const route_view>(
-      route_view{std::move(table), std::move(links), std::move(helpers)});
+      route_view{std::move(table), std::move(links), std::move(helpers), alone});
   for (const auto& g : m.hosted.gates)
     self->send(g, atom::publish::value, m.view);
   self->send(m.hosted.head, atom::publish::value, m.view);
@@ -165,6 +174,7 @@ void replan(self_ptr self) {
   auto& st = self->state;
   measure_room(st);
   for (auto& [name, m] : st.models) {
+    follow_newest(st, m);
     make_plan(st, m);
     auto missing = wanted(m).size();
     make_room(st, m, std::min<size_t>(missing, 64) + m.loading.size());
@@ -181,9 +191,11 @@ void take_members(self_ptr self, const members_ptr& members) {
   for (const auto& before : *st.members) {
     bool still = std::any_of(members->begin(), members->end(),
                              [&](const member& m) { return m.id == before.id && m.up; });
-    if (before.up && !still)
-      for (auto& [name, m] : st.models)
-        m.hosted.model->costs->forget(before.id);
+    if (!before.up || still)
+      continue;
+    forget_promises(st, before.key);
+    for (auto& [name, m] : st.models)
+      m.hosted.model->costs->forget(before.id);
   }
   st.members = members;
   for (auto& [name, m] : st.models)
@@ -200,6 +212,7 @@ void ask_popularity(self_ptr self) {
           .then(
               [self, name = name](const scheduler_status& s) {
                 auto& now = self->state.models.at(name);
+                count_tokens(now, s.routed_tokens);
                 auto per_layer = now.hosted.model->experts_per_layer;
                 now.popularity.assign(now.items(), 0);
                 for (size_t l = 0; l < s.popularity.size(); ++l)
@@ -234,6 +247,7 @@ void tick(self_ptr self) {
           [self](const tier_status& ram) {
             self->state.ram = ram;
             replan(self);
+            look_after_plans(self, [self] { replan(self); });
           },
           [](caf::error&) {});
   self->delayed_send(self, tick_every, atom::tick::value);
@@ -243,12 +257,16 @@ void tick(self_ptr self) {
 
 updater_actor::behavior_type updater(self_ptr self, updater_config config) {
   self->state.config = std::move(config);
+  self->state.placer = self->spawn<caf::detached + caf::linked>(placer);
   self->send(self, atom::tick::value);
   return {
       [self](atom::status) { return self->state.cost.status(self, "updater"); },
       [self](const members_ptr& members) {
         auto measured = self->state.cost.measure();
         take_members(self, members);
+      },
+      [self](atom::reserve, const std::string& key, const reservation_message& word) {
+        hear_reservation(self, key, word);
       },
       [self](atom::ready) -> caf::result<bool> {
         auto promise = self->make_response_promise<bool>();

@@ -8,6 +8,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
 #include "actors/placed_model.hpp"
+#include "actors/planning.hpp"
 #include "policy/perception.hpp"
 
 namespace coel::actors {
@@ -23,6 +24,7 @@ struct updater_config {
   std::function<model_record(const served_model&)> files; ///< complete and chunks of a model
   std::function<void(const policy::node_load&)> load;     ///< tells HELLO what is left here
   uint32_t loads_at_once = 4;
+  planning_options planning{};
 };
 
 struct updater_state {
@@ -32,6 +34,8 @@ struct updater_state {
   members_ptr members = std::make_shared<const std::vector<member>>();
   std::map<std::string, placed_model> models; ///< by name
   node_record told;                           ///< the record as it was told last
+  placer_actor placer;
+  policy::reservation_book promised{0}; ///< this node's memory, to homes for their plans
   tier_status ram;
   bool draining = false;
   std::vector<caf::typed_response_promise<bool>> waiting; ///< for ready

@@ -8,6 +8,24 @@
 
 namespace coel::actors {
 
+namespace {
+
+/// What the plan that is followed gives the holders; empty: there is none.
+std::vector<bitmap> base_of(const placed_model& m) {
+  const auto& followed = m.planner.followed;
+  std::vector<bitmap> base;
+  if (!followed.epoch)
+    return base;
+  for (const auto& h : m.holders) {
+    auto share = std::find_if(followed.shares.begin(), followed.shares.end(),
+                              [&](const auto& s) { return s.key == h.key; });
+    base.push_back(share == followed.shares.end() ? bitmap(m.items()) : share->holds);
+  }
+  return base;
+}
+
+} // namespace
+
 void adopt_models(updater_state& st) {
   for (auto all = st.config.models->all(); const auto& hosted : *all)
     if (!st.models.contains(hosted.model->name))
@@ -41,16 +59,36 @@ void make_plan(updater_state& st, placed_model& m) {
       used.push_back(&r->popularity);
     }
   const auto& model = *m.hosted.model;
+  const auto& followed = m.planner.followed;
   auto common = policy::combine_popularity(used, m.items());
-  if (holders == m.holders && common == m.common)
+  if (holders == m.holders && common == m.common && m.based_on == followed.epoch &&
+      m.based_on_planner == followed.planner)
     return;
+  m.based_on = followed.epoch;
+  m.based_on_planner = followed.planner;
   m.common = std::move(common);
   m.holders = holders;
-  auto made = policy::assign({model.config().layers, model.experts_per_layer, m.holders, m.common});
+  auto base = base_of(m);
+  auto made =
+      policy::assign({model.config().layers, model.experts_per_layer, m.holders, m.common, base});
   m.plan = std::move(made.plan.front());
   m.plans.clear();
   for (size_t h = 1; h < m.holders.size(); ++h)
     m.plans[m.holders[h].key] = std::move(made.plan[h]);
+}
+
+void count_tokens(placed_model& m, uint64_t routed) {
+  constexpr double fresh = 0.2; // of the average, a look
+  auto now = steady::now();
+  m.routed_tokens = routed;
+  if (auto us = us_between(std::exchange(m.tokens_looked, now), now); m.tokens_seen && us) {
+    double rate = static_cast<double>(routed - std::min(routed, m.tokens_seen)) * 1e6 /
+                  static_cast<double>(us);
+    m.tokens_per_s += fresh * (rate - m.tokens_per_s);
+  } else if (routed) {
+    m.tokens_per_s = 1;
+  }
+  m.tokens_seen = routed;
 }
 
 void make_room(const updater_state& st, placed_model& m, size_t coming) {

@@ -15,6 +15,9 @@ void measure_room(updater_state& st);
 /// Made anew where the members' room or the use of experts has changed.
 void make_plan(updater_state& st, placed_model& m);
 
+/// How much this home decodes, from how many tokens it has routed by now.
+void count_tokens(placed_model& m, uint64_t routed);
+
 /// Experts that others hold and the plan gives to others make room for as many that come.
 void make_room(const updater_state& st, placed_model& m, size_t coming);
 

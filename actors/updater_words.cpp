@@ -1,11 +1,19 @@
 #include "actors/updater_words.hpp"
 
+#include "actors/planning_facts.hpp"
+#include "actors/updater_planning.hpp"
+
 #include <algorithm>
 #include <cmath>
 
 namespace coel::actors {
 
 namespace {
+
+/// Rough, so that the record changes seldom.
+double power_of_two(double x) {
+  return x < 0.1 ? 0 : std::exp2(std::round(std::log2(x)));
+}
 
 model_record record_here(const updater_state& st, const placed_model& m) {
   const auto& model = *m.hosted.model;
@@ -23,6 +31,9 @@ model_record record_here(const updater_state& st, const placed_model& m) {
              std::round(std::min(speed.row_us, most_us))};
   r.holds = announced(m);
   r.popularity = quantised_use(m);
+  r.dense = model.costs->dense(this_node, model.config().vocab);
+  r.tokens_per_s = power_of_two(m.tokens_per_s);
+  r.plan = m.planner.followed;
   return r;
 }
 
@@ -57,6 +68,7 @@ node_record record_now(const updater_state& st) {
   now.ram_used_bytes = st.ram.used_bytes;
   for (const auto& [name, m] : st.models)
     now.models.push_back(record_here(st, m));
+  now.neighbours = measured_links(st);
   now.version = st.told.version + 1;
   return now;
 }
@@ -78,7 +90,8 @@ placement_status placement_now(const updater_state& st, const placed_model& m) {
                        static_cast<uint32_t>(uncovered(m)),
                        static_cast<uint32_t>(m.loading.size()),
                        static_cast<uint32_t>(wanted(m).size()),
-                       {placed_here(st, m)}};
+                       {placed_here(st, m)},
+                       planning_now(st, m)};
   for (const auto& who : *st.members)
     out.nodes.push_back(placed_there(who, m));
   return out;

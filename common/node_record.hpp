@@ -51,6 +51,47 @@ struct expert_speed {
   bool operator==(const expert_speed&) const = default;
 };
 
+/// Measured time of what a home does for a row beside the experts.
+struct home_speed {
+  double layer_us = 0;     ///< of a layer, for one row; 0: not measured yet
+  double layer_row_us = 0; ///< each further row
+  double head_us = 0;      ///< the output matrix, one row
+  bool operator==(const home_speed&) const = default;
+};
+
+/// What a planner gives one node.
+struct planned_share {
+  std::string key;
+  bitmap holds; ///< [layers * experts_per_layer]
+  bool operator==(const planned_share&) const = default;
+};
+
+/// A placement that was thought of, as it was predicted. Times of a request are of the lengths
+/// that were planned for.
+struct plan_option {
+  std::string name;
+  double token_us = 0;
+  double request_us = 0;
+  double rounds = 0; ///< of a decoded token
+  double bytes = 0;  ///< of a decoded token, both ways
+  bool operator==(const plan_option&) const = default;
+};
+
+/// A plan as it is told: whoever hears one of a higher (epoch, planner) follows it and tells it on.
+struct plan_record {
+  uint64_t epoch = 0;  ///< 0: there is none
+  std::string planner; ///< key
+  plan_option chosen;
+  std::string why;
+  bool alone = false;               ///< one node is faster than several
+  std::vector<plan_option> options; ///< the chosen among them
+  std::vector<planned_share> shares;
+  bool operator==(const plan_record&) const = default;
+  bool newer_than(const plan_record& other) const {
+    return epoch != other.epoch ? epoch > other.epoch : planner > other.planner;
+  }
+};
+
 struct model_record {
   std::string name;
   hash256 hash{};
@@ -65,6 +106,9 @@ struct model_record {
   bitmap holds; ///< experts in memory, [layers * experts_per_layer]
   /// How often each is used here, [layers * experts_per_layer] or empty (policy/popularity.hpp).
   std::vector<uint8_t> popularity;
+  home_speed dense;
+  double tokens_per_s = 0; ///< decoded here, in powers of two
+  plan_record plan;        ///< that this node follows
   bool operator==(const model_record&) const = default;
 };
 

@@ -9,7 +9,7 @@ namespace coel::net {
 namespace {
 
 constexpr std::string_view letters = "CoL";
-constexpr auto last_kind = link_frame_kind::output;
+constexpr auto last_kind = link_frame_kind::reservation;
 
 } // namespace
 
@@ -28,8 +28,8 @@ std::optional<uint64_t> id_of(std::span<const std::byte> frame) {
   constexpr size_t at = frame_head_bytes + 4;
   if (!kind || frame.size() < at + sizeof id)
     return std::nullopt;
-  if (*kind != k::dispatch && *kind != k::output && *kind != k::sum && *kind != k::failure && *kind != k::want &&
-      *kind != k::block)
+  if (*kind != k::dispatch && *kind != k::output && *kind != k::sum && *kind != k::failure &&
+      *kind != k::want && *kind != k::block)
     return std::nullopt;
   std::memcpy(&id, frame.data() + at, sizeof id);
   return id;

@@ -4,6 +4,7 @@
 
 #include "common/expert_rows.hpp"
 #include "common/ids.hpp"
+#include "common/reservation_message.hpp"
 #include "common/result.hpp"
 
 #include <zmq.hpp>
@@ -18,7 +19,7 @@
 
 namespace coel::net {
 
-inline constexpr uint16_t link_protocol_version = 2;
+inline constexpr uint16_t link_protocol_version = 3;
 
 /// Activations on the wire (POLICY P7): int8 with one f32 scale per 64 values.
 enum class wire_type : uint8_t { f32, f16, int8 };
@@ -39,6 +40,7 @@ enum class link_frame_kind : uint8_t {
   goodbye,
   drain,
   output,
+  reservation,
 };
 
 /// One expert's rows: indices into the frame's rows.
@@ -156,8 +158,8 @@ struct drain_frame {};
 /// Whether all are numbers that an answer may have: no NaN, no infinity.
 bool all_finite(std::span<const float> values);
 
-/// Of a dispatch, output, sum, failure, want or block, also of one that does not decode; nothing of others
-/// and of frames that end before it.
+/// Of a dispatch, output, sum, failure, want or block, also of one that does not decode; nothing of
+/// others and of frames that end before it.
 std::optional<uint64_t> id_of(std::span<const std::byte> frame);
 
 /// Kind of a frame; nothing if it is not one of ours.
@@ -178,6 +180,7 @@ zmq::message_t encode(const want_frame&);
 zmq::message_t encode(const block_frame& head, std::span<const std::byte> bytes);
 zmq::message_t encode(const goodbye_frame&);
 zmq::message_t encode(const drain_frame&);
+zmq::message_t encode(const reservation_message&);
 
 // decode: bad_frame with what is wrong; rows, experts and widths are bounded (constants in the
 // .cpp, said in docs/links.md), every row index is below rows, every float is finite. A dispatch or
@@ -195,5 +198,6 @@ result<want_frame> decode_want(std::span<const std::byte> frame);
 result<block_frame> decode_block(std::span<const std::byte> frame);
 result<goodbye_frame> decode_goodbye(std::span<const std::byte> frame);
 result<drain_frame> decode_drain(std::span<const std::byte> frame);
+result<reservation_message> decode_reservation(std::span<const std::byte> frame);
 
 } // namespace coel::net

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <cmath>
 
 namespace coel::net {
 
@@ -11,6 +12,7 @@ namespace {
 constexpr size_t max_name_bytes = 255;
 constexpr size_t max_text_bytes = 1024;
 constexpr size_t max_models = 64;
+constexpr size_t max_key_bytes = 255;
 constexpr size_t max_record_bytes = 256u << 10;
 
 /// A name would have to be looked up, and libzmq does that on the thread that serves all links.
@@ -139,6 +141,31 @@ result<drain_frame> decode_drain(std::span<const std::byte> frame) {
   if (auto problem = in.finish())
     return *problem;
   return drain_frame{};
+}
+
+zmq::message_t encode(const reservation_message& m) {
+  frame_writer out(link_frame_kind::reservation);
+  out.put(static_cast<uint32_t>(m.kind)).put(m.id.attempt).put(m.bytes).put(m.priority);
+  out.put(static_cast<uint64_t>(m.stamp.count()));
+  return out.text(m.id.home, max_key_bytes).message();
+}
+
+result<reservation_message> decode_reservation(std::span<const std::byte> frame) {
+  frame_reader in(frame, link_frame_kind::reservation);
+  reservation_message out;
+  uint32_t kind = 0;
+  uint64_t stamp = 0;
+  in.get(kind, "kind").get(out.id.attempt, "attempt").get(out.bytes, "bytes");
+  in.get(out.priority, "priority").get(stamp, "time");
+  in.text(out.id.home, max_key_bytes, "home");
+  in.require(kind <= static_cast<uint32_t>(reservation_message::what::released), "kind");
+  in.require(std::isfinite(out.priority) && out.priority >= 0, "priority");
+  in.require(stamp <= INT64_MAX, "time");
+  if (auto problem = in.finish())
+    return *problem;
+  out.kind = static_cast<reservation_message::what>(kind);
+  out.stamp = std::chrono::microseconds(static_cast<int64_t>(stamp));
+  return out;
 }
 
 } // namespace coel::net

@@ -15,6 +15,9 @@ constexpr size_t max_text = 256;
 constexpr uint32_t max_layers = 1024;
 constexpr uint32_t max_experts = 65535;
 constexpr size_t max_items = 1u << 22; // experts of a model, in all its layers
+constexpr size_t max_shares = 64;
+constexpr size_t max_options = 32;
+constexpr size_t max_reason = 1024;
 
 using packer = msgpack::packer<msgpack::sbuffer>;
 
@@ -29,8 +32,38 @@ void put_bytes(packer& to, const Bytes& bytes) {
                    static_cast<uint32_t>(bytes.size()));
 }
 
+void put_share(packer& to, const planned_share& s) {
+  to.pack_map(2);
+  put(to, "key"), to.pack(s.key);
+  put(to, "holds"), put_bytes(to, s.holds.bytes());
+}
+
+void put_option(packer& to, const plan_option& o) {
+  to.pack_map(5);
+  put(to, "name"), to.pack(o.name);
+  put(to, "token_us"), to.pack(o.token_us);
+  put(to, "request_us"), to.pack(o.request_us);
+  put(to, "rounds"), to.pack(o.rounds);
+  put(to, "bytes"), to.pack(o.bytes);
+}
+
+void put_plan(packer& to, const plan_record& p) {
+  to.pack_map(7);
+  put(to, "epoch"), to.pack(p.epoch);
+  put(to, "planner"), to.pack(p.planner);
+  put(to, "chosen"), put_option(to, p.chosen);
+  put(to, "why"), to.pack(p.why.substr(0, max_reason));
+  put(to, "alone"), to.pack(p.alone);
+  put(to, "options"), to.pack_array(static_cast<uint32_t>(p.options.size()));
+  for (const auto& o : p.options)
+    put_option(to, o);
+  put(to, "shares"), to.pack_array(static_cast<uint32_t>(p.shares.size()));
+  for (const auto& s : p.shares)
+    put_share(to, s);
+}
+
 void put_model(packer& to, const model_record& m) {
-  to.pack_map(14);
+  to.pack_map(m.plan.epoch ? 19 : 18);
   put(to, "name"), to.pack(m.name);
   put(to, "hash"), put_bytes(to, m.hash);
   put(to, "layers"), to.pack(m.layers);
@@ -45,6 +78,12 @@ void put_model(packer& to, const model_record& m) {
   put(to, "row_us"), to.pack(m.speed.row_us);
   put(to, "holds"), put_bytes(to, m.holds.bytes());
   put(to, "popularity"), put_bytes(to, m.popularity);
+  put(to, "layer_us"), to.pack(m.dense.layer_us);
+  put(to, "layer_row_us"), to.pack(m.dense.layer_row_us);
+  put(to, "head_us"), to.pack(m.dense.head_us);
+  put(to, "tokens_s"), to.pack(m.tokens_per_s);
+  if (m.plan.epoch)
+    put(to, "plan"), put_plan(to, m.plan);
 }
 
 void put_neighbour(packer& to, const neighbour_record& n) {
@@ -83,44 +122,6 @@ void check_shape(field_reader& from, const model_record& m) {
                                  std::to_string(m.experts_per_layer) + " experts");
 }
 
-void read_model(field_reader from, model_record& m, std::optional<error>& problem) {
-  from.text("name", m.name, max_text);
-  from.count("layers", m.layers);
-  from.count("experts", m.experts_per_layer);
-  from.count("expert_bytes", m.expert_bytes);
-  from.count("capacity", m.capacity_bytes);
-  from.boolean("complete", m.complete);
-  from.boolean("home", m.home);
-  real(from, "expert_us", m.speed.expert_us);
-  real(from, "row_us", m.speed.row_us);
-  check_shape(from, m);
-  auto hash = bytes_of(from, "hash", m.hash.size());
-  auto holds = bytes_of(from, "holds", max_items / 8);
-  m.popularity = bytes_of(from, "popularity", max_items);
-  uint32_t chunks = 0;
-  from.count("chunks", chunks);
-  auto has_chunks = bytes_of(from, "has_chunks", max_items / 8);
-  size_t items = size_t{m.layers} * m.experts_per_layer;
-  if (!from.problem() && (hash.size() != m.hash.size() || !bitmap::fits(items, holds) ||
-                          !bitmap::fits(chunks, has_chunks) ||
-                          (!m.popularity.empty() && m.popularity.size() != items)))
-    from.fail(ec::bad_frame,
-              "a record's 'hash', 'holds', 'has_chunks' or 'popularity' has the wrong size");
-  problem = from.problem();
-  if (problem)
-    return;
-  std::memcpy(m.hash.data(), hash.data(), hash.size());
-  m.holds = bitmap(items, std::move(holds));
-  m.chunks = bitmap(chunks, std::move(has_chunks));
-}
-
-void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>& problem) {
-  from.text("key", n.key, max_text);
-  from.count("rtt_us", n.round_trip_us);
-  from.count("goodput", n.goodput_bytes_s);
-  problem = from.problem();
-}
-
 /// Each element of an array of maps.
 template <class Record, class Read>
 void read_list(field_reader& from, std::string_view name, size_t limit, std::vector<Record>& out,
@@ -137,6 +138,86 @@ void read_list(field_reader& from, std::string_view name, size_t limit, std::vec
     if (problem)
       from.fail(problem->code, problem->message);
   }
+}
+
+void read_option(field_reader from, plan_option& o, std::optional<error>& problem) {
+  from.text("name", o.name, max_text);
+  real(from, "token_us", o.token_us);
+  real(from, "request_us", o.request_us);
+  real(from, "rounds", o.rounds);
+  real(from, "bytes", o.bytes);
+  problem = from.problem();
+}
+
+void read_plan(field_reader from, plan_record& p, size_t items, std::optional<error>& problem) {
+  from.count("epoch", p.epoch);
+  from.text("planner", p.planner, max_text);
+  from.text("why", p.why, max_reason);
+  from.boolean("alone", p.alone);
+  read_list(from, "options", max_options, p.options, read_option);
+  const auto* chosen = from.find("chosen");
+  if (chosen && chosen->type == msgpack::type::MAP)
+    read_option(field_reader(*chosen), p.chosen, problem);
+  if (problem)
+    return;
+  read_list(from, "shares", max_shares, p.shares,
+            [items](field_reader share, planned_share& s, std::optional<error>& wrong) {
+              share.text("key", s.key, max_text);
+              auto holds = bytes_of(share, "holds", max_items / 8);
+              if (!share.problem() && !bitmap::fits(items, holds))
+                share.fail(ec::bad_frame, "a plan's 'holds' has the wrong size");
+              wrong = share.problem();
+              if (!wrong)
+                s.holds = bitmap(items, std::move(holds));
+            });
+  problem = from.problem();
+}
+
+void read_model(field_reader from, model_record& m, std::optional<error>& problem) {
+  from.text("name", m.name, max_text);
+  from.count("layers", m.layers);
+  from.count("experts", m.experts_per_layer);
+  from.count("expert_bytes", m.expert_bytes);
+  from.count("capacity", m.capacity_bytes);
+  from.boolean("complete", m.complete);
+  from.boolean("home", m.home);
+  real(from, "expert_us", m.speed.expert_us);
+  real(from, "row_us", m.speed.row_us);
+  check_shape(from, m);
+  auto hash = bytes_of(from, "hash", m.hash.size());
+  auto holds = bytes_of(from, "holds", max_items / 8);
+  m.popularity = bytes_of(from, "popularity", max_items);
+  real(from, "layer_us", m.dense.layer_us);
+  real(from, "layer_row_us", m.dense.layer_row_us);
+  real(from, "head_us", m.dense.head_us);
+  real(from, "tokens_s", m.tokens_per_s);
+  uint32_t chunks = 0;
+  from.count("chunks", chunks);
+  auto has_chunks = bytes_of(from, "has_chunks", max_items / 8);
+  size_t items = size_t{m.layers} * m.experts_per_layer;
+  if (!from.problem() && (hash.size() != m.hash.size() || !bitmap::fits(items, holds) ||
+                          !bitmap::fits(chunks, has_chunks) ||
+                          (!m.popularity.empty() && m.popularity.size() != items)))
+    from.fail(ec::bad_frame,
+              "a record's 'hash', 'holds', 'has_chunks' or 'popularity' has the wrong size");
+  problem = from.problem();
+  if (problem)
+    return;
+  std::memcpy(m.hash.data(), hash.data(), hash.size());
+  m.holds = bitmap(items, std::move(holds));
+  m.chunks = bitmap(chunks, std::move(has_chunks));
+  const auto* plan = from.find("plan");
+  if (plan && plan->type != msgpack::type::MAP)
+    problem = error{ec::bad_frame, "a record's 'plan' is not a map"};
+  else if (plan)
+    read_plan(field_reader(*plan), m.plan, items, problem);
+}
+
+void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>& problem) {
+  from.text("key", n.key, max_text);
+  from.count("rtt_us", n.round_trip_us);
+  from.count("goodput", n.goodput_bytes_s);
+  problem = from.problem();
 }
 
 } // namespace
@@ -163,7 +244,7 @@ std::vector<std::byte> pack_node_record(const node_record& r) {
 
 result<node_record> unpack_node_record(std::span<const std::byte> bytes) {
   std::string_view frame(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  auto map = unpack_map(frame, {64u << 20, 6, 64, 1u << 16});
+  auto map = unpack_map(frame, {64u << 20, 8, 64, 1u << 16});
   if (!map)
     return map.err();
   field_reader from(map->get());

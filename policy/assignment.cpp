@@ -35,10 +35,13 @@ class planner {
     for (const auto& h : p.holders)
       left_.push_back(std::min<uint64_t>(h.room, items_));
     out_.plan.assign(p.holders.size(), bitmap(items_));
+    copies_.assign(items_, 0);
   }
 
   assignment solve() {
     auto by_popularity = ranked();
+    if (!p_.base.empty())
+      return keep_base(by_popularity);
     auto copies = copies_of(by_popularity);
     // What needs most distinct nodes is placed while most nodes have room.
     auto order = by_popularity;
@@ -46,13 +49,70 @@ class planner {
                      [&](size_t a, size_t b) { return copies[a] > copies[b]; });
     for (size_t item : order)
       place(item, copies[item]);
+    return finish(by_popularity);
+  }
+
+ private:
+  assignment finish(const std::vector<size_t>& by_popularity) {
     while (fill(by_popularity)) {
     } // room that was left because its node held the item already
     std::sort(out_.uncovered.begin(), out_.uncovered.end());
     return std::move(out_);
   }
 
- private:
+  assignment keep_base(const std::vector<size_t>& by_popularity) {
+    for (size_t h = 0; h < p_.base.size(); ++h)
+      for (size_t i = 0; i < items_; ++i)
+        copies_[i] += p_.base[h].test(i);
+    for (size_t h : order_)
+      take_base(h, by_popularity);
+    for (size_t item : by_popularity)
+      if (!copies_[item] && !make_place(item))
+        place(item, 1); // says that it is uncovered
+    return finish(by_popularity);
+  }
+
+  /// Of what does not fit, first goes what others have too, the least popular of it first.
+  void take_base(size_t h, const std::vector<size_t>& by_popularity) {
+    const auto& base = p_.base[h];
+    size_t over = base.count() - std::min<size_t>(base.count(), left_[h]);
+    bitmap dropped(items_);
+    for (bool sole : {false, true})
+      for (auto at = by_popularity.rbegin(); at != by_popularity.rend() && over; ++at)
+        if (base.test(*at) && !dropped.test(*at) && (sole || copies_[*at] > 1)) {
+          dropped.set(*at);
+          --copies_[*at];
+          --over;
+        }
+    for (size_t i = 0; i < items_; ++i)
+      if (base.test(i) && !dropped.test(i)) {
+        --copies_[i]; // give counts it again
+        give(h, i);
+      }
+  }
+
+  /// In free room, else instead of the least popular replica that there is.
+  bool make_place(size_t item) {
+    auto h = best_for(item);
+    if (h < p_.holders.size()) {
+      give(h, item);
+      return true;
+    }
+    size_t worst = items_;
+    for (size_t i = 0; i < items_; ++i)
+      if (copies_[i] > 1 && (worst == items_ || popularity(i) < popularity(worst)))
+        worst = i;
+    if (worst == items_)
+      return false;
+    h = *std::find_if(order_.begin(), order_.end(),
+                      [&](size_t x) { return out_.plan[x].test(worst); });
+    out_.plan[h].set(worst, false);
+    --copies_[worst];
+    ++left_[h];
+    give(h, item);
+    return true;
+  }
+
   double popularity(size_t item) const { return p_.popularity.empty() ? 0 : p_.popularity[item]; }
 
   std::vector<size_t> ranked() const {
@@ -81,6 +141,7 @@ class planner {
 
   void give(size_t h, size_t item) {
     out_.plan[h].set(item);
+    ++copies_[item];
     --left_[h];
   }
 
@@ -123,6 +184,7 @@ class planner {
   size_t items_;
   std::vector<size_t> order_; // holders by key
   std::vector<uint64_t> left_;
+  std::vector<uint32_t> copies_; // [items]
   assignment out_;
 };
 

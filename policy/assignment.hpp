@@ -5,6 +5,9 @@
 // Coverage is rendezvous hashing (Thaler and Ravishankar, 1998) with bounded loads: each expert
 // goes to the node with the highest score that has room, so a node that joins or leaves moves
 // little more than its own share.
+//
+// An earlier plan (a planner's, see policy/planner) is kept as far as its nodes are there and have
+// the room; only what it leaves open is placed so.
 #pragma once
 
 #include "common/ids.hpp"
@@ -38,6 +41,8 @@ struct assignment_problem {
   /// Activations per token by expert, [layers * experts], or empty: all equal. A slice of the
   /// shared expert is used by every token.
   std::span<const double> popularity;
+  /// What each is to hold by an earlier plan, [holders], or empty: none.
+  std::span<const bitmap> base{};
 };
 
 assignment assign(const assignment_problem& problem);

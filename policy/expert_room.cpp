@@ -12,11 +12,11 @@ uint64_t spare_of(uint64_t space) {
 
 } // namespace
 
-std::vector<expert_room> share_room(uint64_t free_bytes, std::span<const room_demand> models) {
+std::vector<room_share> share_room(uint64_t free_bytes, std::span<const room_demand> models) {
   uint64_t all = 0;
   for (const auto& m : models)
     all += m.expert_bytes * m.experts;
-  std::vector<expert_room> out;
+  std::vector<room_share> out;
   for (const auto& m : models) {
     double share = static_cast<double>(m.expert_bytes * m.experts) / static_cast<double>(all);
     auto space = static_cast<uint64_t>(static_cast<double>(free_bytes) * share) / m.expert_bytes;

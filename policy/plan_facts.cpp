@@ -57,6 +57,8 @@ node_times times_of(const node_facts& node, const model_demand& model) {
 }
 
 uint64_t expert_room(const node_facts& node, const model_demand& model, bool home) {
+  if (node.room)
+    return std::min<uint64_t>(*node.room, model.items());
   auto usable = static_cast<double>(node.memory_bytes) * (1 - memory_reserve);
   double left = usable - (home ? static_cast<double>(model.home_bytes()) : 0);
   if (left <= 0 || model.expert_bytes == 0)

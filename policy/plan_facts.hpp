@@ -56,6 +56,7 @@ struct node_facts {
   double handling_us = 60;   ///< of one dispatch beside the round trip, both sides
   double store_bytes_us = 0; ///< SSD; 0: experts that do not fit cannot be run here
   std::optional<node_times> measured; ///< instead of what the rates say
+  std::optional<uint64_t> room;       ///< experts that fit, where the node says so itself
 };
 
 struct link_facts {

@@ -33,10 +33,7 @@ class whole_planner {
       out_.members = every();
     out_.placement = std::move(more ? *all : *with);
     compare_alone();
-    if (auto s = plan_stages(costs_, homes_.front(), p_.options.prompt_tokens)) {
-      out_.stages_request_us = s->prompt_us + p_.options.answer_tokens * s->decode_us;
-      out_.stages = std::move(*s);
-    }
+    add_stages();
     explain();
     return std::move(out_);
   }
@@ -75,6 +72,16 @@ class whole_planner {
       p.room.push_back(members >> n & 1 ? expert_room(p_.nodes[n], p_.model, home) : 0);
     }
     return plan_placement(p);
+  }
+
+  /// A node that says how many experts fit does not say what else of a stage would.
+  void add_stages() {
+    if (p_.nodes[homes_.front()].room)
+      return;
+    if (auto s = plan_stages(costs_, homes_.front(), p_.options.prompt_tokens)) {
+      out_.stages_request_us = s->prompt_us + p_.options.answer_tokens * s->decode_us;
+      out_.stages = std::move(*s);
+    }
   }
 
   /// Only where there is one home: several homes that hold everything need no plan.

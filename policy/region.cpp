@@ -45,8 +45,9 @@ class chooser {
   size_t candidates() const { return cost_.size() - 1; }
   const helper_cost& of(uint32_t n) const { return cost_[n]; }
   bool home_fits() const {
-    return static_cast<double>(p_.nodes[0].memory_bytes) * (1 - memory_reserve) >=
-           static_cast<double>(p_.model.home_bytes());
+    return p_.nodes[0].room || // it says what is left for experts
+           static_cast<double>(p_.nodes[0].memory_bytes) * (1 - memory_reserve) >=
+               static_cast<double>(p_.model.home_bytes());
   }
 
   std::optional<region_cost> alone(bool& tiered) const {

@@ -9,11 +9,31 @@ namespace {
 
 constexpr size_t most_flights = 4096; // beyond, the oldest are taken to be lost
 constexpr double error_memory = 0.99;
+constexpr double surplus_half_life_us = 5e6;
 
 } // namespace
 
 replica_chooser::replica_chooser(uint32_t replicas, replica_options options)
     : of_(replicas), options_(options), fit_({0, 1, 1, 0, 0, 0, 0, 0}) {}
+
+uint32_t replica_chooser::add() {
+  of_.emplace_back();
+  return static_cast<uint32_t>(of_.size() - 1);
+}
+
+void replica_chooser::forget(uint32_t replica) {
+  of_[replica] = {};
+  std::erase_if(flights_, [replica](const flight& f) { return f.to == replica; });
+}
+
+double replica_chooser::surplus_us(uint32_t replica, uint32_t rows, double fitted_us,
+                                   double now_us) const {
+  const auto& r = of_[replica];
+  if (!r.replies)
+    return 0;
+  double fade = std::exp2(-std::max(0.0, now_us - r.heard_at) / surplus_half_life_us);
+  return fade * (predict(replica, rows, now_us) - fitted_us);
+}
 
 void replica_chooser::expect(uint32_t replica, double latency_us, double rtt_us, double row_wire_us,
                              double exec_row_us) {

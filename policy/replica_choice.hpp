@@ -75,6 +75,11 @@ class replica_chooser {
  public:
   explicit replica_chooser(uint32_t replicas, replica_options options = {});
 
+  /// One more replica; its number.
+  uint32_t add();
+  /// Nothing is known of it any more, and nothing under way to it counts.
+  void forget(uint32_t replica);
+
   /// What is known before the first reply.
   void expect(uint32_t replica, double latency_us, double rtt_us, double row_wire_us,
               double exec_row_us);
@@ -83,6 +88,10 @@ class replica_chooser {
 
   /// Predicted latency by the rule in charge.
   double predict(uint32_t replica, uint32_t rows, double now_us) const;
+  /// What a dispatch is predicted to take beyond `fitted_us`, which is what slower measurements
+  /// make of it: queues, and load that came a moment ago. Less than 0 where it is sooner, 0 before
+  /// the first reply. It fades while nothing is heard, so that who was slow is asked again.
+  double surplus_us(uint32_t replica, uint32_t rows, double fitted_us, double now_us) const;
   /// One of `may` (not empty). A replica in `used` has a message of this layer already: only its
   /// marginal run time counts, so no new node is added for little.
   uint32_t choose(std::span<const uint32_t> may, uint32_t rows, double now_us,

@@ -36,6 +36,22 @@ void reservation_book::expire(moment now) {
   }
 }
 
+void reservation_book::drop(const std::string& home) {
+  for (auto at = kept_.begin(); at != kept_.end();) {
+    bool its = at->first.home == home;
+    if (its)
+      forget(at->first);
+    at = its ? kept_.erase(at) : std::next(at);
+  }
+}
+
+std::map<std::string, uint64_t> reservation_book::by_home() const {
+  std::map<std::string, uint64_t> out;
+  for (const auto& [id, e] : kept_)
+    out[id.home] += e.bytes;
+  return out;
+}
+
 void reservation_book::forget(const reservation_id& id) {
   ended_.push_back(id);
   if (ended_.size() > options_.remembered)

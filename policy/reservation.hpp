@@ -7,6 +7,7 @@
 // reordered: every one may be heard twice, and ids of attempts are never used again.
 #pragma once
 
+#include "common/reservation_message.hpp"
 #include "policy/neighbours.hpp"
 
 #include <deque>
@@ -17,30 +18,8 @@
 
 namespace coel::policy {
 
-/// One attempt of one home.
-struct reservation_id {
-  std::string home;     ///< its public key
-  uint64_t attempt = 0; ///< rises over the home's whole life, restarts too: microseconds of time do
-  auto operator<=>(const reservation_id&) const = default;
-};
-
-struct reservation_message {
-  enum class what : uint8_t {
-    offer,     ///< home: keep `bytes` for me for a while
-    accept,    ///< helper: kept
-    reject,    ///< helper: no; `bytes` are free
-    confirm,   ///< home: keep them for a lease; again and again while they are needed
-    confirmed, ///< helper
-    gone,      ///< helper: I do not keep them (any more)
-    release,   ///< home: no longer needed
-    released,  ///< helper
-  } kind{};
-  reservation_id id;
-  uint64_t bytes = 0;
-  double priority = 0; ///< of an offer: gain of the region times request rate; grows with attempts
-  moment stamp{0};     ///< the home's time of sending, given back in replies
-  bool operator==(const reservation_message&) const = default;
-};
+using coel::reservation_id;
+using coel::reservation_message;
 
 struct reservation_options {
   moment offer{5'000'000};    ///< a helper keeps an offer
@@ -59,6 +38,8 @@ class reservation_book {
   /// The answer; `now` never goes back. Kinds that a helper sends are answered with gone.
   reservation_message hear(const reservation_message& m, moment now);
   void expire(moment now);
+  /// Its link is lost: it cannot use what it was promised.
+  void drop(const std::string& home);
   /// What was promised stays promised; less is offered from now on.
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
 
@@ -67,6 +48,7 @@ class reservation_book {
   uint64_t free() const { return capacity_ > taken() ? capacity_ - taken() : 0; }
   bool keeps(const reservation_id& id) const; ///< confirmed
   size_t size() const { return kept_.size(); }
+  std::map<std::string, uint64_t> by_home() const; ///< bytes, offered and confirmed
 
  private:
   struct entry {

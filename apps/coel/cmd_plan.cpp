@@ -2,6 +2,7 @@
 
 #include "apps/coel/commands.hpp"
 #include "apps/coel/plan_file.hpp"
+#include "apps/coel/plan_live.hpp"
 #include "apps/coel/plan_report.hpp"
 #include "model/mapped_file.hpp"
 #include "model/random_model_shapes.hpp"
@@ -172,9 +173,28 @@ result<void> run(const plan_options& o) {
   return {};
 }
 
+int ask_live(const plan_options& o) {
+  inspect_request ask;
+  ask.what = "cluster";
+  return ask_node<document_reply>(o.connection, ask, [&](const document_reply& reply) {
+    auto cluster = nlohmann::json::parse(reply.json, nullptr, false);
+    if (!cluster.is_object()) {
+      print_error({ec::bad_frame, "the node's answer is not a JSON object"});
+      return exit_failed;
+    }
+    if (o.as_json)
+      std::cout << live_plan_json(cluster, o.model).dump(2) << '\n';
+    else
+      print_live_plan(cluster, o.model);
+    return exit_good;
+  });
+}
+
 } // namespace
 
 int cmd_plan(const plan_options& options) {
+  if (options.nodes.empty())
+    return ask_live(options);
   auto ok = run(options);
   return ok ? exit_good : fail(ok.err());
 }
@@ -182,11 +202,10 @@ int cmd_plan(const plan_options& options) {
 void add_plan(CLI::App& app, int& exit) {
   auto options = std::make_shared<plan_options>();
   auto& command = *app.add_subcommand(
-      "plan", "How a model would best be laid over machines, and how fast it would be");
-  command
-      .add_option("--nodes", options->nodes,
-                  "TOML file of machines and links, real or not (docs/placement.md)")
-      ->required();
+      "plan", "How a model is laid over the nodes that run, or would best be over machines");
+  command.add_option("--nodes", options->nodes,
+                     "TOML file of machines and links, real or not (docs/placement.md); without it "
+                     "the plan that a running node follows");
   command.add_option("--model,-m", options->model, "Model file, or the name of a shape");
   command.add_option("--type", options->type, "Type of a shape's weights (q4_0)");
   auto* routing = command.add_option("--routing", options->routing,
@@ -205,6 +224,7 @@ void add_plan(CLI::App& app, int& exit) {
   command.add_option("--seed", options->seed, "Of the search and of synthetic routing")
       ->capture_default_str();
   command.add_flag("--json", options->as_json, "Print JSON");
+  add_connection_options(command, options->connection);
   command.callback([options, &exit] { exit = cmd_plan(*options); });
 }
 

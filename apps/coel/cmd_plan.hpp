@@ -1,5 +1,7 @@
 #pragma once
 
+#include "apps/coel/connection.hpp"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -7,7 +9,8 @@
 namespace coel::app {
 
 struct plan_options {
-  std::filesystem::path nodes;   ///< TOML
+  connection_options connection; ///< without `nodes`: whose plan is asked for
+  std::filesystem::path nodes;   ///< TOML; empty: the node's own plan
   std::string model;             ///< shape or file; over what the nodes' file says
   std::string type;              ///< of a shape's weights
   std::filesystem::path routing; ///< recorded; empty: synthetic
@@ -19,7 +22,7 @@ struct plan_options {
   bool as_json = false;
 };
 
-/// Prints a plan for machines that need not exist; the exit code.
+/// Prints a node's plan, or one for machines that need not exist; the exit code.
 int cmd_plan(const plan_options& options);
 
 } // namespace coel::app

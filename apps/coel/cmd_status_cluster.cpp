@@ -60,6 +60,9 @@ void print_placement(const json& placement) {
                     : text(n, "role") == "helper" ? " (helper)"
                     : flag(n, "up")               ? ""
                                                   : " (down)");
+    if (auto plan = p.value("plan", json()); plan.is_object() && number(plan, "epoch") > 0)
+      std::printf("; placed by %s%s", text(plan, "name").c_str(),
+                  flag(plan, "alone") ? ", one node alone is faster" : "");
     std::printf(number(p, "uncovered") > 0 ? "; nobody holds %.0f\n" : "\n",
                 number(p, "uncovered"));
   }
@@ -73,6 +76,11 @@ void print_network(const json& network) {
         "%s: %.0f us a token, %.0f %% of it waiting for neighbours, %.1f rounds, %.1f KiB\n",
         text(n, "model").c_str(), number(n, "us_per_token"), 100 * number(n, "network_share"),
         number(n, "rounds_per_token"), number(n, "bytes_per_token") / 1024);
+    if (number(n, "decode_us") > 0 && number(n, "predicted_us") > 0)
+      std::printf(
+          "%s: decoding takes %.0f us a token and %.1f rounds, predicted %.0f us and %.1f\n",
+          text(n, "model").c_str(), number(n, "decode_us"), number(n, "decode_rounds"),
+          number(n, "predicted_us"), number(n, "predicted_rounds"));
     if (n.contains("advice"))
       std::printf("advice: %s\n", text(n, "advice").c_str());
   }

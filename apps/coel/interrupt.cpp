@@ -31,4 +31,8 @@ bool interrupt_guard::take() {
   return was;
 }
 
+bool interrupt_guard::pending() {
+  return pressed != 0;
+}
+
 } // namespace coel::app

@@ -15,6 +15,8 @@ class interrupt_guard {
 
   /// True once per Ctrl-C.
   static bool take();
+  /// As take(), and it stays so.
+  static bool pending();
 
  private:
   struct sigaction before_ {};

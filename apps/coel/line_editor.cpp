@@ -1,6 +1,7 @@
 #include "apps/coel/line_editor.hpp"
 
 #include "apps/coel/interrupt.hpp"
+#include "apps/coel/key_reader.hpp"
 
 #include <clocale>
 #include <cstdio>
@@ -63,6 +64,7 @@ line_editor::line_editor(const std::string& history_name) {
         return const_cast<char*>(self->prompt);
       });
   ::el_set(s.editor, EL_EDITOR, "emacs");
+  ::el_set(s.editor, EL_GETCFN, read_key);
   ::el_set(s.editor, EL_HIST, ::history, s.history);
   ::el_source(s.editor, nullptr); // the user's ~/.editrc
 }

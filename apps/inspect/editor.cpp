@@ -1,6 +1,7 @@
 #include "apps/inspect/editor.hpp"
 
 #include "apps/coel/interrupt.hpp"
+#include "apps/coel/key_reader.hpp"
 #include "apps/inspect/screen.hpp"
 
 #include <cstdio>
@@ -90,6 +91,7 @@ editor::editor(completer complete) {
   ::el_set(
       s.line, EL_PROMPT, +[](EditLine*) -> char* { return const_cast<char*>("coel> "); });
   ::el_set(s.line, EL_EDITOR, "emacs");
+  ::el_set(s.line, EL_GETCFN, app::read_key);
   ::el_set(s.line, EL_HIST, ::history, s.history);
   ::el_set(s.line, EL_ADDFN, "coel-complete", "complete the word", &state::on_tab);
   ::el_set(s.line, EL_BIND, "^I", "coel-complete", nullptr);

@@ -41,7 +41,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   std::string keys;
   actors::cluster_config cluster;
   cluster.state_folder = default_state_folder();
-  std::string wire = "f16";
+  std::string wire = "f16", shape = "auto";
   uint16_t link_port = 0;
   std::optional<uint16_t> hello_port;
   int64_t missing_ms = cluster.missing_patience.count();
@@ -140,6 +140,18 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::IsMember({"f32", "f16", "int8"}))
       ->envname("COEL_WIRE");
+  app.add_option("--shape", shape,
+                 "placement of experts: auto, horizontal (each node a share of every layer) or "
+                 "layers (whole layers)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "horizontal", "layers"}))
+      ->envname("COEL_SHAPE");
+  app.add_option("--expert-bias", o.node.hosting.expert_bias,
+                 "share of a token's gate probability that may be given up for experts that need "
+                 "no further node: faster, and not exact; 0: never")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 0.5))
+      ->envname("COEL_EXPERT_BIAS");
   app.add_option(
          "--missing-patience-ms", missing_ms,
          "how long a request waits for an expert that no node holds before it fails; 0: not at all")
@@ -164,6 +176,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
     cluster.wire = wire == "f32"    ? net::wire_type::f32
                    : wire == "int8" ? net::wire_type::int8
                                     : net::wire_type::f16;
+    cluster.planning.shape = *policy::shape_from_name(shape);
     if (link_port)
       cluster.link_port = link_port;
     cluster.hello_port = hello_port;

@@ -116,6 +116,7 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
       },
       [=](const file_want& ask) { return answer(self, ask); },
       [](atom::tell, const std::shared_ptr<const std::vector<std::byte>>&) {},
+      [](const reservation_message&) {},
       [](atom::begin, node_id) {},
       [](atom::drain) { return true; },
       [](atom::leave, const std::string&) {},

@@ -1,4 +1,5 @@
 // The gate sends rows to where the routing table says their experts are.
+#include "actors/gate_rows.hpp"
 #include "gate_world.hpp"
 
 using namespace coel;
@@ -188,6 +189,50 @@ BOOST_AUTO_TEST_CASE(a_new_table_does_not_disturb_what_is_under_way) {
   BOOST_TEST(done.repeats == 0u);
   check_right(dispatch(asked), wanted); // the next one keeps to the new table
   BOOST_TEST(notes->all().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(where_one_node_is_planned_alone_nobody_else_is_asked) {
+  auto wanted = expected();
+  auto notes = std::make_shared<notebook>();
+  prefer({there, here});
+  auto alone = [&](policy::routing_table t) {
+    auto v = std::make_shared<route_view>(
+        route_view{std::move(t), {{there, link(honest(notes))}}, {}, true});
+    return gate_at(v);
+  };
+  check_right(dispatch(alone(all_at({here, there}))), wanted);
+  BOOST_TEST(notes->all().empty());
+  // Unless this node cannot after all.
+  auto failures = std::make_shared<std::atomic<int>>(1);
+  auto experts = spawn_experts(layer);
+  for (auto& e : experts)
+    e = keep(system.spawn(flaky, e, failures));
+  auto v = std::make_shared<route_view>(
+      route_view{all_at({here, there}), {{there, link(honest(notes))}}, {}, true});
+  check_right(dispatch(gate_with(experts, v, 1000ms)), wanted);
+  BOOST_TEST(notes->all().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_bias_keeps_rows_here_and_without_it_they_leave) {
+  auto notes = std::make_shared<notebook>();
+  auto far = table({{3, {there}}});
+  fill();
+  auto& logits = *memory->buffers.router_logits;
+  auto experts = model->config().experts;
+  std::vector<float> equal(size_t{rows} * experts, 0.f); // any set has the same probability
+  device->write(logits.data(), equal.data(), equal.size() * sizeof(float));
+  bool needed = false;
+  for (const auto& e : rows_by_expert(*model, work()))
+    needed |= e.expert == expert_id{3};
+  BOOST_REQUIRE(needed);
+  for (double bias : {0.0, 0.3}) {
+    auto asked = keep(system.spawn(gate, gate_config{model, layer, here,
+                                                     view(far, {{there, link(honest(notes))}}),
+                                                     spawn_experts(layer), 0ms, bias}));
+    auto done = outcome_of(self->request(asked, generous, work()));
+    BOOST_REQUIRE(done.outcome.ok());
+    BOOST_TEST(notes->all().size() == 1u, bias); // by the gate without a bias
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -149,6 +149,40 @@ BOOST_AUTO_TEST_CASE(the_document_has_everything_and_the_map_on_demand) {
   BOOST_TEST(whole["placement"][0]["nodes"][1]["map"] == json({".##.", "...#"}));
 }
 
+BOOST_AUTO_TEST_CASE(the_plan_is_told_with_what_was_predicted_and_measured) {
+  auto facts = some_facts();
+  auto& planning = facts.placement[0].planning;
+  auto before = json::parse(cluster_json(facts, 0))["placement"][0]["plan"];
+  BOOST_TEST(before["epoch"] == 0);
+  BOOST_TEST(!before.contains("predicted"));
+  planning.plan = {3, key2, {"layers", 900, 5e5, 1.5, 2048}, "it is sooner", false, {}, {}};
+  planning.plan.options = {planning.plan.chosen, {"random", 1200, 8e5, 2, 4096}};
+  planning.plan.shares = {{key1, bits("####....")}, {key2, bits("...#####")}};
+  planning.planner = "n2";
+  planning.names = {"n1", "n2"};
+  planning.expert_bytes = 1000;
+  planning.token_us = 950;
+  planning.rounds = 1.4;
+  planning.capacity_bytes = 8000;
+  planning.promised = {{"n2", 5000}};
+  facts.network = {{"demo", some_totals(0)}};
+  facts.network[0].totals.decode_steps = 9;
+  facts.network[0].totals.decode_us = 1010;
+  auto d = json::parse(cluster_json(facts, 0));
+  auto plan = d["placement"][0]["plan"];
+  BOOST_TEST(plan["planner"] == "n2");
+  BOOST_TEST(plan["chosen"]["name"] == "layers");
+  BOOST_TEST(plan["options"].size() == 2u);
+  BOOST_TEST(plan["nodes"][1]["name"] == "n2");
+  BOOST_TEST(plan["nodes"][1]["bytes"] == 5000);
+  BOOST_TEST(plan["memory"]["promised"][0]["bytes"] == 5000);
+  BOOST_TEST(plan["predicted"]["us_per_token"] == 950);
+  BOOST_TEST(d["network"][0]["decode_us"] == 1010);
+  BOOST_TEST(d["network"][0]["predicted_us"] == 950);
+  auto summary = cluster_summary(facts);
+  BOOST_TEST(summary["placement"][0]["plan"]["name"] == "layers");
+}
+
 BOOST_AUTO_TEST_CASE(hello_is_told_or_why_not) {
   auto f = some_facts();
   f.hello_trouble = "udp port 698 is taken";

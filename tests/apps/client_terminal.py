@@ -8,7 +8,8 @@ import time
 
 class Terminal:
     def __init__(self, program, *arguments):
-        self.seen = ""
+        self.seen = ""                       # and not expected yet
+        self.all = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ["TERM"] = "dumb"
@@ -17,17 +18,19 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def expect(self, text, limit_s=60):
+    def expect(self, text, limit_s=20):
         """Reads until `text` appears; what came before and with it is used up."""
         end = time.monotonic() + limit_s
         while text not in self.seen:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.fd], [], [], left)[0]:
-                sys.exit(f"waited for {text!r}, saw {self.seen!r}")
+                sys.exit(f"waited for {text!r}, saw {self.seen!r} at the end of {self.all!r}")
             try:
-                self.seen += os.read(self.fd, 4096).decode(errors="replace")
+                came = os.read(self.fd, 4096).decode(errors="replace")
             except OSError:
-                sys.exit(f"ended before {text!r}, saw {self.seen!r}")
+                sys.exit(f"ended before {text!r}, saw {self.seen!r} at the end of {self.all!r}")
+            self.seen += came
+            self.all += came
         self.seen = self.seen.split(text, 1)[1]
 
     def wait(self):

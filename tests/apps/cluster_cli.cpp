@@ -63,7 +63,29 @@ class clustered_node {
     d["placement"][0]["uncovered"] = 0;
     d["placement"][0]["nodes"][1]["alone"] = alone_;
     alone_ -= alone_ > 0;
+    d["placement"][0]["plan"] = plan();
     return d;
+  }
+  static json plan() {
+    auto option = [](const char* name, double us, double rounds) {
+      return json{{"name", name},
+                  {"us_per_token", us},
+                  {"request_us", us * 128},
+                  {"rounds_per_token", rounds},
+                  {"bytes_per_token", 2048}};
+    };
+    json options = {option("layers", 1500, 2), option("random", 2500, 3.9)};
+    json nodes = {{{"name", "n1"}, {"key", key_of('1')}, {"experts", 40}, {"bytes", 40'000'000}},
+                  {{"name", "n\x1b[2J"}, {"key", key_of('2')}, {"experts", 32}, {"bytes", 1}}};
+    json promised = json::array({{{"home", "n1"}, {"bytes", 40'000'000}}});
+    return {{"epoch", 4},
+            {"planner", "n1"},
+            {"chosen", options[0]},
+            {"options", options},
+            {"nodes", nodes},
+            {"why", "layers answers soonest"},
+            {"note", "planned for 2 nodes"},
+            {"memory", {{"capacity_bytes", 90'000'000}, {"promised", promised}}}};
   }
   json status() {
     auto d = coel::test::status_document();
@@ -140,6 +162,18 @@ BOOST_AUTO_TEST_CASE(drain_says_what_is_left_to_do_and_can_wait) {
              waited.out);
   BOOST_TEST(has(coel("drain").out, "n1, "));
   BOOST_TEST((node.done() == std::vector<std::string>{"drain n2", "drain n2", "drain "}));
+}
+
+BOOST_AUTO_TEST_CASE(plan_tells_what_the_node_follows_and_why) {
+  auto ran = coel("plan");
+  BOOST_TEST(ran.exit == 0, ran.err);
+  for (const char* part : {"plan 4, by n1", "> layers", "  random", "layers answers soonest",
+                           "planned for 2 nodes", "of this node's 90.0 MB", "promised 40.0 MB"})
+    BOOST_TEST(has(ran.out, part), part << " in\n" << ran.out);
+  BOOST_TEST(!has(ran.out, "\x1b"));
+  auto raw = json::parse(coel("plan --json").out);
+  BOOST_TEST(raw[0]["plan"]["epoch"] == 4);
+  BOOST_TEST(has(coel("plan --model other").out, "no such model"));
 }
 
 BOOST_AUTO_TEST_CASE(expel_needs_a_name) {

@@ -110,6 +110,8 @@ uint64_t test_cluster::budget() const {
 void test_cluster::start(size_t i) {
   auto& n = nodes_[i];
   n.device = *cpu::make_device({1, "", 0, false});
+  if (options_.device)
+    n.device = options_.device(i, n.device);
   n.config = std::make_unique<system_config>();
   n.system = std::make_unique<caf::actor_system>(*n.config);
   actors::node_config c;

@@ -22,6 +22,8 @@ struct node_options {
   bool start_all = true; ///< false: the test starts them one by one
   /// Changes what node i is started with.
   std::function<void(size_t i, actors::node_config&)> adjust;
+  /// Puts something in the place of node i's device.
+  std::function<compute::device_ptr(size_t i, compute::device_ptr)> device;
 };
 
 class test_cluster {

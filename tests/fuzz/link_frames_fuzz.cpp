@@ -103,6 +103,8 @@ void small(link_frame_kind kind, bytes frame) {
     return survives(frame, decode_goodbye, write_again);
   case link_frame_kind::drain:
     return survives(frame, decode_drain, write_again);
+  case link_frame_kind::reservation:
+    return survives(frame, decode_reservation, write_again);
   default:
     return;
   }

@@ -95,6 +95,8 @@ ec verdict(std::span<const std::byte> frame) {
     return code(decode_drain(frame));
   case link_frame_kind::output:
     return code(decode_output(frame));
+  case link_frame_kind::reservation:
+    return code(decode_reservation(frame));
   }
   return ec::internal;
 }
@@ -110,6 +112,14 @@ greeting_frame some_greeting() {
   out.build = "0.1.0";
   out.models = {{"qwen", some_hash(1)}, {"olmoe", some_hash(2)}};
   return out;
+}
+
+reservation_message some_reservation() {
+  return {reservation_message::what::reject,
+          {"key of the home", 77},
+          1ull << 33,
+          0.25,
+          std::chrono::microseconds(123456)};
 }
 
 // One of each kind whose size is fixed by its fields.
@@ -129,6 +139,7 @@ std::vector<bytes> one_of_each() {
   out.push_back(bytes_of(encode(want_frame{1, some_hash(5), 2, 4096, 65536})));
   out.push_back(bytes_of(encode(goodbye_frame{"stopped"})));
   out.push_back(bytes_of(encode(drain_frame{})));
+  out.push_back(bytes_of(encode(some_reservation())));
   return out;
 }
 
@@ -387,13 +398,18 @@ BOOST_AUTO_TEST_CASE(rows_and_widths_are_bounded) {
 
 BOOST_AUTO_TEST_CASE(strangers_are_of_no_kind) {
   BOOST_TEST(!kind_of({}));
+  auto reservation = bytes_of(encode(some_reservation()));
+  BOOST_TEST((*decode_reservation(reservation) == some_reservation()));
+  for (double wrong : {-1.0, std::numeric_limits<double>::quiet_NaN()})
+    BOOST_TEST((verdict(with(reservation, 24, wrong)) == ec::bad_frame));
+  BOOST_TEST((verdict(with(reservation, 4, uint32_t{8})) == ec::bad_frame));
   auto drain = bytes_of(encode(drain_frame{}));
   BOOST_TEST((kind_of(drain) == link_frame_kind::drain));
   BOOST_TEST((verdict(drain) == ec::none));
   BOOST_TEST((verdict(with(drain, 4, uint32_t{1})) == ec::bad_frame)); // for later versions
   auto frame = bytes_of(encode(goodbye_frame{}));
   BOOST_TEST((kind_of(frame) == link_frame_kind::goodbye));
-  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{13})));
+  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{14})));
   BOOST_TEST(!kind_of(with(frame, 3, 'l')));
   BOOST_TEST((decode_ping(frame).err().code == ec::bad_frame));
   BOOST_TEST((decode_sum(frame).err().code == ec::bad_frame));

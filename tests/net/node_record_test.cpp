@@ -32,6 +32,11 @@ node_record example() {
   m.holds.set(3);
   m.holds.set(14);
   m.popularity.assign(15, 200);
+  m.dense = {30, 0.5, 400};
+  m.tokens_per_s = 16;
+  m.plan = {4, "home key", {"layers", 20000, 5e6, 3.5, 4096}, "it is sooner", true, {}, {}};
+  m.plan.options = {m.plan.chosen, {"random", 30000, 7e6, 5, 8192}};
+  m.plan.shares = {{"a", m.holds}, {"b", bitmap(15)}};
   r.models = {m};
   r.neighbours = {{"key", 200, 118'000'000}};
   return r;
@@ -56,8 +61,11 @@ BOOST_AUTO_TEST_CASE(damaged_ones_are_refused_or_harmless) {
     auto bad = good;
     bad[random() % bad.size()] = static_cast<std::byte>(random());
     if (auto r = net::unpack_node_record(bad); r.ok())
-      for (const auto& m : r->models)
+      for (const auto& m : r->models) {
         BOOST_TEST(m.holds.size() == size_t{m.layers} * m.experts_per_layer);
+        for (const auto& share : m.plan.shares)
+          BOOST_TEST(share.holds.size() == m.holds.size());
+      }
   }
 }
 

@@ -106,4 +106,66 @@ BOOST_AUTO_TEST_CASE(popular_experts_get_the_replicas) {
     BOOST_TEST(copies(a, i) == (i % 5 == 0 ? 2u : 1u));
 }
 
+std::vector<bitmap> random_base(std::mt19937& random, size_t holders, uint64_t items) {
+  std::vector<bitmap> all(holders, bitmap(items));
+  for (auto& b : all)
+    for (uint64_t i = 0; i < items; ++i)
+      b.set(i, random() % 3 == 0);
+  return all;
+}
+
+BOOST_AUTO_TEST_CASE(an_earlier_plan_is_mended_to_the_nodes_that_are_there) {
+  for (uint32_t seed = 1; seed <= 300; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937 random(seed);
+      uint32_t layers = random() % 6 + 1, experts = random() % 40 + 1;
+      uint64_t items = uint64_t{layers} * experts;
+      auto holders = random_holders(random, items);
+      auto base = random_base(random, holders.size(), items);
+      auto a = assign({layers, experts, holders, {}, base});
+      uint64_t space = room(holders, items), placed = 0;
+      for (size_t h = 0; h < holders.size(); ++h) {
+        BOOST_TEST(a.plan[h].count() <= holders[h].room);
+        placed += a.plan[h].count();
+      }
+      BOOST_TEST(placed == space);
+      BOOST_TEST(a.uncovered.size() == (space < items ? items - space : 0u));
+      if (space >= items)
+        for (size_t i = 0; i < items; ++i)
+          BOOST_TEST(copies(a, i) >= 1u);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_plan_that_covers_and_fits_is_kept_whole) {
+  for (uint32_t seed = 1; seed <= 100; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937 random(seed);
+      auto holders = random_holders(random, 240);
+      for (auto& h : holders)
+        h.room = 240;
+      auto base = random_base(random, holders.size(), 240);
+      for (uint64_t i = 0; i < 240; ++i)
+        base[i % base.size()].set(i);
+      for (size_t h = 0; h < holders.size(); ++h)
+        holders[h].room = base[h].count();
+      auto a = assign({4, 60, holders, {}, base});
+      for (size_t h = 0; h < holders.size(); ++h)
+        BOOST_TEST((a.plan[h] == base[h]));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(where_a_node_of_the_plan_is_gone_only_its_experts_move) {
+  std::vector<holder> two{{"a", 130}, {"b", 130}};
+  std::vector<bitmap> base(2, bitmap(240));
+  for (size_t i = 0; i < 240; ++i) // of three nodes: c had the last 60 alone
+    if (i < 180)
+      base[i % 2].set(i);
+  auto a = assign({4, 60, two, {}, base});
+  BOOST_TEST(a.uncovered.empty());
+  for (size_t h = 0; h < 2; ++h)
+    for (size_t i = 0; i < 180; ++i)
+      if (base[h].test(i))
+        BOOST_TEST(a.plan[h].test(i));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -149,6 +149,8 @@ node_record record() {
   m.holds = bits("#..");
   m.chunks = bits("##..");
   m.popularity = {1, 2, 3};
+  m.dense = {50, 2, 700};
+  r.neighbours = {{"b", 1000, 100'000'000}};
   return r;
 }
 
@@ -170,6 +172,11 @@ BOOST_AUTO_TEST_CASE(what_plans_are_made_from_is_told) {
   BOOST_TEST(news([](auto& r) { r.models[0].popularity[0] = 9; }));
   BOOST_TEST(news([](auto& r) { r.models[0].speed.expert_us = 130; }));
   BOOST_TEST(news([](auto& r) { r.models[0].speed.row_us = 7; }));
+  BOOST_TEST(news([](auto& r) { r.models[0].dense.layer_us = 70; }));
+  BOOST_TEST(news([](auto& r) { r.models[0].plan.epoch = 1; }));
+  BOOST_TEST(news([](auto& r) { r.models[0].tokens_per_s = 8; }));
+  BOOST_TEST(news([](auto& r) { r.neighbours[0].round_trip_us = 3000; }));
+  BOOST_TEST(news([](auto& r) { r.neighbours.clear(); }));
 }
 
 BOOST_AUTO_TEST_CASE(small_swings_are_not) {
@@ -177,6 +184,8 @@ BOOST_AUTO_TEST_CASE(small_swings_are_not) {
   BOOST_TEST(!news([](auto& r) { r.models[0].speed = {110, 9}; }));
   BOOST_TEST(!news([](auto& r) { r.ram_used_bytes = 90; }));
   BOOST_TEST(!news([](auto& r) { r.version = 8; }));
+  BOOST_TEST(!news([](auto& r) { r.models[0].dense = {55, 9, 650}; }));
+  BOOST_TEST(!news([](auto& r) { r.neighbours[0] = {"b", 1150, 50'000'000}; }));
 }
 
 BOOST_AUTO_TEST_CASE(chunks_wait_for_their_turn_unless_they_were_the_last) {

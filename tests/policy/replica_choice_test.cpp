@@ -160,4 +160,33 @@ BOOST_AUTO_TEST_CASE(a_bias_keeps_its_bound) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_replica_that_became_slow_costs_more_and_is_asked_again_later) {
+  replica_chooser chooser(0);
+  auto slow = chooser.add(), steady = chooser.add();
+  double now = 0;
+  BOOST_TEST(chooser.surplus_us(slow, 4, 500, now) == 0);
+  for (int i = 0; i < 60; ++i)
+    for (auto r : {slow, steady}) {
+      auto ticket = chooser.sent(r, 4, now);
+      now += 1000;
+      chooser.replied(ticket, {r == slow && i >= 30 ? 9000.0 : 500.0, 100, 0, 200}, now);
+    }
+  double dear = chooser.surplus_us(slow, 4, 500, now);
+  BOOST_TEST(dear > 2000);
+  BOOST_TEST(chooser.surplus_us(steady, 4, 500, now) < dear / 4);
+  BOOST_TEST(chooser.surplus_us(slow, 4, 500, now + 30e6) < dear / 10);
+  chooser.forget(slow);
+  BOOST_TEST(chooser.surplus_us(slow, 4, 500, now) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_forgotten_is_not_under_way) {
+  replica_chooser chooser(1);
+  auto ticket = chooser.sent(0, 1, 0);
+  chooser.forget(0);
+  double idle = chooser.predict(0, 1, 0);
+  chooser.replied(ticket, {1e6, 1, 0, 0}, 10);
+  chooser.lost(ticket);
+  BOOST_TEST(chooser.predict(0, 1, 0) == idle);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -208,4 +208,20 @@ BOOST_AUTO_TEST_CASE(a_stronger_offer_displaces_what_is_not_confirmed) {
   BOOST_TEST(book.taken() == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(a_home_that_is_gone_blocks_nobody) {
+  reservation_book book(100);
+  using what = reservation_message::what;
+  auto ask = [&](const char* home, uint64_t attempt, what kind) {
+    return book.hear({kind, {home, attempt}, 60, 1, moment{1}}, moment{1}).kind;
+  };
+  BOOST_TEST((ask("a", 1, what::offer) == what::accept));
+  BOOST_TEST((ask("a", 1, what::confirm) == what::confirmed));
+  BOOST_TEST((ask("b", 1, what::offer) == what::reject));
+  BOOST_TEST(book.by_home().at("a") == 60u);
+  book.drop("a");
+  BOOST_TEST((ask("b", 2, what::offer) == what::accept));
+  BOOST_TEST((ask("a", 1, what::confirm) == what::gone));
+  BOOST_TEST((ask("a", 1, what::offer) == what::reject)); // late
+}
+
 BOOST_AUTO_TEST_SUITE_END()
