@@ -112,7 +112,7 @@ void tiered_model::expect(layer_id layer, const std::set<expert_id>& used) {
   for (auto e : used)
     wanted_[{layer, e}] = held({layer, e});
   give_up_old();
-  for (auto [key, here] : wanted_) {
+  for (auto [key, here] : std::map(wanted_)) { // a read that fails at once takes its out
     if (here)
       continue;
     if (auto at = jobs_.find(key); at != jobs_.end())
@@ -151,6 +151,7 @@ void tiered_model::read(expert_key key, job& j) {
 void tiered_model::fail(expert_key key, const error& why) {
   auto node = jobs_.extract(key);
   std::erase(read_, key);
+  wanted_.erase(key); // those behind it need not wait for it
   if (node.mapped().admitted)
     cache_.erase(key);
   error told{why.code, "expert " + to_string(key) + ": " + why.message};
@@ -187,7 +188,7 @@ void tiered_model::arrived(expert_key key, uint64_t id, result<model::staged_rea
     fail(key, got.err());
     if (warming)
       warm_more();
-    return;
+    return pack_what_fits();
   }
   counted_.read_bytes += got->read;
   if (j.why == purpose::ahead)
