@@ -156,6 +156,7 @@ void share_out(self_ptr self) {
       hosts.push_back(host);
   auto own = m.costs->column_cost(st.config.self, st.config.self, rows(st));
   std::vector<policy::column_cost> others;
+  others.reserve(hosts.size());
   for (auto host : hosts)
     others.push_back(m.costs->column_cost(st.config.self, host, rows(st)));
   b.report.alone_us = static_cast<uint64_t>(own.us_per_column * vocab(st));

@@ -1,6 +1,8 @@
 #include "actors/link.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/link_questions.hpp"
+#include "actors/link_service.hpp"
 #include "net/node_record.hpp"
 
 #include <caf/all.hpp>
@@ -9,40 +11,12 @@
 
 namespace coel::actors {
 
-namespace {
-
-using self_ptr = neighbour_actor::stateful_pointer<link_state>;
-using handshake = net::link_handshake;
-using std::chrono::microseconds;
-
-constexpr std::chrono::milliseconds tick_every{50};
-constexpr uint64_t record_every = 60; // ticks
-constexpr std::chrono::seconds block_patience{20};
-
 std::string who(const link_state& st) {
   return "node " + (st.peer_name.empty() ? st.config.to.endpoint : st.peer_name);
 }
 
-/// Of nothing that neighbours are told: who could guess the nonces of a greeting could answer it
-/// in the place of another.
-uint64_t unguessable() {
-  std::random_device source;
-  return (uint64_t{source()} << 32) | source();
-}
-
 bool is_up(const link_state& st) {
-  return st.handshake->now() == handshake::state::up;
-}
-
-link_event event_of(const link_state& st, link_event::kind what) {
-  link_event made;
-  made.serial = st.config.serial;
-  made.what = what;
-  return made;
-}
-
-void notify(self_ptr self, link_event what) {
-  self->send(self->state.config.perception, std::move(what));
+  return st.handshake->now() == net::link_handshake::state::up;
 }
 
 bool send(link_state& st, zmq::message_t message) {
@@ -54,12 +28,30 @@ bool send(link_state& st, zmq::message_t message) {
   return true;
 }
 
-template <class Answer>
-void fail_all(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting,
-              const error& why) {
-  auto lost = std::exchange(waiting, {});
-  for (auto& [id, one] : lost)
-    one.promise.deliver(to_caf(why));
+namespace {
+
+using self_ptr = link_ptr;
+using handshake = net::link_handshake;
+
+constexpr std::chrono::milliseconds tick_every{50};
+constexpr uint64_t record_every = 60; // ticks
+
+/// Of nothing that neighbours are told: who could guess the nonces of a greeting could answer it
+/// in the place of another.
+uint64_t unguessable() {
+  std::random_device source;
+  return (uint64_t{source()} << 32) | source();
+}
+
+link_event event_of(const link_state& st, link_event::kind what) {
+  link_event made;
+  made.serial = st.config.serial;
+  made.what = what;
+  return made;
+}
+
+void notify(self_ptr self, link_event what) {
+  self->send(self->state.config.perception, std::move(what));
 }
 
 void tell_record(link_state& st) {
@@ -90,8 +82,7 @@ void apply(self_ptr self, handshake::actions todo) {
     ++st.counts.times_down;
     error why{ec::io, who(st) + ": " + todo.went_down->message};
     st.counts.failed += st.sums.size();
-    fail_all(st.sums, why);
-    fail_all(st.blocks, why);
+    fail_questions(st, why);
     auto down = event_of(st, link_event::kind::down);
     down.why = why;
     notify(self, std::move(down));
@@ -121,149 +112,6 @@ std::optional<Frame> take(self_ptr self, result<Frame> decoded) {
     return std::move(*decoded);
   distrust(self, decoded.err());
   return {};
-}
-
-void answer_failure(self_ptr self, uint64_t id, const error& why) {
-  send(self->state, net::encode(net::failure_frame{id, why}));
-}
-
-// ---- work for this node
-
-void help(self_ptr self, net::dispatch_frame asked) {
-  auto& st = self->state;
-  auto hosted = st.config.models->with(asked.head.model);
-  if (!hosted)
-    return answer_failure(self, asked.head.id,
-                          {ec::unknown_model, "this node does not run that model"});
-  auto head = asked.head;
-  remote_dispatch work{head.model,
-                       head.layer,
-                       head.rows,
-                       head.hidden,
-                       std::move(asked.activations),
-                       std::move(asked.experts),
-                       microseconds(head.patience_us)};
-  self->request(hosted->helper, caf::infinite, std::move(work))
-      .then(
-          [self, head](const partial_sum& sum) {
-            auto& now = self->state;
-            auto measured = now.cost.measure();
-            if (!net::all_finite(sum.values))
-              return answer_failure(self, head.id,
-                                    {ec::internal, "its experts' sum of layer " +
-                                                       to_string(head.layer) +
-                                                       " is not a finite number"});
-            net::sum_frame answer{head.id,     head.rows,  head.hidden, head.wire,
-                                  sum.wait_us, sum.run_us, {}};
-            send(now, net::encode(answer, sum.values));
-          },
-          [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
-}
-
-void help_with_output(self_ptr self, net::output_frame asked) {
-  auto& st = self->state;
-  const auto& head = asked.head;
-  auto hosted = st.config.models->with(head.model);
-  if (!hosted)
-    return answer_failure(self, head.id, {ec::unknown_model, "this node does not run that model"});
-  remote_output work{head.model,
-                     head.rows,
-                     head.hidden,
-                     head.first,
-                     head.end,
-                     std::move(asked.activations),
-                     microseconds(head.patience_us)};
-  self->request(hosted->helper, caf::infinite, std::move(work))
-      .then(
-          [self, id = head.id, rows = head.rows,
-           columns = head.end - head.first](const partial_sum& sum) {
-            auto& now = self->state;
-            auto measured = now.cost.measure();
-            if (!net::all_finite(sum.values))
-              return answer_failure(self, id, {ec::internal, "its logits are not finite numbers"});
-            // What the user sees is not rounded for the wire.
-            net::sum_frame answer{id,          rows,       columns, net::wire_type::f32,
-                                  sum.wait_us, sum.run_us, {}};
-            send(now, net::encode(answer, sum.values));
-          },
-          [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
-}
-
-/// A neighbour asks for a few at once; whoever asks for more must not keep those of others waiting.
-void serve_block(self_ptr self, const net::want_frame& want) {
-  auto& st = self->state;
-  if (st.serving >= st.config.max_served)
-    return answer_failure(self, want.id,
-                          {ec::busy, "it waits for as many parts of files as a link may"});
-  ++st.serving;
-  self->request(st.config.library, caf::infinite,
-                file_want{want.model, want.file, want.offset, want.length})
-      .then(
-          [self, id = want.id](const file_block& block) {
-            --self->state.serving;
-            net::block_frame head;
-            head.id = id;
-            head.total = block.total;
-            send(self->state, net::encode(head, block.bytes));
-          },
-          [self, id = want.id](caf::error& why) {
-            --self->state.serving;
-            answer_failure(self, id, from_caf(why));
-          });
-}
-
-// ---- answers to this node
-
-template <class Answer>
-std::optional<link_state::pending<Answer>>
-settle(std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting, uint64_t id) {
-  auto at = waiting.find(id);
-  if (at == waiting.end())
-    return {}; // late: given up before
-  auto found = std::move(at->second);
-  waiting.erase(at);
-  return found;
-}
-
-/// A sum that cannot be used fails its dispatch, whose rows the gate takes elsewhere. What else is
-/// asked of the neighbour may still come right.
-void discard_sum(self_ptr self, link_state::pending<partial_sum>& asked, const std::string& why) {
-  auto& st = self->state;
-  ++st.counts.bad_frames;
-  ++st.counts.failed;
-  asked.promise.deliver(to_caf({ec::bad_frame, who(st) + ": its sum is discarded: " + why}));
-}
-
-void sum_came(self_ptr self, net::sum_frame sum, size_t frame_bytes) {
-  auto waiting = settle(self->state.sums, sum.id);
-  if (!waiting)
-    return;
-  if (sum.rows != waiting->rows || sum.hidden != waiting->hidden)
-    return discard_sum(self, *waiting, "it has another shape than was asked for");
-  waiting->promise.deliver(
-      partial_sum{std::move(sum.values), sum.wait_us, sum.run_us, waiting->bytes + frame_bytes});
-}
-
-void block_came(self_ptr self, net::block_frame block, size_t frame_bytes) {
-  auto& st = self->state;
-  auto waiting = settle(st.blocks, block.id);
-  if (!waiting)
-    return;
-  auto now = steady::now();
-  st.goodput.add(frame_bytes, std::chrono::duration_cast<microseconds>(now - waiting->sent),
-                 std::chrono::duration_cast<microseconds>(now.time_since_epoch()));
-  waiting->promise.deliver(file_block{block.total, std::move(block.bytes)});
-}
-
-void failure_came(self_ptr self, const net::failure_frame& failure) {
-  auto& st = self->state;
-  auto why = error{failure.why.code, who(st) + ": " + failure.why.message};
-  if (auto waiting = settle(st.sums, failure.id)) {
-    ++st.counts.failed;
-    waiting->promise.deliver(to_caf(why));
-  } else if (auto block = settle(st.blocks, failure.id)) {
-    block->promise.deliver(to_caf(why));
-  }
 }
 
 void record_came(self_ptr self, const net::record_frame& frame) {
@@ -314,7 +162,7 @@ bool take_control(self_ptr self, net::link_frame_kind kind, std::span<const std:
 void take_dispatch(self_ptr self, std::span<const std::byte> bytes) {
   auto asked = net::decode_dispatch(bytes);
   if (asked)
-    return help(self, std::move(*asked));
+    return help_with_experts(self, std::move(*asked));
   if (asked.err().code != ec::bad_argument)
     return distrust(self, asked.err());
   ++self->state.counts.bad_frames; // a model that overflows is no reason to part
@@ -337,10 +185,7 @@ void take_sum(self_ptr self, std::span<const std::byte> bytes) {
     return sum_came(self, std::move(*sum), bytes.size());
   if (sum.err().code != ec::bad_argument)
     return distrust(self, sum.err());
-  if (auto waiting = settle(self->state.sums, *net::id_of(bytes)))
-    discard_sum(self, *waiting, sum.err().message);
-  else
-    ++self->state.counts.bad_frames;
+  unusable_sum_came(self, *net::id_of(bytes), sum.err().message);
 }
 
 void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
@@ -417,88 +262,7 @@ void take_frame(self_ptr self, const frame_ptr& frame) {
     decline_work(self, *kind, bytes);
 }
 
-// ---- questions to the neighbour
-
-uint32_t wire_patience(microseconds patience) {
-  return static_cast<uint32_t>(std::min<int64_t>(patience.count(), UINT32_MAX));
-}
-
-/// Why nothing can be asked of the neighbour now, if so.
-std::optional<error> reason_not_to_ask(const link_state& st) {
-  if (!is_up(st))
-    return error{ec::io, who(st) + " is not connected"};
-  if (st.sums.size() >= st.config.max_pending)
-    return error{ec::busy, who(st) + " owes answers to as many dispatches as a link may have"};
-  return {};
-}
-
-/// Sends a frame that a sum [rows, width] answers.
-caf::result<partial_sum> ask_for_sum(self_ptr self, uint64_t id, zmq::message_t message,
-                                     uint32_t rows, uint32_t width, microseconds patience) {
-  auto& st = self->state;
-  auto bytes = message.size();
-  if (!send(st, std::move(message)))
-    return to_caf({ec::busy, "the connection to " + who(st) + " is full"});
-  ++st.counts.dispatches;
-  auto now = steady::now();
-  auto promise = self->make_response_promise<partial_sum>();
-  st.sums.emplace(
-      id, link_state::pending<partial_sum>{promise, now, now + patience, bytes, rows, width});
-  return promise;
-}
-
-caf::result<partial_sum> dispatch(self_ptr self, const remote_dispatch& ask) {
-  auto& st = self->state;
-  if (auto why = reason_not_to_ask(st))
-    return to_caf(*why);
-  net::dispatch_head head{++st.next,
-                          ask.model,
-                          ask.layer,
-                          ask.rows,
-                          ask.hidden,
-                          st.config.wire,
-                          wire_patience(ask.patience)};
-  return ask_for_sum(self, head.id, net::encode(head, ask.activations, ask.experts), ask.rows,
-                     ask.hidden, ask.patience);
-}
-
-caf::result<partial_sum> ask_for_output(self_ptr self, const remote_output& ask) {
-  auto& st = self->state;
-  if (auto why = reason_not_to_ask(st))
-    return to_caf(*why);
-  net::output_head head{++st.next, ask.model, ask.rows,       ask.hidden,
-                        ask.first, ask.end,   st.config.wire, wire_patience(ask.patience)};
-  return ask_for_sum(self, head.id, net::encode(head, ask.activations), ask.rows,
-                     ask.end - ask.first, ask.patience);
-}
-
-caf::result<file_block> want(self_ptr self, const file_want& ask) {
-  auto& st = self->state;
-  net::want_frame frame{++st.next, ask.model, ask.file, ask.offset, ask.length};
-  if (!is_up(st) || !send(st, net::encode(frame)))
-    return to_caf({ec::io, who(st) + " is not connected"});
-  auto now = steady::now();
-  auto promise = self->make_response_promise<file_block>();
-  st.blocks.emplace(frame.id,
-                    link_state::pending<file_block>{promise, now, now + block_patience, 0});
-  return promise;
-}
-
 // ---- clock
-
-template <class Answer>
-size_t give_up_late(const link_state& st,
-                    std::unordered_map<uint64_t, link_state::pending<Answer>>& waiting) {
-  auto now = steady::now();
-  std::vector<uint64_t> late;
-  for (const auto& [id, one] : waiting)
-    if (now >= one.until)
-      late.push_back(id);
-  for (auto id : late)
-    settle(waiting, id)
-        ->promise.deliver(to_caf({ec::deadline, who(st) + " did not answer in time"}));
-  return late.size();
-}
 
 void take_news(self_ptr self) {
   auto& st = self->state;
@@ -524,11 +288,9 @@ void tick(self_ptr self) {
   auto& st = self->state;
   take_news(self);
   apply(self, st.handshake->tick(steady::now()));
-  auto late = give_up_late(st, st.sums);
-  st.counts.late += late;
+  give_up_late(st);
   if (++st.ticks % record_every == 0)
     tell_record(st); // again: only their side knows whether it was there to hear it
-  give_up_late(st, st.blocks);
   self->delayed_send(self, tick_every, atom::tick::value);
 }
 
@@ -568,8 +330,7 @@ link_status details(const link_state& st) {
 /// What is owed to others must not die with the actor: they would wait for ever.
 void stop(self_ptr self, caf::exit_msg& end) {
   error why{ec::shutting_down, "the link to " + who(self->state) + " was closed"};
-  fail_all(self->state.sums, why);
-  fail_all(self->state.blocks, why);
+  fail_questions(self->state, why);
   self->quit(std::move(end.reason));
 }
 
@@ -590,7 +351,7 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
       },
       [self](const remote_dispatch& ask) -> caf::result<partial_sum> {
         auto measured = self->state.cost.measure();
-        return dispatch(self, ask);
+        return ask_for_experts(self, ask);
       },
       [self](const remote_output& ask) -> caf::result<partial_sum> {
         auto measured = self->state.cost.measure();
@@ -598,7 +359,7 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
       },
       [self](const file_want& ask) -> caf::result<file_block> {
         auto measured = self->state.cost.measure();
-        return want(self, ask);
+        return ask_for_block(self, ask);
       },
       [self](atom::tell, const std::shared_ptr<const std::vector<std::byte>>& record) {
         self->state.record = record;

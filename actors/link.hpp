@@ -54,7 +54,16 @@ struct link_state {
   meter cost;
 };
 
-neighbour_actor::behavior_type link(neighbour_actor::stateful_pointer<link_state> self,
-                                    link_config config);
+using link_ptr = neighbour_actor::stateful_pointer<link_state>;
+
+neighbour_actor::behavior_type link(link_ptr self, link_config config);
+
+// For the parts of the actor (link_questions, link_service):
+
+/// "node n2", or its endpoint as long as it has not said its name.
+std::string who(const link_state& st);
+bool is_up(const link_state& st);
+/// False: the connection is full or gone.
+bool send(link_state& st, zmq::message_t message);
 
 } // namespace coel::actors

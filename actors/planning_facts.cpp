@@ -33,6 +33,7 @@ uint64_t room_of(const member& who, const model_record& r) {
 
 std::vector<double> use_of(const std::vector<uint8_t>& quantised) {
   std::vector<double> out;
+  out.reserve(quantised.size());
   for (auto q : quantised)
     out.push_back(policy::popularity_of(q));
   return out;

@@ -129,6 +129,7 @@ void ask_for_memory(updater_ptr self, placed_model& m, std::map<std::string, uin
   auto& p = m.planner;
   give_memory_back(self, m);
   std::vector<policy::region_reservation::part> parts;
+  parts.reserve(need.size());
   for (const auto& [key, bytes] : need)
     parts.push_back({key, bytes});
   double priority = m.tokens_per_s * (1 + p.failures);

@@ -1,26 +1,8 @@
 #include "cpu/rope.hpp"
 
-#include <cmath>
+#include "compute/rope_angles.hpp"
 
 namespace coel::cpu {
-
-namespace {
-
-bool same_angles(const compute::rope_params& a, const compute::rope_params& b) {
-  return a.dims == b.dims && a.base == b.base && a.scale == b.scale;
-}
-
-void fill_angles(const compute::rope_params& params, uint32_t position, float* row) {
-  uint32_t half = params.dims / 2;
-  for (uint32_t i = 0; i < half; ++i) {
-    double frequency = std::pow(double{params.base}, -2.0 * i / params.dims);
-    double angle = position * double{params.scale} * frequency;
-    row[i] = static_cast<float>(std::cos(angle));
-    row[half + i] = static_cast<float>(std::sin(angle));
-  }
-}
-
-} // namespace
 
 void rotate(float* head, const compute::rope_params& params, const float* angles) {
   uint32_t half = params.dims / 2;
@@ -39,7 +21,7 @@ void rotate(float* head, const compute::rope_params& params, const float* angles
 
 rope_tables::table& rope_tables::table_of(const compute::rope_params& params) {
   for (auto& t : tables_)
-    if (same_angles(t.params, params))
+    if (compute::same_angles(t.params, params))
       return t;
   return tables_.emplace_back(table{params, {}});
 }
@@ -54,7 +36,8 @@ const float* rope_tables::at(const compute::rope_params& params, uint32_t positi
   if (!chunk) {
     chunk = std::make_unique<float[]>(size_t{chunk_positions} * params.dims);
     for (uint32_t i = 0; i < chunk_positions; ++i)
-      fill_angles(params, index * chunk_positions + i, chunk.get() + size_t{i} * params.dims);
+      compute::fill_angles(params, index * chunk_positions + i,
+                           chunk.get() + size_t{i} * params.dims);
   }
   return chunk.get() + size_t{position % chunk_positions} * params.dims;
 }

@@ -1,30 +1,12 @@
 #include "gpu/angles.hpp"
 
-#include <cmath>
+#include "compute/rope_angles.hpp"
 
 namespace coel::gpu {
 
-namespace {
-
-bool same_angles(const compute::rope_params& a, const compute::rope_params& b) {
-  return a.dims == b.dims && a.base == b.base && a.scale == b.scale;
-}
-
-void fill_row(const compute::rope_params& params, uint32_t position, float* row) {
-  uint32_t half = params.dims / 2;
-  for (uint32_t i = 0; i < half; ++i) {
-    double frequency = std::pow(double{params.base}, -2.0 * i / params.dims);
-    double angle = position * double{params.scale} * frequency;
-    row[i] = static_cast<float>(std::cos(angle));
-    row[half + i] = static_cast<float>(std::sin(angle));
-  }
-}
-
-} // namespace
-
 angle_tables::table& angle_tables::table_of(const compute::rope_params& params) {
   for (auto& t : tables_)
-    if (same_angles(t.params, params))
+    if (compute::same_angles(t.params, params))
       return t;
   return tables_.emplace_back(table{params, {}});
 }
@@ -32,7 +14,7 @@ angle_tables::table& angle_tables::table_of(const compute::rope_params& params) 
 bool angle_tables::fill(chunk& c, const compute::rope_params& params, uint32_t first) {
   c.values.resize(size_t{chunk_positions} * params.dims);
   for (uint32_t i = 0; i < chunk_positions; ++i)
-    fill_row(params, first + i, c.values.data() + size_t{i} * params.dims);
+    compute::fill_angles(params, first + i, c.values.data() + size_t{i} * params.dims);
   auto memory = memory_->make(c.values.size() * sizeof(float), "angles");
   if (!memory ||
       !memory_->on().copy(lane::compute, memory->data(), c.values.data(), memory->size()).ok())

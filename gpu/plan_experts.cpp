@@ -111,12 +111,12 @@ void planner::plan(const compute::run_experts& op) {
     for (const auto& s : g.slots) {
       auto count = static_cast<uint32_t>(s.task->rows.size());
       const uint32_t* rows = table(s.task->rows);
-      auto add = [&](const card_weight& w, float* out) {
+      auto add = [&, columns = width](const card_weight& w, float* out) {
         auto t = task_of(w, count);
         t.x = op.in.data;
         t.quantised = x;
         t.x_rows = rows;
-        t.out = out + uint64_t{s.first_here} * width;
+        t.out = out + uint64_t{s.first_here} * columns;
         first[static_cast<size_t>(w.type())].push_back(t);
       };
       add(on_card(s.task->expert->gate), gate);

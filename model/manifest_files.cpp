@@ -55,6 +55,7 @@ result<std::vector<model_file>> hf_files(const std::filesystem::path& directory)
     names.push_back("model.safetensors");
   }
   std::vector<model_file> files;
+  files.reserve(names.size());
   for (const auto& name : names)
     files.push_back({name, directory / name});
   return files;

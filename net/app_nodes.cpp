@@ -17,6 +17,7 @@ milliseconds left_until(clock::time_point deadline) {
 
 std::vector<std::string> endpoints_of(const std::vector<app_client_options>& nodes) {
   std::vector<std::string> out;
+  out.reserve(nodes.size());
   for (const auto& node : nodes)
     out.push_back(node.endpoint.empty() ? default_endpoint() : node.endpoint);
   return out;

@@ -101,6 +101,7 @@ std::vector<std::vector<size_t>> tokens_by_session(const routing_trace& trace) {
   for (size_t t = 0; t < trace.tokens(); ++t)
     by[trace.session[t]].push_back(t);
   std::vector<std::vector<size_t>> out;
+  out.reserve(by.size());
   for (auto& [id, tokens] : by)
     out.push_back(std::move(tokens));
   return out;

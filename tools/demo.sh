@@ -54,7 +54,7 @@ generate 80 --stats "$story"
 say "Node 3 is killed (kill -9) in the middle of an answer; its experts are asked for elsewhere"
 echo "> $story"
 crash 3 0.5
-generate 400 --stats --ignore-end "$story" | fold -s -w 100 | tail -4
+generate 900 --stats --ignore-end "$story" | fold -s -w 100 | tail -4
 
 say "Node 3 is back. Node 1, which this program talks to, is killed in the middle of an answer; node 2 goes on with it"
 start 3
@@ -62,7 +62,7 @@ await 3
 sleep 2
 echo "> $story"
 crash 1 0.5
-generate 400 --stats --ignore-end "$story" | fold -s -w 100 | tail -4
+generate 900 --stats --ignore-end "$story" | fold -s -w 100 | tail -4
 
 say "What is left"
 COEL_ENDPOINT="ipc://$place/node2.sock" "$bin/coel" status
