@@ -1,6 +1,7 @@
 #include "actors/expert.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/tiering.hpp"
 
 #include <caf/all.hpp>
 
@@ -26,10 +27,7 @@ void ask_tier(self_ptr self) {
   self->request(st.config.home, caf::infinite, atom::fetch::value, st.config.model, st.config.key)
       .then(
           [self](const lease& got) {
-            if (got.keep)
-              self->state.held = got;
-            else
-              self->state.lent = got.weights;
+            self->state.held = got;
             settle(self->state, got);
           },
           [self](caf::error& failure) { settle(self->state, std::move(failure)); });
@@ -67,8 +65,6 @@ caf::result<lease> hold(self_ptr self, bool urgent) {
   auto& st = self->state;
   if (st.held.weights)
     return st.held;
-  if (auto lent = st.lent.lock())
-    return lease{std::move(lent), false};
   auto promise = self->make_response_promise<lease>();
   st.waiting.push_back(promise);
   if (!st.loading)
@@ -83,6 +79,24 @@ uint64_t drop(expert_state& st) {
   uint64_t bytes = st.held.weights ? st.held.weights->bytes : 0;
   st.held.weights.reset();
   return bytes;
+}
+
+struct presence {
+  uint64_t rows, bytes;
+  const char* residency;
+};
+
+/// Of a model of which not all experts fit the supplier knows.
+presence presence_of(const expert_state& st) {
+  const auto& m = *st.config.model;
+  if (m.tiered && index(st.config.key.expert) < m.config().experts) {
+    size_t slot = size_t{index(st.config.key.layer)} * m.config().experts +
+                  index(st.config.key.expert);
+    const auto& line = m.tiered->board[slot];
+    return {line.rows, line.bytes, line.bytes > 0 ? "ram" : "ssd"};
+  }
+  bool here = st.held.weights != nullptr;
+  return {st.rows, here ? st.held.weights->bytes : 0, here ? "ram" : "absent"};
 }
 
 } // namespace
@@ -109,13 +123,11 @@ expert_actor::behavior_type expert(self_ptr self, expert_config config) {
       [self](atom::evict) -> caf::result<uint64_t> { return drop(self->state); },
       [self](atom::details) {
         const auto& st = self->state;
-        auto here = st.held.weights ? st.held.weights : st.lent.lock();
+        auto [rows, bytes, residency] = presence_of(st);
         return expert_status{st.config.key,
-                             st.rows,
-                             here ? here->bytes : 0,
-                             here                      ? "ram"
-                             : st.config.model->tiered ? "ssd"
-                                                       : "absent",
+                             rows,
+                             bytes,
+                             residency,
                              st.config.type,
                              st.cost.messages(),
                              st.cost.busy_us(),

@@ -18,7 +18,6 @@ struct expert_state {
   static inline const char* name = "expert";
   expert_config config;
   lease held; ///< empty while absent
-  std::weak_ptr<const compute::expert_weights> lent; ///< the tier's, who may let go of it
   bool loading = false;
   bool urgent = false; ///< nothing can make the load any faster
   std::vector<caf::typed_response_promise<lease>> waiting;

@@ -4,6 +4,7 @@
 #include "actors/gate_bias.hpp"
 #include "actors/gate_rows.hpp"
 #include "actors/lane.hpp"
+#include "actors/tiering.hpp"
 
 #include <caf/all.hpp>
 
@@ -27,7 +28,16 @@ constexpr std::chrono::milliseconds homeless_retry{250};
 void place(self_ptr self, groups experts);
 void advance(self_ptr self);
 
+/// The supplier may let go of what this batch had.
+void end_claim(self_ptr self) {
+  const auto& b = *self->state.current;
+  if (b.claim)
+    self->send(self->state.config.model->tiered->supplier,
+               experts_ran{b.claim, 0, true, b.report.stall_us});
+}
+
 void finish(self_ptr self) {
+  end_claim(self);
   auto done = std::move(*self->state.current);
   self->state.current.reset();
   done.promise.deliver(std::move(done.report));
@@ -42,8 +52,6 @@ bool is_current(self_ptr self, uint64_t batch) {
 void fail(self_ptr self, const error& why) {
   auto& b = *self->state.current;
   b.homeless.clear();
-  for (auto& t : b.tasks) // others may wait for their memory
-    t.expert = nullptr;
   if (b.report.outcome.ok())
     b.report.outcome = why;
 }
@@ -121,14 +129,9 @@ void add_sums(self_ptr self) {
 /// so the rest waits its turn whoever comes first, and the answer does not depend on the disk.
 size_t runnable_end(const gate_state& st) {
   const auto& b = *st.current;
-  if (b.leases_due == 0)
-    return b.tasks.size();
-  if (!b.overdue)
+  if (b.leases_due || (b.claim && !b.claim_heard))
     return b.tasks_run;
-  size_t end = b.tasks_run;
-  while (end < b.tasks.size() && b.tasks[end].expert)
-    ++end;
-  return end;
+  return b.lent < b.claimed.size() ? b.claimed_from + b.lent : b.tasks.size();
 }
 
 void run_local(self_ptr self, size_t end) {
@@ -137,7 +140,7 @@ void run_local(self_ptr self, size_t end) {
   if (b.tasks_run == 0)
     b.report.dispatch_us = us_between(b.began, steady::now());
   auto stalled = std::exchange(b.stall_since, {});
-  if (st.config.model->tiered && stalled != steady::time_point{})
+  if (stalled != steady::time_point{})
     b.report.stall_us += us_between(stalled, steady::now());
   auto first = b.tasks.begin() + static_cast<std::ptrdiff_t>(b.tasks_run);
   auto last = b.tasks.begin() + static_cast<std::ptrdiff_t>(end);
@@ -164,8 +167,8 @@ void advance(self_ptr self) {
     return finish(self);
   if (auto end = runnable_end(self->state); end > b.tasks_run)
     return run_local(self, end);
-  if (b.leases_due) {
-    if (b.stall_since == steady::time_point{})
+  if (b.leases_due || b.lent < b.claimed.size()) {
+    if (b.claim_heard && b.stall_since == steady::time_point{})
       b.stall_since = steady::now();
     return;
   }
@@ -196,14 +199,6 @@ void lost_lease(self_ptr self, expert_rows group, const error& why) {
   place(self, std::move(again));
 }
 
-/// Experts in memory are lent at once: whose lease has not come before a message to oneself that is
-/// sent with the first one is being read.
-void look_for_overdue(self_ptr self) {
-  auto& b = *self->state.current;
-  if (b.leases_due && self->state.config.model->tiered && !std::exchange(b.looked, true))
-    self->send(self, atom::begin::value, b.number);
-}
-
 void ask_expert(self_ptr self, expert_rows group) {
   auto& st = self->state;
   auto& b = *st.current;
@@ -218,10 +213,8 @@ void ask_expert(self_ptr self, expert_rows group) {
             if (!is_current(self, batch))
               return;
             auto& now = *self->state.current;
-            if (now.report.outcome.ok())
-              now.tasks[slot].expert = got.weights;
+            now.tasks[slot].expert = got.weights;
             --now.leases_due;
-            look_for_overdue(self);
             advance(self);
           },
           [self, group = std::move(group), batch = b.number](caf::error& failure) {
@@ -353,8 +346,48 @@ void keep_waiting(self_ptr self, groups homeless) {
     self->delayed_send(self, homeless_retry, atom::give_up::value, b.number);
 }
 
+/// Of a model of which not all experts fit: its supplier lends them in this order.
+void claim(self_ptr self, groups experts) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  const auto& m = *st.config.model;
+  b.claimed_from = b.tasks.size();
+  for (auto& e : experts) {
+    b.claimed.push_back({e.expert, static_cast<uint32_t>(e.rows.size())});
+    b.tasks.push_back(task_for(m, b.work, std::move(e)));
+  }
+  b.claim = m.tiered->next_step++;
+  self->send(m.tiered->supplier, expert_claim{b.claim, st.config.layer, b.work.rows, b.claimed});
+}
+
+void place_tiered(self_ptr self, groups experts) {
+  groups routed;
+  for (auto& e : experts)
+    if (index(e.expert) < self->state.config.model->config().experts)
+      routed.push_back(std::move(e));
+    else
+      ask_expert(self, std::move(e));
+  if (!routed.empty())
+    claim(self, std::move(routed));
+}
+
+/// What comes for a batch that is over is nobody's.
+void lent(self_ptr self, const experts_lent& what) {
+  if (!self->state.current || self->state.current->claim != what.step)
+    return;
+  auto& b = *self->state.current;
+  b.claim_heard = true;
+  for (const auto& l : what.next)
+    b.tasks[b.claimed_from + b.lent++].expert = l.weights;
+  if (what.failure)
+    fail(self, *what.failure);
+  advance(self);
+}
+
 void place_here(self_ptr self, groups experts) {
   const auto& st = self->state;
+  if (st.config.model->tiered)
+    return place_tiered(self, std::move(experts));
   groups homeless;
   for (auto& e : experts) {
     const auto& hosts = st.config.view->table.hosts({st.config.layer, e.expert});
@@ -417,12 +450,24 @@ void place_homeless(self_ptr self) {
   advance(self);
 }
 
+/// Their memory may be needed for what is still waited for.
+void tell_ran(self_ptr self) {
+  auto& b = *self->state.current;
+  if (!b.claim || b.tasks_run <= b.claimed_from || b.tasks_run == b.tasks.size())
+    return; // all of them: the end says so
+  auto now = b.tasks_run - b.claimed_from;
+  auto more = static_cast<uint32_t>(now - std::exchange(b.claimed_run, now));
+  if (more)
+    self->send(self->state.config.model->tiered->supplier, experts_ran{b.claim, more, false, 0});
+}
+
 void device_done(self_ptr self, const compute::completion_info& info) {
   auto& st = self->state;
   auto& b = *st.current;
   b.running = false;
   if (!info.outcome)
     fail(self, info.outcome.err());
+  tell_ran(self);
   if (auto experts = std::exchange(b.experts_here, 0)) {
     b.report.run_us += info.busy_us;
     if (info.outcome)
@@ -477,11 +522,9 @@ gate_actor::behavior_type gate(self_ptr self, gate_config config) {
         if (!current->homeless.empty())
           place_homeless(self);
       },
-      [self](atom::begin, uint64_t batch) {
-        if (!is_current(self, batch))
-          return;
-        self->state.current->overdue = true;
-        advance(self);
+      [self](const experts_lent& what) {
+        auto measured = self->state.cost.measure();
+        lent(self, what);
       },
       [self](atom::step, const compute::completion_info& info) {
         auto measured = self->state.cost.measure();

@@ -49,8 +49,12 @@ struct gate_batch {
   bool running = false; ///< the device has the local tasks
   bool added = false;   ///< remote sums are in the residual
   bool waiting = false; ///< a timer runs for the homeless rows
-  bool looked = false;  ///< a message to itself asks whether leases are overdue,
-  bool overdue = false; ///< and they were: experts are being read
+  uint64_t claim = 0;             ///< of a supplier, for the tasks from `claimed_from` on
+  size_t claimed_from = 0;        ///< as many of them as were claimed, in its order
+  std::vector<policy::expert_use> claimed;
+  size_t lent = 0;                ///< of these
+  size_t claimed_run = 0;         ///< of these; the supplier knows
+  bool claim_heard = false;       ///< what else is lent comes later: it is being read
   layer_done report;
   steady::time_point began;
   steady::time_point idle_since;  ///< nothing left to do here

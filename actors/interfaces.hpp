@@ -27,20 +27,37 @@ using tier_actor = component_actor::extend<
     caf::reacts_to<atom::release, memory_kind, uint64_t>,
     // Brings an expert into this memory; concurrent up to the number of loaders.
     caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>,
-    // Fills its memory with experts of a model of which not all fit; answers with their bytes.
+    // Sets so much aside for a model of which not all experts fit, spawns its supplier and has it
+    // fill that; answers with the bytes that are there.
     caf::replies_to<atom::load, served_model_ptr>::with<uint64_t>,
-    // What such a model's step has chosen: the next layers' experts are read ahead by it.
-    caf::reacts_to<layer_routed>,
-    // INTERNAL: an expert has been read; the clock.
-    caf::reacts_to<expert_arrived>, caf::reacts_to<atom::tick>,
     // Budget and use.
     caf::replies_to<atom::details>::with<tier_status>>;
 
 /// LOADER: reads and repacks one expert at a time for a tier, on a thread of its own.
 using loader_actor =
-    caf::typed_actor<caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>,
-                     // Of bytes that have been read already.
-                     caf::replies_to<expert_packing>::with<lease>>;
+    caf::typed_actor<caf::replies_to<atom::fetch, served_model_ptr, expert_key>::with<lease>>;
+
+/// The same for a supplier, of matrices that have been read.
+using piece_loader_actor = caf::typed_actor<caf::replies_to<piece_packing>::with<packed_piece>>;
+
+/// SUPPLIER: one per model of which not all experts fit: reads, keeps and lends them, within the
+/// memory that its tier has set aside.
+using supplier_actor = component_actor::extend<
+    // From a gate, which gets experts_lent for it.
+    caf::reacts_to<expert_claim>, caf::reacts_to<experts_ran>,
+    // Some experts of a layer may be read ahead.
+    caf::reacts_to<layer_forecast>,
+    // Fills its memory; answers with the bytes that are there.
+    caf::replies_to<atom::load>::with<uint64_t>,
+    // INTERNAL: an expert has been read; nobody has its memory any more.
+    caf::reacts_to<expert_arrived>, caf::reacts_to<atom::release, expert_key>,
+    caf::replies_to<atom::details>::with<tiering_status>>;
+
+/// FORESEER: of such a model; learns what is chosen and foresees what will be, on its own thread.
+using foreseer_actor = component_actor::extend<
+    caf::reacts_to<layer_routed>,
+    // INTERNAL: what was learnt is kept.
+    caf::reacts_to<atom::tick>, caf::replies_to<atom::details>::with<predictor_status>>;
 
 /// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency,
 /// version, statistics. The arithmetic runs on a device under the lease it grants.
@@ -63,8 +80,8 @@ using gate_actor =
                             // INTERNAL: rows of that batch have waited long enough for an expert
                             // that nobody holds.
                             caf::reacts_to<atom::give_up, uint64_t>,
-                            // INTERNAL: what has not come by now is being read.
-                            caf::reacts_to<atom::begin, uint64_t>,
+                            // From a supplier: the next of what was claimed, or why not.
+                            caf::reacts_to<experts_lent>,
                             // INTERNAL: the device ran the local experts.
                             caf::reacts_to<atom::step, compute::completion_info>,
                             // Experts of this layer hosted here.

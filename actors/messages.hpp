@@ -136,7 +136,6 @@ struct tier_status {
 /// The right to run an expert: holding it keeps the weights where they are.
 struct lease {
   std::shared_ptr<const compute::expert_weights> weights;
-  bool keep = true; ///< the expert may hold it; else it belongs to the tier, which may let go of it
 };
 
 /// What memory is reserved for; tiers account for each.

@@ -119,18 +119,14 @@ result<void> node::host(const node_config& config,
   for (const auto& m : models)
     ram.used_before[static_cast<size_t>(memory_kind::weights)] += m->dense.bytes;
   ram.used_before[static_cast<size_t>(memory_kind::buffers)] = plan->other_bytes;
-  // A tier with experts to read has a thread of its own: the device's threads have better to do.
-  ram_ = keep(plan->any ? system_.spawn<caf::detached>(tier, std::move(ram))
-                        : system_.spawn(tier, std::move(ram)));
+  ram_ = keep(system_.spawn(tier, std::move(ram)));
   for (size_t i = 0; i < models.size(); ++i) {
     const auto& m = models[i];
     auto how = config.hosting;
     if (models.size() > 1 && !how.record_routing.empty())
       how.record_routing += "." + m->name;
-    if (m->tiered) {
-      m->tiered->tier = caf::actor_cast<caf::strong_actor_ptr>(ram_);
+    if (m->tiered)
       how.kv_bytes = m->tiered->plan.kv_bytes;
-    }
     auto hosted = cluster_ ? host_in_cluster(system_, m, ram_, clustered(config, how))
                            : host_alone(system_, m, ram_, how);
     if (!hosted)

@@ -217,22 +217,20 @@ void rows_done(self_ptr self) {
 /// With more rows in a step nearly all experts of a layer are chosen, and there is nothing to tell.
 constexpr uint32_t most_told_rows = 16;
 
-/// The tier reads ahead by what has been chosen, and keeps what is chosen often.
-void tell_tier(self_ptr self, std::span<const int32_t> ids) {
+/// What has been chosen tells what deeper layers will need.
+void tell_foreseer(self_ptr self, std::span<const int32_t> ids) {
   const auto& st = self->state;
   const auto& m = st.config.model;
-  if (!m->tiered)
+  if (!m->tiered || st.current->rows > most_told_rows)
     return;
-  layer_routed what{m, static_cast<layer_id>(st.current->layer), st.current->rows,
+  layer_routed what{static_cast<layer_id>(st.current->layer), st.current->rows,
                     {ids.begin(), ids.end()}, {}, {}};
   for (const auto& share : st.current->shares)
     what.sessions.insert(what.sessions.end(), share.rows, share.id);
-  if (what.rows <= most_told_rows) {
-    what.residual.resize(size_t{what.rows} * m->config().hidden);
-    m->device->read(what.residual.data(), st.config.memory->buffers.residual->data(),
-                    what.residual.size() * sizeof(float));
-  }
-  self->send(caf::actor_cast<layer_listener>(m->tiered->tier), std::move(what));
+  what.residual.resize(size_t{what.rows} * m->config().hidden);
+  m->device->read(what.residual.data(), st.config.memory->buffers.residual->data(),
+                  what.residual.size() * sizeof(float));
+  self->send(m->tiered->foreseer, std::move(what));
 }
 
 void answered(self_ptr self, request_id id, const session_move& move) {
@@ -298,7 +296,7 @@ void dispatch_layer(self_ptr self) {
   std::span<const int32_t> ids(st.config.memory->buffers.chosen_experts(),
                                size_t{s.rows} * st.config.model->config().top_k);
   st.stats->add_layer(layer, ids);
-  tell_tier(self, ids);
+  tell_foreseer(self, ids);
   s.dispatched = steady::now();
   self->request(st.config.gates[s.layer], caf::infinite,
                 layer_work{layer, s.rows, st.config.memory})

@@ -1,7 +1,7 @@
 #include "actors/tier.hpp"
 
 #include "actors/errors.hpp"
-#include "actors/tiering_state.hpp"
+#include "actors/supplier.hpp"
 #include "model/byte_presence.hpp"
 #include "model/weights.hpp"
 
@@ -23,12 +23,6 @@ loader_actor::behavior_type loader(loader_actor::pointer) {
           return to_caf(loaded.err());
         return lease{std::move(*loaded)};
       },
-      [](const expert_packing& p) -> caf::result<lease> {
-        auto made = p.model->tiered->files.make(*p.model->device, p.key, p.staged->pieces);
-        if (!made)
-          return to_caf(made.err());
-        return lease{std::move(*made), false};
-      },
   };
 }
 
@@ -44,8 +38,8 @@ error shortage(const tier_state& st, memory_kind kind, uint64_t bytes) {
                                  " has only " + mib(left) + " left: raise --ram or " + advice[i]};
 }
 
-bool take(tier_state& st, memory_kind kind, uint64_t bytes, uint64_t leave = 0) {
-  if (st.config.budget_bytes && st.total() + bytes + leave > st.config.budget_bytes)
+bool take(tier_state& st, memory_kind kind, uint64_t bytes) {
+  if (st.config.budget_bytes && st.total() + bytes > st.config.budget_bytes)
     return false;
   st.used[static_cast<size_t>(kind)] += bytes;
   return true;
@@ -72,7 +66,7 @@ lease returned_to(const tier_actor& tier, const served_model& m, const lease& lo
            }}};
 }
 
-void start_loaders(self_ptr self);
+void start_fetches(self_ptr self);
 
 void finish_fetch(self_ptr self, const loader_actor& by, tier_state::pending_fetch job,
                   const caf::expected<lease>& outcome) {
@@ -85,7 +79,7 @@ void finish_fetch(self_ptr self, const loader_actor& by, tier_state::pending_fet
     job.promise.deliver(outcome.error());
   }
   st.idle.push_back(by);
-  start_loaders(self);
+  start_fetches(self);
 }
 
 void start_fetches(self_ptr self) {
@@ -105,118 +99,59 @@ void start_fetches(self_ptr self) {
   }
 }
 
-void finish_pack(self_ptr self, const loader_actor& by, const tier_state::pending_pack& job,
-                 result<lease> outcome) {
-  auto& st = self->state;
-  give_back(st, memory_kind::weights, job.what.bytes);
-  if (outcome) {
-    st.used[static_cast<size_t>(memory_kind::weights)] += outcome->weights->bytes;
-    outcome = returned_to(self, *job.what.model, *outcome);
-  }
-  st.idle.push_back(by);
-  job.owner->packed(job.what.key, std::move(outcome));
-  job.owner->freed(); // less was needed than was taken
-  start_loaders(self);
-}
-
-void start_packs(self_ptr self) {
-  auto& st = self->state;
-  while (!st.idle.empty() && !st.packs.empty()) {
-    auto job = std::move(st.packs.front());
-    st.packs.pop_front();
-    auto by = st.idle.back();
-    st.idle.pop_back();
-    auto what = std::exchange(job.what.staged, nullptr); // its slot is free when it is packed
-    expert_packing order{job.what.model, job.what.key, std::move(what), job.what.bytes};
-    self->request(by, caf::infinite, std::move(order))
-        .then([=](const lease& got) { finish_pack(self, by, job, got); },
-              [=](caf::error& failure) { finish_pack(self, by, job, from_caf(failure)); });
-  }
-}
-
-/// What has been read first: it holds a slot that others wait for.
-void start_loaders(self_ptr self) {
-  start_packs(self);
-  start_fetches(self);
-}
-
-tiered_model::surroundings around(self_ptr self, const std::string& name) {
-  auto address = caf::actor_cast<caf::weak_actor_ptr>(tier_actor{self});
-  tiered_model::surroundings a;
-  a.take = [self](uint64_t bytes, uint64_t leave) {
-    return take(self->state, memory_kind::weights, bytes, leave);
-  };
-  a.pack = [self, name](expert_packing what) {
-    self->state.packs.push_back({self->state.tiered.at(name).get(), std::move(what)});
-    start_loaders(self);
-  };
-  a.post = [address, name](expert_key key, uint64_t job, result<model::staged_read> got) {
-    if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
-      caf::anon_send(caf::actor_cast<tier_actor>(to),
-                     expert_arrived{name, key, job,
-                                    std::make_shared<result<model::staged_read>>(std::move(got))});
-  };
-  return a;
-}
-
-tiered_model* find_tiered(tier_state& st, const std::string& name) {
-  auto at = st.tiered.find(name);
-  return at == st.tiered.end() ? nullptr : at->second.get();
-}
-
-result<void> start_tiering(self_ptr self, const served_model_ptr& m) {
-  auto made = tiered_model::make(m, around(self, m->name));
-  if (!made)
-    return made.err();
-  if (auto kept = read_state(m->tiered->state_file))
-    (void)(*made)->restore(*kept); // of another version or damaged: it learns anew
-  self->state.tiered[m->name] = std::move(*made);
-  return {};
-}
-
-caf::result<uint64_t> warm(self_ptr self, const served_model_ptr& m) {
-  auto& st = self->state;
-  if (!st.tiered.count(m->name))
-    if (auto ok = start_tiering(self, m); !ok)
-      return to_caf(ok.err());
-  auto promise = self->make_response_promise<uint64_t>();
-  st.tiered.at(m->name)->warm([promise](uint64_t bytes) mutable { promise.deliver(bytes); });
-  return promise;
-}
-
-void keep_states(tier_state& st) {
-  for (auto& [name, m] : st.tiered)
-    if (auto bytes = m->state_to_keep(); !bytes.empty())
-      (void)write_state(m->state_file(), bytes); // it is only slower to learn again
-}
-
-constexpr auto keep_interval = std::chrono::minutes(1);
-
 caf::result<lease> queue_fetch(self_ptr self, const served_model_ptr& m, expert_key key) {
   auto& st = self->state;
+  if (m->tiered && index(key.expert) < m->config().experts)
+    return to_caf({ec::internal, "the routed experts of this model are lent by its supplier"});
   auto bytes = model::expert_file_bytes(*m->source, key);
   if (!bytes)
     return to_caf(bytes.err());
   auto promise = self->make_response_promise<lease>();
-  if (auto* tiered = find_tiered(st, m->name); tiered && index(key.expert) < m->config().experts) {
-    tiered->demand(key, [promise](result<lease> got) mutable {
-      if (got)
-        promise.deliver(std::move(*got));
-      else
-        promise.deliver(to_caf(got.err()));
-    });
-    return promise;
-  }
   st.queue.push_back({m, key, *bytes, promise});
-  start_loaders(self);
+  start_fetches(self);
+  return promise;
+}
+
+caf::result<uint64_t> start_supply(self_ptr self, const served_model_ptr& m) {
+  auto& st = self->state;
+  const auto& plan = m->tiered->plan;
+  auto bytes = plan.cache_bytes + plan.transient_bytes;
+  if (!take(st, memory_kind::weights, bytes))
+    return to_caf(shortage(st, memory_kind::weights, bytes));
+  st.suppliers.push_back(self->spawn<caf::linked>(supplier, supplier_config{m}));
+  auto promise = self->make_response_promise<uint64_t>();
+  self->request(st.suppliers.back(), caf::infinite, atom::load::value)
+      .then([promise](uint64_t there) mutable { promise.deliver(there); },
+            [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
+  return promise;
+}
+
+/// With what the suppliers say of their models.
+caf::result<tier_status> details(self_ptr self) {
+  const auto& st = self->state;
+  const auto& used = st.used;
+  auto all = std::make_shared<tier_status>(tier_status{
+      st.config.name, st.config.budget_bytes, st.total(), used[0], used[1], used[2], {}});
+  if (st.suppliers.empty())
+    return *all;
+  auto promise = self->make_response_promise<tier_status>();
+  auto due = std::make_shared<size_t>(st.suppliers.size());
+  auto arrived = [promise, all, due]() mutable {
+    if (--*due == 0)
+      promise.deliver(std::move(*all));
+  };
+  for (const auto& s : st.suppliers)
+    self->request(s, caf::infinite, atom::details::value)
+        .then(
+            [all, arrived](const tiering_status& t) mutable {
+              all->models.push_back(t);
+              arrived();
+            },
+            [arrived](caf::error&) mutable { arrived(); });
   return promise;
 }
 
 } // namespace
-
-tier_state::~tier_state() {
-  keep_states(*this);
-}
 
 tier_actor::behavior_type tier(self_ptr self, tier_config config) {
   auto& st = self->state;
@@ -237,8 +172,6 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
       [self](atom::release, memory_kind kind, uint64_t bytes) {
         auto measured = self->state.cost.measure();
         give_back(self->state, kind, bytes);
-        for (auto& [name, m] : self->state.tiered)
-          m->freed();
       },
       [self](atom::fetch, const served_model_ptr& model, expert_key key) -> caf::result<lease> {
         auto measured = self->state.cost.measure();
@@ -246,37 +179,9 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
       },
       [self](atom::load, const served_model_ptr& model) -> caf::result<uint64_t> {
         auto measured = self->state.cost.measure();
-        self->delayed_send(self, keep_interval, atom::tick::value);
-        return warm(self, model);
+        return start_supply(self, model);
       },
-      [self](const layer_routed& what) {
-        auto measured = self->state.cost.measure();
-        if (auto* m = find_tiered(self->state, what.model->name))
-          m->routed(what);
-      },
-      [self](const expert_arrived& what) {
-        auto measured = self->state.cost.measure();
-        if (auto* m = find_tiered(self->state, what.model))
-          m->arrived(what.key, what.job, std::move(*what.got));
-      },
-      [self](atom::tick) {
-        auto measured = self->state.cost.measure();
-        keep_states(self->state);
-        self->delayed_send(self, keep_interval, atom::tick::value);
-      },
-      [self](atom::details) {
-        const auto& used = self->state.used;
-        tier_status out{self->state.config.name,
-                        self->state.config.budget_bytes,
-                        self->state.total(),
-                        used[0],
-                        used[1],
-                        used[2],
-                        {}};
-        for (const auto& [name, m] : self->state.tiered)
-          out.models.push_back(m->status());
-        return out;
-      },
+      [self](atom::details) -> caf::result<tier_status> { return details(self); },
   };
 }
 

@@ -1,10 +1,9 @@
 // TIER actor of host memory (see interfaces.hpp): one byte budget for all models of a node, the
-// loaders that bring experts into it, and what is kept of models whose experts do not all fit.
+// loaders that bring experts into it, and suppliers of models of which not all fit.
 #pragma once
 
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
-#include "actors/tiered_model.hpp"
 
 #include <array>
 #include <deque>
@@ -28,20 +27,11 @@ struct tier_state {
     caf::typed_response_promise<lease> promise;
   };
 
-  /// An expert that has been read and waits for a loader.
-  struct pending_pack {
-    tiered_model* owner = nullptr;
-    expert_packing what;
-  };
-
-  ~tier_state(); ///< keeps what predictors have learnt
-
   tier_config config;
   std::array<uint64_t, 3> used{}; ///< by memory_kind
-  std::map<std::string, std::unique_ptr<tiered_model>> tiered; ///< by model
-  std::deque<pending_pack> packs; ///< bounded by the staging rings
   std::vector<loader_actor> idle;
   std::deque<pending_fetch> queue; ///< bounded by the number of experts
+  std::vector<supplier_actor> suppliers;
   meter cost;
 
   uint64_t total() const { return used[0] + used[1] + used[2]; }

@@ -1,46 +1,95 @@
-// What a tier is told of a model whose experts do not all fit (see tiering.hpp). Kept apart from
-// what it does with it, which few need to know.
+// What goes between schedulers, gates and those who keep a model of which not all experts fit (see
+// interfaces.hpp). Kept apart from what they do with it, which few need to know.
 #pragma once
 
 #include "actors/messages.hpp"
+#include "policy/cache_value.hpp"
+
+#include <optional>
 
 namespace coel::model {
 struct staged_read;
 }
+namespace coel::compute {
+class weight;
+}
 
 namespace coel::actors {
 
-/// A layer of a step was routed: what the tier learns from, and what it will be asked for next.
+/// A layer of a step was routed: what a predictor learns from.
 struct layer_routed {
-  std::shared_ptr<const served_model> model;
   layer_id layer{};
   uint32_t rows = 0;
   std::vector<int32_t> ids;         ///< [rows, top_k]
-  std::vector<request_id> sessions; ///< of the rows; empty: too many rows to tell apart
+  std::vector<request_id> sessions; ///< of the rows
   std::vector<float> residual; ///< [rows, hidden] before the experts; empty: too many rows to tell
 };
 
-/// INTERNAL to a tier: what a reader brought.
+/// What a predictor expects of a layer's next turn.
+struct layer_forecast {
+  layer_id layer{};
+  uint32_t ahead = 0; ///< layers from the one just routed: 1 to 3
+  std::vector<float> probability; ///< [experts], of a use by any row
+};
+
+/// A layer step is going to run these, in this order; answered by experts_lent again and again.
+struct expert_claim {
+  uint64_t step = 0; ///< of tiering::next_step
+  layer_id layer{};
+  uint32_t rows = 0;
+  std::vector<policy::expert_use> experts;
+};
+
+/// The first answer comes at once, with those that are in memory, up to the first that is not.
+struct experts_lent {
+  uint64_t step = 0;
+  std::vector<lease> next; ///< in the claim's order
+  std::optional<error> failure; ///< the claim is over
+};
+
+/// What the step has run since it told last.
+struct experts_ran {
+  uint64_t step = 0;
+  uint32_t count = 0;
+  bool over = false;     ///< it wants no more, whatever it has claimed
+  uint64_t stall_us = 0; ///< if over: it had nothing to do but wait
+};
+
+/// INTERNAL to a supplier: what its reader brought.
 struct expert_arrived {
-  std::string model;
-  expert_key key;
   uint64_t job = 0;
   std::shared_ptr<result<model::staged_read>> got;
 };
 
-/// INTERNAL to a tier: bytes of an expert, to be brought into the device's layout.
-struct expert_packing {
+/// INTERNAL to a supplier: a matrix of an expert, to be brought into the device's layout.
+struct piece_packing {
   std::shared_ptr<const served_model> model;
   expert_key key;
-  std::shared_ptr<model::staged_read> staged;
-  uint64_t bytes = 0; ///< taken from the budget for it
+  uint32_t piece = 0;
+  std::shared_ptr<const model::staged_read> staged;
+};
+struct packed_piece {
+  std::shared_ptr<const compute::weight> matrix;
 };
 
-/// The part of a tier that schedulers use.
-using layer_listener = caf::typed_actor<caf::reacts_to<layer_routed>>;
+/// Of a predictor, by layer: see layer_tiering.
+struct predictor_status {
+  uint64_t busy_us = 0; ///< predicting and learning took
+  std::vector<std::vector<double>> recall;
+  std::vector<double> recall_of_popular;
+};
+
+/// The part of a gate that a supplier uses.
+using lease_listener = caf::typed_actor<caf::reacts_to<experts_lent>>;
 
 } // namespace coel::actors
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::layer_routed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::layer_forecast)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::expert_claim)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::experts_lent)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::experts_ran)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::expert_arrived)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::expert_packing)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::piece_packing)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::packed_piece)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::predictor_status)

@@ -100,7 +100,8 @@ result<void> give_tier(served_model& m, const memory_needs& needs, const policy:
   auto files = model::expert_files::open(m.source, model::direct_file::writes::refused);
   if (!files)
     return files.err();
-  m.tiered = std::make_shared<tiering>(tiering{needs, plan, std::move(*files), {}, {}});
+  m.tiered = std::make_shared<tiering>(needs, plan, std::move(*files),
+                                       size_t{m.config().layers} * m.config().experts);
   if (!folder.empty())
     m.tiered->state_file = folder / (m.name + ".predictor");
   return own_embedding(m);

@@ -1,14 +1,20 @@
-// What a node does with a model whose experts do not all fit its memory: shared by tier, gates and
-// experts.
+// What a node does with a model whose experts do not all fit its memory: shared by its actors.
 #pragma once
 
-#include "actors/served_model.hpp"
-#include "actors/tier_messages.hpp"
+#include "actors/interfaces.hpp"
 #include "model/disk_reader.hpp"
 #include "model/expert_files.hpp"
 #include "policy/memory_budget.hpp"
 
+#include <atomic>
+
 namespace coel::actors {
+
+/// What experts tell of themselves; written by their supplier.
+struct expert_line {
+  std::atomic<uint64_t> rows{0};
+  std::atomic<uint64_t> bytes{0}; ///< in memory
+};
 
 /// The same for all actors of the model; does not change once they run.
 struct tiering {
@@ -16,8 +22,14 @@ struct tiering {
   policy::memory_plan plan;
   model::expert_files files;
   std::filesystem::path state_file; ///< of the predictor; empty: it is not kept
-  caf::strong_actor_ptr tier;       ///< whose memory it is
   model::disk_reader::make_engine engine = model::make_read_engine;
+  supplier_actor supplier; ///< set before the first request, as is the next
+  foreseer_actor foreseer;
+  std::vector<expert_line> board; ///< [layers, experts]
+  std::atomic<uint64_t> next_step{1};
+
+  tiering(memory_needs n, policy::memory_plan p, model::expert_files f, size_t experts)
+      : needs(n), plan(p), files(std::move(f)), board(experts) {}
 };
 
 } // namespace coel::actors

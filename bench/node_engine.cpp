@@ -146,9 +146,8 @@ class node_engine : public engine {
       return {};
     tier_use u;
     caf::scoped_actor self{system_};
-    self->request(caf::actor_cast<actors::tier_actor>(hosted.model->tiered->tier), caf::infinite,
-                  actors::atom::details::value)
-        .receive([&](const actors::tier_status& s) { add(u, s.models.at(0)); }, [](caf::error&) {});
+    self->request(hosted.model->tiered->supplier, caf::infinite, actors::atom::details::value)
+        .receive([&](const actors::tiering_status& s) { add(u, s); }, [](caf::error&) {});
     self->request(hosted.scheduler, caf::infinite, actors::atom::details::value)
         .receive([&](const actors::scheduler_status& s) { u.stall_us = s.network.stall_us; },
                  [](caf::error&) {});

@@ -71,26 +71,30 @@ result<std::vector<file_piece>> expert_files::pieces(expert_key key) const {
   return all;
 }
 
-result<expert_ptr> expert_files::make(compute::device& on, expert_key key,
-                                      const std::vector<std::span<const std::byte>>& pieces) const {
-  auto weights = std::make_shared<compute::expert_weights>();
-  std::array slots{&weights->gate, &weights->up, &weights->down};
-  for (size_t i = 0; i < matrices.size(); ++i) {
-    auto view = source_->matrix({matrices[i], key.layer, key.expert});
-    if (!view)
-      return view.err();
-    if (pieces.size() != matrices.size() || pieces[i].size() != view->bytes())
-      return {ec::internal, "an expert's bytes are not those of its matrices"};
-    view->data = pieces[i].data();
-    view->stride_bytes = row_bytes(view->type, view->cols);
-    view->owner = nullptr; // the device copies
-    auto loaded = on.load(*view, compute::weight_use::project);
-    if (!loaded)
-      return loaded.err();
-    *slots[i] = *loaded;
-    weights->bytes += (*loaded)->resident_bytes();
-  }
-  return expert_ptr(std::move(weights));
+result<compute::weight_ptr> expert_files::make_piece(compute::device& on, expert_key key,
+                                                     uint32_t piece,
+                                                     std::span<const std::byte> bytes) const {
+  if (piece >= matrices.size())
+    return {ec::internal, "an expert has no such matrix"};
+  auto view = source_->matrix({matrices[piece], key.layer, key.expert});
+  if (!view)
+    return view.err();
+  if (bytes.size() != view->bytes())
+    return {ec::internal, "an expert's bytes are not those of its matrix"};
+  view->data = bytes.data();
+  view->stride_bytes = row_bytes(view->type, view->cols);
+  view->owner = nullptr; // the device copies
+  return on.load(*view, compute::weight_use::project);
+}
+
+std::shared_ptr<compute::expert_weights> expert_of(const std::vector<compute::weight_ptr>& pieces) {
+  auto made = std::make_shared<compute::expert_weights>();
+  made->gate = pieces.at(0);
+  made->up = pieces.at(1);
+  made->down = pieces.at(2);
+  for (const auto& p : pieces)
+    made->bytes += p->resident_bytes();
+  return made;
 }
 
 } // namespace coel::model

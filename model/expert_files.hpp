@@ -20,13 +20,14 @@ class expert_files {
   uint64_t largest_read() const { return largest_read_; }
   /// Of one expert, in a device's layout: never less than it will take.
   uint64_t resident_bytes(expert_key key) const { return resident_[slot(key)]; }
+  const std::vector<uint64_t>& resident_bytes() const { return resident_; } ///< [layers, experts]
   uint64_t largest_resident() const { return largest_resident_; }
   uint64_t all_resident() const { return all_resident_; }
 
-  /// Makes an expert of the bytes of its pieces, as they came from a reader. Errors: those of
+  /// One of an expert's matrices of its bytes, as they came from a reader. Errors: those of
   /// device::load.
-  result<expert_ptr> make(compute::device& on, expert_key key,
-                          const std::vector<std::span<const std::byte>>& pieces) const;
+  result<compute::weight_ptr> make_piece(compute::device& on, expert_key key, uint32_t piece,
+                                         std::span<const std::byte> bytes) const;
 
  private:
   explicit expert_files(source_ptr from) : source_(std::move(from)) {}
@@ -38,5 +39,8 @@ class expert_files {
   std::vector<uint64_t> resident_; // [layers, experts]
   uint64_t largest_read_ = 0, largest_resident_ = 0, all_resident_ = 0;
 };
+
+/// Gate, up and down together.
+std::shared_ptr<compute::expert_weights> expert_of(const std::vector<compute::weight_ptr>& pieces);
 
 } // namespace coel::model

@@ -158,8 +158,7 @@ struct tier_world {
     budget.budget_bytes = plan->budget_bytes;
     budget.used_before[static_cast<size_t>(memory_kind::weights)] = (*m)->dense.bytes;
     budget.used_before[static_cast<size_t>(memory_kind::buffers)] = plan->other_bytes;
-    ram = system.spawn<caf::detached>(tier, budget);
-    (*m)->tiered->tier = caf::actor_cast<caf::strong_actor_ptr>(ram);
+    ram = system.spawn(tier, budget);
     choice.hosting.kv_bytes = (*m)->tiered->plan.kv_bytes;
     auto made = host_alone(system, *m, ram, choice.hosting);
     if (!made)
@@ -172,12 +171,18 @@ struct tier_world {
     if (!ram)
       return;
     stop(hosted);
-    hosted = hosted_model{};
     caf::scoped_actor self{system};
     self->monitor(ram);
+    int due = 1;
+    if (auto learns = hosted.model ? hosted.model->tiered->foreseer : foreseer_actor{}) {
+      self->monitor(learns);
+      ++due;
+    }
+    hosted = hosted_model{};
     caf::anon_send_exit(ram, caf::exit_reason::user_shutdown);
     ram = tier_actor{};
-    self->receive([](const caf::down_msg&) {});
+    for (; due > 0; --due)
+      self->receive([](const caf::down_msg&) {});
   }
 
   std::shared_ptr<listener> begin(std::vector<int32_t> prompt, uint32_t n,

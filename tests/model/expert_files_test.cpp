@@ -41,6 +41,18 @@ result<staged_read> read_now(disk_reader& reader, const expert_files& files, exp
   return box.wait();
 }
 
+result<expert_ptr> expert_from(const expert_files& files, compute::device& on, expert_key key,
+                               const std::vector<std::span<const std::byte>>& bytes) {
+  std::vector<compute::weight_ptr> pieces;
+  for (uint32_t i = 0; i < bytes.size(); ++i) {
+    auto made = files.make_piece(on, key, i, bytes[i]);
+    if (!made)
+      return made.err();
+    pieces.push_back(*made);
+  }
+  return expert_ptr(expert_of(pieces));
+}
+
 void check_all_experts(const std::filesystem::path& path) {
   auto source = open_model(path);
   BOOST_REQUIRE_MESSAGE(source.ok(), (source ? "" : source.err().message));
@@ -59,7 +71,7 @@ void check_all_experts(const std::filesystem::path& path) {
       outcome_box box;
       auto got = read_now(*reader, *files, key, box);
       BOOST_REQUIRE_MESSAGE(got.ok(), (got ? "" : got.err().message));
-      auto direct = files->make(*device, key, got->pieces);
+      auto direct = expert_from(*files, *device, key, got->pieces);
       auto mapped = load_expert(**source, *device, key);
       BOOST_REQUIRE(direct.ok() && mapped.ok());
       BOOST_REQUIRE(run_on(*device, *direct) == run_on(*device, *mapped));
@@ -111,9 +123,10 @@ BOOST_AUTO_TEST_CASE(bytes_of_another_length_make_no_expert) {
   auto files = *expert_files::open(source, direct_file::writes::refused);
   auto device = *cpu::make_device({1, "", 0, false});
   std::vector<std::byte> few(100);
-  auto made = files.make(*device, {layer_id{0}, expert_id{0}}, {few, few, few});
+  auto made = files.make_piece(*device, {layer_id{0}, expert_id{0}}, 0, few);
   BOOST_REQUIRE(!made.ok());
   BOOST_CHECK(made.err().code == ec::internal);
+  BOOST_CHECK(!files.make_piece(*device, {layer_id{0}, expert_id{0}}, 3, few).ok());
   BOOST_CHECK(!files.pieces({layer_id{99}, expert_id{0}}).ok());
 }
 

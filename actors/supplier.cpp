@@ -1,0 +1,363 @@
+#include "actors/supplier.hpp"
+
+#include "actors/errors.hpp"
+#include "actors/foreseer.hpp"
+#include "actors/supplier_packing.hpp"
+
+#include <caf/all.hpp>
+
+namespace coel::actors {
+
+namespace {
+
+using order = policy::supply_order;
+using found = policy::expert_supply::found;
+
+/// A step with so many rows asks for nearly every expert of a layer, and of the next.
+constexpr uint32_t prompt_rows = 32;
+constexpr uint32_t most_jobs_ahead = 3;
+/// Of a disk that has not been measured yet.
+constexpr double usual_read_us = 5000;
+
+double now_us() {
+  return std::chrono::duration<double, std::micro>(steady::now().time_since_epoch()).count();
+}
+
+size_t slot(const supplier_state& st, expert_key key) {
+  return size_t{index(key.layer)} * st.config.model->config().experts + index(key.expert);
+}
+
+policy::foresight::state_of states(const supplier_state& st) {
+  return [&st](expert_key key) { return st.supply->is(key); };
+}
+
+void carry_out(supplier_ptr self);
+
+// --- orders ---------------------------------------------------------------------------------------
+
+void read(supplier_ptr self, const order& o) {
+  auto& st = self->state;
+  auto address = caf::actor_cast<caf::weak_actor_ptr>(supplier_actor{self});
+  auto post = [address, id = o.job](result<model::staged_read> got) {
+    if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
+      caf::anon_send(
+          caf::actor_cast<supplier_actor>(to),
+          expert_arrived{id, std::make_shared<result<model::staged_read>>(std::move(got))});
+  };
+  auto& j = st.jobs[o.job];
+  j.key = o.key;
+  auto pieces = st.config.model->tiered->files.pieces(o.key);
+  if (!pieces)
+    return post(pieces.err());
+  auto ticket = st.reader->submit(std::move(*pieces),
+                                  o.urgent ? model::read_priority::demand
+                                           : model::read_priority::prefetch,
+                                  post);
+  if (ticket)
+    j.ticket = *ticket;
+  else
+    post(ticket.err());
+}
+
+void packed(supplier_ptr self, uint64_t job) {
+  auto& st = self->state;
+  auto j = std::move(st.jobs.extract(job).mapped());
+  if (j.outcome) {
+    auto expert = assemble(self, j);
+    st.config.model->tiered->board[slot(st, j.key)].bytes = expert->bytes;
+    st.held[slot(st, j.key)] = std::move(expert);
+  }
+  st.supply->was_packed(job, j.outcome);
+  carry_out(self);
+}
+
+void let_go(supplier_state& st, expert_key key) {
+  st.config.model->tiered->board[slot(st, key)].bytes = 0;
+  st.held[slot(st, key)] = nullptr; // its memory is free when the last lease ends
+}
+
+void fail(supplier_state& st, const order& o) {
+  st.to_say[o.step].failure =
+      error{o.why.code, "expert " + to_string(o.key) + ": " + o.why.message};
+}
+
+void carry_out(supplier_ptr self, const order& o) {
+  auto& st = self->state;
+  using what = order::what;
+  switch (o.kind) {
+  case what::read:
+    return read(self, o);
+  case what::hurry:
+    return (void)st.reader->promote(st.jobs.at(o.job).ticket);
+  case what::cancel:
+    return (void)st.reader->cancel(st.jobs.at(o.job).ticket);
+  case what::pack:
+    return pack(self, o.job, o.urgent, packed);
+  case what::drop:
+    return (void)st.jobs.erase(o.job);
+  case what::lend:
+    return st.to_say[o.step].next.push_back({st.held[slot(st, o.key)]});
+  case what::fail:
+    return fail(st, o);
+  case what::evict:
+    return let_go(st, o.key);
+  }
+}
+
+void say(supplier_ptr self) {
+  auto& st = self->state;
+  for (auto& [step, words] : std::exchange(st.to_say, {})) {
+    auto gate = st.gates.find(step);
+    if (gate == st.gates.end())
+      continue;
+    words.step = step;
+    bool over = words.failure.has_value();
+    self->send(gate->second, std::move(words));
+    if (over)
+      st.gates.erase(gate);
+  }
+}
+
+void carry_out(supplier_ptr self) {
+  auto& st = self->state;
+  for (auto orders = st.supply->take_orders(); !orders.empty(); orders = st.supply->take_orders())
+    for (const auto& o : orders)
+      carry_out(self, o);
+  say(self);
+  if (st.filled && !st.supply->filling()) {
+    st.filled->deliver(st.supply->used_bytes());
+    st.filled.reset();
+  }
+}
+
+// --- what others tell -----------------------------------------------------------------------------
+
+void arrived(supplier_ptr self, const expert_arrived& what) {
+  auto& st = self->state;
+  auto at = st.jobs.find(what.job);
+  if (at == st.jobs.end())
+    return;
+  auto& got = *what.got;
+  result<void> outcome;
+  if (got) {
+    st.counted.read_bytes += got->read;
+    at->second.staged = std::make_shared<const model::staged_read>(std::move(*got));
+  } else {
+    outcome = got.err();
+    st.jobs.erase(at);
+  }
+  st.supply->was_read(what.job, outcome);
+  carry_out(self);
+}
+
+void count(supplier_state& st, const expert_claim& what, const std::vector<found>& how) {
+  auto& l = st.counted.layers[index(what.layer)];
+  for (size_t i = 0; i < how.size(); ++i) {
+    ++(how[i] == found::here       ? l.hits
+       : how[i] == found::foreseen ? l.foreseen
+       : how[i] == found::coming   ? l.late
+                                   : l.misses);
+    auto at = slot(st, {what.layer, what.experts[i].expert});
+    st.used[at] += what.experts[i].rows;
+    st.config.model->tiered->board[at].rows += what.experts[i].rows;
+  }
+  if (index(what.layer) + 1u == st.config.model->config().layers)
+    st.counted.tokens += what.rows;
+}
+
+/// A prompt goes through the next layer after this one: all of it, in its order.
+void foresee_all(supplier_state& st, layer_id after) {
+  const auto& c = st.config.model->config();
+  if (index(after) + 1u == c.layers)
+    return; // what comes behind a prompt's last layer is another step
+  std::vector<policy::expert_supply::wish> all;
+  for (uint32_t e = 0; e < c.experts; ++e)
+    all.push_back({{static_cast<layer_id>(index(after) + 1u), static_cast<expert_id>(e)}, 1.f});
+  st.supply->foresee(all);
+}
+
+void claimed(supplier_ptr self, const expert_claim& what) {
+  auto& st = self->state;
+  auto demand_us = st.reader->status().demand_us;
+  st.clock.begins(what.layer, what.rows, steady::now());
+  st.foresight->turn(what.layer, what.experts, states(st), now_us(),
+                     demand_us > 0 ? demand_us : usual_read_us);
+  st.gates[what.step] = caf::actor_cast<lease_listener>(self->current_sender());
+  st.to_say[what.step]; // an answer at once, whatever it is
+  count(st, what, st.supply->begin(what.step, what.layer, what.experts, what.rows));
+  if (what.rows >= prompt_rows)
+    foresee_all(st, what.layer);
+  carry_out(self);
+}
+
+void ran(supplier_ptr self, const experts_ran& what) {
+  auto& st = self->state;
+  st.supply->ran(what.step, what.count);
+  if (what.over) {
+    st.clock.ends(what.stall_us, steady::now());
+    st.supply->end(what.step);
+    st.gates.erase(what.step);
+  }
+  carry_out(self);
+}
+
+void forecast(supplier_ptr self, const layer_forecast& what) {
+  auto& st = self->state;
+  st.supply->foresee(
+      st.foresight->consider(what.layer, what.ahead, what.probability, states(st), now_us()));
+  carry_out(self);
+}
+
+// --- start ----------------------------------------------------------------------------------------
+
+result<void> start(supplier_ptr self) {
+  auto& st = self->state;
+  const auto& m = *st.config.model;
+  const auto& t = *m.tiered;
+  const auto& c = m.config();
+  policy::cache_shape shape{c.layers, c.experts};
+  model::disk_reader::options how;
+  how.slot_bytes = t.files.largest_read();
+  how.slots = t.plan.staging_slots;
+  how.engine = t.engine;
+  auto reader = model::disk_reader::start(how);
+  if (!reader)
+    return reader.err();
+  auto routers = model::deep_routers::load(*m.source);
+  if (!routers)
+    return routers.err();
+  st.reader = std::move(*reader);
+  policy::supply_limits limits{t.plan.cache_bytes + t.plan.transient_bytes, t.plan.staging_slots,
+                               std::min(most_jobs_ahead, t.plan.staging_slots - 1)};
+  st.supply = std::make_unique<policy::expert_supply>(shape, t.files.resident_bytes(), limits,
+                                                      policy::activation_aware(shape));
+  st.foresight = std::make_unique<policy::foresight>(shape);
+  st.held.resize(shape.slots());
+  st.used.resize(shape.slots());
+  st.counted.model = m.name;
+  st.counted.experts = static_cast<uint32_t>(shape.slots());
+  st.counted.layers.resize(c.layers);
+  spawn_loaders(self);
+  st.foreseer = self->spawn<caf::detached + caf::linked>(
+      foreseer, foreseer_config{st.config.model, supplier_actor{self}, std::move(*routers)});
+  m.tiered->supplier = supplier_actor{self};
+  m.tiered->foreseer = st.foreseer;
+  return {};
+}
+
+/// The first experts of every layer, before any is known to be better.
+caf::result<uint64_t> fill(supplier_ptr self) {
+  auto& st = self->state;
+  if (!st.supply)
+    if (auto ok = start(self); !ok)
+      return to_caf(ok.err());
+  const auto& c = st.config.model->config();
+  std::vector<expert_key> keys;
+  for (uint32_t e = 0; e < c.experts; ++e)
+    for (uint32_t l = 0; l < c.layers; ++l)
+      keys.push_back({static_cast<layer_id>(l), static_cast<expert_id>(e)});
+  auto promise = self->make_response_promise<uint64_t>();
+  st.filled = promise;
+  st.supply->fill(std::move(keys));
+  carry_out(self);
+  return promise;
+}
+
+// --- status ---------------------------------------------------------------------------------------
+
+void add_prediction(const supplier_state& st, tiering_status& s) {
+  s.token_us = st.clock.token_us();
+  s.compute_us = st.clock.compute_us();
+  if (s.compute_us <= 0)
+    return;
+  const auto& t = *st.config.model->tiered;
+  auto p = policy::predict_speed(t.needs, t.plan, policy::popularity_curve(st.used),
+                                 {s.compute_us, s.disk_bytes_per_s, 0});
+  s.predicted_hit_rate = p.hits;
+  s.predicted_token_us = p.tokens_per_s > 0 ? 1e6 / p.tokens_per_s : 0;
+}
+
+void add_layers(const supplier_state& st, tiering_status& s, const predictor_status& p) {
+  const auto& c = st.config.model->config();
+  for (uint32_t l = 0; l < c.layers; ++l) {
+    auto& layer = s.layers[l];
+    auto id = static_cast<layer_id>(l);
+    for (uint32_t e = 0; e < c.experts; ++e)
+      layer.here += st.supply->is({id, static_cast<expert_id>(e)}) ==
+                    policy::expert_supply::state::resident;
+    s.here += layer.here;
+    layer.reads_ahead = st.foresight->on(id);
+    layer.precision = st.foresight->precision(id);
+    if (l < p.recall.size()) {
+      layer.recall = p.recall[l];
+      layer.recall_of_popular = p.recall_of_popular[l];
+    }
+  }
+}
+
+tiering_status status_of(const supplier_state& st, const predictor_status& p) {
+  auto s = st.counted;
+  auto disk = st.reader->status();
+  s.cache_bytes = st.supply->pool_bytes();
+  s.cache_used_bytes = st.supply->used_bytes();
+  s.staging_bytes = disk.ring_bytes;
+  s.disk_bytes_per_s = disk.bytes_per_s;
+  s.demand_us = disk.demand_us;
+  s.reader = disk.engine;
+  s.read_ahead_bytes = disk.counts.prefetch_bytes;
+  s.wasted_bytes = st.supply->counted().wasted_bytes + disk.counts.wasted_bytes;
+  s.failed_reads = st.supply->counted().failed;
+  s.saved_us = st.foresight->saved_us();
+  s.predict_us = p.busy_us;
+  add_prediction(st, s);
+  add_layers(st, s, p);
+  return s;
+}
+
+caf::result<tiering_status> details(supplier_ptr self) {
+  if (!self->state.supply)
+    return tiering_status{};
+  auto promise = self->make_response_promise<tiering_status>();
+  self->request(self->state.foreseer, caf::infinite, atom::details::value)
+      .then([=](const predictor_status& p) mutable {
+              promise.deliver(status_of(self->state, p));
+            },
+            [=](caf::error&) mutable { promise.deliver(status_of(self->state, {})); });
+  return promise;
+}
+
+} // namespace
+
+supplier_actor::behavior_type supplier(supplier_ptr self, supplier_config config) {
+  self->state.config = std::move(config);
+  return {
+      [self](atom::status) {
+        return self->state.cost.status(self, "supplier", self->state.config.model->name);
+      },
+      [self](const expert_claim& what) {
+        auto measured = self->state.cost.measure();
+        claimed(self, what);
+      },
+      [self](const experts_ran& what) {
+        auto measured = self->state.cost.measure();
+        ran(self, what);
+      },
+      [self](const layer_forecast& what) {
+        auto measured = self->state.cost.measure();
+        forecast(self, what);
+      },
+      [self](atom::load) { return fill(self); },
+      [self](const expert_arrived& what) {
+        auto measured = self->state.cost.measure();
+        arrived(self, what);
+      },
+      [self](atom::release, expert_key key) {
+        auto measured = self->state.cost.measure();
+        self->state.supply->freed(key);
+        carry_out(self);
+      },
+      [self](atom::details) { return details(self); },
+  };
+}
+
+} // namespace coel::actors

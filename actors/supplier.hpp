@@ -1,0 +1,61 @@
+// SUPPLIER actor (see interfaces.hpp): carries out what policy/expert_supply orders. It waits for
+// nothing and computes little, so that it can run on the thread of the device that asks it.
+#pragma once
+
+#include "actors/interfaces.hpp"
+#include "actors/meter.hpp"
+#include "actors/tiering.hpp"
+#include "actors/token_clock.hpp"
+#include "policy/expert_supply.hpp"
+#include "policy/foresight.hpp"
+
+#include <deque>
+#include <optional>
+
+namespace coel::actors {
+
+struct supplier_config {
+  served_model_ptr model;
+  uint32_t loaders = 2;
+};
+
+struct supplier_state {
+  static inline const char* name = "supplier";
+
+  /// An expert on its way.
+  struct job {
+    expert_key key;
+    model::read_ticket ticket{};
+    std::shared_ptr<const model::staged_read> staged; ///< it has been read
+    std::vector<std::shared_ptr<const compute::weight>> pieces;
+    uint32_t pieces_due = 0;
+    result<void> outcome; ///< of its pieces
+  };
+  struct pending_piece {
+    uint64_t job = 0;
+    uint32_t piece = 0;
+  };
+
+  supplier_config config;
+  std::unique_ptr<policy::expert_supply> supply;
+  std::unique_ptr<policy::foresight> foresight;
+  std::vector<model::expert_ptr> held; ///< [layers, experts]
+  std::map<uint64_t, job> jobs;
+  std::map<uint64_t, lease_listener> gates;  ///< by open step
+  std::map<uint64_t, experts_lent> to_say;   ///< by step, at the end of a handler
+  std::deque<pending_piece> packs, packs_ahead; ///< bounded by the jobs
+  std::vector<piece_loader_actor> idle;
+  std::optional<caf::typed_response_promise<uint64_t>> filled;
+  foreseer_actor foreseer;
+  tiering_status counted;
+  std::vector<double> used; ///< [layers, experts], tokens that chose it
+  token_clock clock;
+  meter cost;
+  std::unique_ptr<model::disk_reader> reader; ///< ends first
+};
+
+/// Errors go to who asks to fill it: those of disk_reader::start and deep_routers::load.
+supplier_actor::behavior_type supplier(supplier_actor::stateful_pointer<supplier_state> self,
+                                       supplier_config config);
+
+} // namespace coel::actors

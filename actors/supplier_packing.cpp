@@ -1,0 +1,91 @@
+#include "actors/supplier_packing.hpp"
+
+#include "actors/errors.hpp"
+
+#include <caf/all.hpp>
+
+namespace coel::actors {
+
+namespace {
+
+using done = void (*)(supplier_ptr, uint64_t);
+
+piece_loader_actor::behavior_type piece_loader(piece_loader_actor::pointer) {
+  return {
+      [](const piece_packing& p) -> caf::result<packed_piece> {
+        auto made = p.model->tiered->files.make_piece(*p.model->device, p.key, p.piece,
+                                                      p.staged->pieces[p.piece]);
+        if (!made)
+          return to_caf(made.err());
+        return packed_piece{std::move(*made)};
+      },
+  };
+}
+
+void start(supplier_ptr self, done then);
+
+void finish(supplier_ptr self, const piece_loader_actor& by, supplier_state::pending_piece what,
+            result<compute::weight_ptr> outcome, done then) {
+  auto measured = self->state.cost.measure();
+  auto& st = self->state;
+  st.idle.push_back(by);
+  start(self, then);
+  auto& j = st.jobs.at(what.job);
+  if (outcome)
+    j.pieces[what.piece] = std::move(*outcome);
+  else if (j.outcome)
+    j.outcome = outcome.err();
+  if (--j.pieces_due == 0) {
+    j.staged = nullptr; // its slot is free
+    then(self, what.job);
+  }
+}
+
+void start(supplier_ptr self, done then) {
+  auto& st = self->state;
+  while (!st.idle.empty() && !(st.packs.empty() && st.packs_ahead.empty())) {
+    auto& queue = st.packs.empty() ? st.packs_ahead : st.packs;
+    auto what = queue.front();
+    queue.pop_front();
+    auto by = st.idle.back();
+    st.idle.pop_back();
+    const auto& j = st.jobs.at(what.job);
+    self->request(by, caf::infinite, piece_packing{st.config.model, j.key, what.piece, j.staged})
+        .then([=](const packed_piece& got) { finish(self, by, what, got.matrix, then); },
+              [=](caf::error& why) { finish(self, by, what, from_caf(why), then); });
+  }
+}
+
+} // namespace
+
+void spawn_loaders(supplier_ptr self) {
+  for (uint32_t i = 0; i < self->state.config.loaders; ++i)
+    self->state.idle.push_back(self->spawn<caf::detached + caf::linked>(piece_loader));
+}
+
+void pack(supplier_ptr self, uint64_t job, bool urgent, done then) {
+  auto& st = self->state;
+  auto& j = st.jobs.at(job);
+  j.pieces_due = static_cast<uint32_t>(j.staged->pieces.size());
+  j.pieces.resize(j.pieces_due);
+  for (uint32_t i = 0; i < j.pieces_due; ++i)
+    (urgent ? st.packs : st.packs_ahead).push_back({job, i});
+  start(self, then);
+}
+
+model::expert_ptr assemble(supplier_ptr self, const supplier_state::job& from) {
+  const auto& m = *self->state.config.model;
+  auto weights = model::expert_of(from.pieces);
+  *m.resident_bytes += weights->bytes;
+  auto address = caf::actor_cast<caf::weak_actor_ptr>(supplier_actor{self});
+  auto* raw = weights.get();
+  return {raw, [weights, address, key = from.key,
+                resident = m.resident_bytes](const compute::expert_weights* w) mutable {
+            *resident -= w->bytes;
+            weights.reset();
+            if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
+              caf::anon_send(caf::actor_cast<supplier_actor>(to), atom::release::value, key);
+          }};
+}
+
+} // namespace coel::actors
