@@ -542,6 +542,7 @@ struct app_answer {
 #define COEL_LOCAL_MESSAGE(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::type)
 COEL_LOCAL_MESSAGE(component_status)
 COEL_LOCAL_MESSAGE(expert_status)
+COEL_LOCAL_MESSAGE(tiering_status)
 COEL_LOCAL_MESSAGE(tier_status)
 COEL_LOCAL_MESSAGE(lease)
 COEL_LOCAL_MESSAGE(memory_kind)
