@@ -26,7 +26,11 @@ struct tier_use {
   uint64_t wasted_bytes = 0;   ///< of these
   uint64_t stall_us = 0;       ///< with nothing to compute, for experts to be read
   uint64_t tokens = 0;         ///< through all layers
+  uint64_t late = 0;           ///< of the uses: on its way, because foreseen
   double disk_bytes_per_s = 0; ///< lately
+  double demand_us = 0;        ///< of a read that is waited for, lately
+  std::vector<double> recall;  ///< of the predictor, one to three layers ahead, lately
+  double layers_ahead = 0;     ///< share of layers in which reading ahead is on
 };
 
 class engine {

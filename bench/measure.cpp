@@ -73,6 +73,7 @@ tier_use since(const tier_use& before, tier_use now) {
   now.uses -= before.uses;
   now.found -= before.found;
   now.foreseen -= before.foreseen;
+  now.late -= before.late;
   now.read_bytes -= before.read_bytes;
   now.wasted_bytes -= before.wasted_bytes;
   now.stall_us -= before.stall_us;

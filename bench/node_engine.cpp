@@ -184,7 +184,14 @@ class node_engine : public engine {
       to.uses += l.hits + l.foreseen + l.late + l.misses;
       to.found += l.hits + l.foreseen;
       to.foreseen += l.foreseen;
+      to.late += l.late;
+      to.recall.resize(std::max(to.recall.size(), l.recall.size()));
+      auto share = 1 / static_cast<double>(t.layers.size());
+      for (size_t a = 0; a < l.recall.size(); ++a)
+        to.recall[a] += l.recall[a] * share;
+      to.layers_ahead += l.reads_ahead ? share : 0;
     }
+    to.demand_us = t.demand_us;
     to.read_bytes = t.read_bytes;
     to.wasted_bytes = t.wasted_bytes;
     to.tokens = t.tokens;

@@ -46,6 +46,10 @@ json as_json(const tier_use& u) {
   return {{"uses", u.uses},
           {"found", u.found},
           {"foreseen", u.foreseen},
+          {"late", u.late},
+          {"demand_us", u.demand_us},
+          {"recall", u.recall},
+          {"layers_ahead", u.layers_ahead},
           {"read_bytes", u.read_bytes},
           {"wasted_bytes", u.wasted_bytes},
           {"stall_us", u.stall_us},
@@ -58,13 +62,20 @@ std::string tier_line(const test_result& x) {
   auto per = [](double a, uint64_t b) { return b ? a / static_cast<double>(b) : 0; };
   std::string t;
   line(t,
-       "experts  %s: %.1f %% found (%.1f %% read ahead); a token read %.1f MB (%.1f MB for "
-       "nothing), waited %.2f ms; disk %.2f GB/s",
+       "experts  %s: %.1f %% found (%.1f %% read ahead, %.1f %% on their way); a token read %.1f "
+       "MB (%.1f MB for nothing), waited %.2f ms; disk %.2f GB/s, %.2f ms a read",
        x.test.c_str(), 100 * per(static_cast<double>(u.found), u.uses),
        100 * per(static_cast<double>(u.foreseen), u.uses),
+       100 * per(static_cast<double>(u.late), u.uses),
        per(static_cast<double>(u.read_bytes) / 1e6, u.tokens),
        per(static_cast<double>(u.wasted_bytes) / 1e6, u.tokens),
-       per(static_cast<double>(u.stall_us) / 1e3, u.tokens), u.disk_bytes_per_s / 1e9);
+       per(static_cast<double>(u.stall_us) / 1e3, u.tokens), u.disk_bytes_per_s / 1e9,
+       u.demand_us / 1e3);
+  std::string recall;
+  for (double r : u.recall)
+    recall += (recall.empty() ? "" : ", ") + std::to_string(static_cast<int>(100 * r + 0.5));
+  line(t, "         predictor: recall %s %% one to three layers ahead, used in %.0f %% of layers",
+       recall.c_str(), 100 * u.layers_ahead);
   return t;
 }
 

@@ -12,13 +12,36 @@ namespace {
 
 constexpr float learning_rate = 0.15f;
 constexpr float judged_decay = 1.f / 1024;
-constexpr float largest_gate = 8; ///< logits further off say no more
+constexpr float largest_gate = 4; ///< deviations; logits further off say no more
+constexpr float largest_log_odds = 8;
 
 constexpr std::array<char, 8> magic{'C', 'O', 'E', 'L', 'P', 'R', 'E', 'D'};
-constexpr uint32_t version = 1;
+constexpr uint32_t version = 2;
 
 float logistic(float z) {
   return 1 / (1 + std::exp(-z));
+}
+
+float bounded(float z) {
+  return std::clamp(z, -largest_log_odds, largest_log_odds);
+}
+
+/// How far each logit is above the one that is just chosen, in their standard deviation.
+std::vector<float> margins(std::span<const float> logits, uint32_t top_k) {
+  std::vector<float> out(logits.begin(), logits.end());
+  auto n = static_cast<float>(out.size());
+  float mean = 0, square = 0;
+  for (float x : out) {
+    mean += x / n;
+    square += x * x / n;
+  }
+  float deviation = std::sqrt(std::max(square - mean * mean, 1e-12f));
+  auto sorted = out;
+  auto kth = sorted.begin() + (top_k - 1);
+  std::nth_element(sorted.begin(), kth, sorted.end(), std::greater<>());
+  for (auto& x : out)
+    x = std::clamp((x - *kth) / deviation, -largest_gate, largest_gate);
+  return out;
 }
 
 /// FNV-1a.
@@ -114,11 +137,12 @@ expert_predictor::prediction expert_predictor::predict(layer_id layer, uint32_t 
   auto copy = [](std::span<const uint16_t> s) {
     return std::vector<uint16_t>(s.begin(), s.end());
   };
-  prediction p{layer, ahead, copy(history.last(0)), copy(history.last(1)), {}, {}, {}};
+  prediction p{layer, ahead, copy(history.last(0)), copy(history.last(1)), {}, {}, {}, {}};
   if (shape_.layers >= ahead)
     p.again = copy(history.last(shape_.layers - ahead));
   size_t n = shape_.experts;
-  std::vector<float> z(n);
+  auto& z = p.history;
+  z.resize(n);
   for (size_t e = 0; e < n; ++e)
     z[e] = m.bias[e].w;
   for (auto i : p.now)
@@ -129,20 +153,26 @@ expert_predictor::prediction expert_predictor::predict(layer_id layer, uint32_t 
       z[e] += m.before[i * n + e].w;
   for (auto e : p.again)
     z[e] += m.again[e].w;
-  if (gate_logits.size() == n) {
-    p.gate.assign(gate_logits.begin(), gate_logits.end());
-    auto sorted = p.gate;
-    auto kth = sorted.begin() + (shape_.top_k - 1);
-    std::nth_element(sorted.begin(), kth, sorted.end(), std::greater<>());
-    for (size_t e = 0; e < n; ++e) {
-      p.gate[e] = std::clamp(p.gate[e] - *kth, -largest_gate, largest_gate);
-      z[e] += m.gate.w * p.gate[e];
-    }
-  }
+  if (gate_logits.size() == n)
+    p.gate = margins(gate_logits, shape_.top_k);
   p.probability.resize(n);
   for (size_t e = 0; e < n; ++e)
-    p.probability[e] = logistic(z[e]);
+    p.probability[e] = logistic(p.gate.empty() ? z[e]
+                                               : m.mix[0].w + m.mix[1].w * p.gate[e] +
+                                                     m.mix[2].w * bounded(z[e]));
   return p;
+}
+
+void expert_predictor::learn_mix(model& m, const prediction& p,
+                                 const std::vector<float>& error) const {
+  std::array<float, 3> gradient{};
+  for (size_t e = 0; e < error.size(); ++e) {
+    gradient[0] += error[e];
+    gradient[1] += error[e] * p.gate[e];
+    gradient[2] += error[e] * bounded(p.history[e]);
+  }
+  for (size_t i = 0; i < gradient.size(); ++i)
+    m.mix[i].step(gradient[i] / static_cast<float>(error.size()));
 }
 
 void expert_predictor::judge(model& m, const prediction& p, std::span<const int32_t> chosen) const {
@@ -159,9 +189,17 @@ void expert_predictor::learn(const prediction& p, std::span<const int32_t> chose
   auto& m = at(p.layer, p.ahead);
   judge(m, p, chosen);
   size_t n = shape_.experts;
-  std::vector<float> error = p.probability;
-  for (auto c : chosen)
-    error[static_cast<size_t>(c)] -= 1;
+  auto error_of = [&](std::vector<float> probability) {
+    for (auto c : chosen)
+      probability[static_cast<size_t>(c)] -= 1;
+    return probability;
+  };
+  if (!p.gate.empty())
+    learn_mix(m, p, error_of(p.probability));
+  auto by_history = p.history;
+  for (auto& z : by_history)
+    z = logistic(z);
+  auto error = error_of(std::move(by_history));
   for (auto& f : m.frequency)
     f *= 1 - judged_decay;
   for (auto c : chosen)
@@ -176,16 +214,11 @@ void expert_predictor::learn(const prediction& p, std::span<const int32_t> chose
       m.before[i * n + e].step(error[e]);
   for (auto e : p.again)
     m.again[e].step(error[e]);
-  float gradient = 0;
-  for (size_t e = 0; e < p.gate.size(); ++e)
-    gradient += error[e] * p.gate[e];
-  if (!p.gate.empty())
-    m.gate.step(gradient / static_cast<float>(n));
 }
 
 uint64_t expert_predictor::bytes() const {
   uint64_t n = shape_.experts;
-  return models_.size() * (sizeof(weight) * (2 * n * n + 2 * n + 1) + sizeof(float) * n);
+  return models_.size() * (sizeof(weight) * (2 * n * n + 2 * n + 3) + sizeof(float) * n);
 }
 
 template <class Model, class Visit>
@@ -195,8 +228,10 @@ void expert_predictor::each_weight(Model& m, Visit visit) {
       visit(w.w);
       visit(w.g2);
     }
-  visit(m.gate.w);
-  visit(m.gate.g2);
+  for (auto& w : m.mix) {
+    visit(w.w);
+    visit(w.g2);
+  }
   for (auto& f : m.frequency)
     visit(f);
 }
@@ -220,7 +255,7 @@ result<expert_predictor> expert_predictor::load(std::span<const std::byte> from,
   };
   expert_predictor made(shape);
   uint64_t n = shape.experts;
-  uint64_t floats = made.models_.size() * (2 * (2 * n * n + 2 * n + 1) + n);
+  uint64_t floats = made.models_.size() * (2 * (2 * n * n + 2 * n + 3) + n);
   constexpr size_t header = magic.size() + 4 * sizeof(uint32_t);
   if (from.size() != header + floats * sizeof(float) + sizeof(uint64_t))
     return refuse("it is of another length");
