@@ -203,8 +203,10 @@ void ran(supplier_ptr self, const experts_ran& what) {
 
 void forecast(supplier_ptr self, const layer_forecast& what) {
   auto& st = self->state;
-  st.supply->foresee(
-      st.foresight->consider(what.layer, what.ahead, what.probability, states(st), now_us()));
+  constexpr double share = 1. / 128;
+  st.busy += ((st.jobs.empty() ? 0 : 1) - st.busy) * share;
+  st.supply->foresee(st.foresight->consider(what.layer, what.ahead, what.probability, states(st),
+                                            now_us(), st.busy));
   carry_out(self);
 }
 

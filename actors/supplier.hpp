@@ -49,6 +49,7 @@ struct supplier_state {
   foreseer_actor foreseer;
   tiering_status counted;
   std::vector<double> used; ///< [layers, experts], tokens that chose it
+  double busy = 0; ///< share of time in which something is read, lately
   token_clock clock;
   meter cost;
   std::unique_ptr<model::disk_reader> reader; ///< ends first

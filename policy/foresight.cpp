@@ -1,7 +1,6 @@
 #include "policy/foresight.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace coel::policy {
 
@@ -9,8 +8,11 @@ namespace {
 
 using state = expert_supply::state;
 
-/// The less sure, the further: what is read for nothing delays what is waited for.
-constexpr std::array<float, 3> least_probability{0.4f, 0.5f, 0.6f};
+/// What is read for nothing costs the packing at least, and where the disk is never idle it delays
+/// what is waited for (rule 3 of the policy: half a chance where there is time, else more).
+constexpr double least_idle = 0.25, least_busy = 0.6;
+/// The less sure, the further: there is time to ask again.
+constexpr double more_per_layer = 0.05;
 /// What a read for nothing costs of its own time: a demand comes upon it about so often.
 constexpr double waste_share = 0.5;
 /// What a read ahead would have saved, where that was only tried in thought.
@@ -22,11 +24,13 @@ foresight::foresight(cache_shape shape) : shape_(shape), layers_(shape.layers) {
 
 std::vector<expert_supply::wish> foresight::consider(layer_id layer, uint32_t ahead,
                                                      std::span<const float> probability,
-                                                     const state_of& is, double now_us) {
+                                                     const state_of& is, double now_us,
+                                                     double busy) {
   auto& l = layers_[index(layer)];
+  double least = least_idle + (least_busy - least_idle) * busy + more_per_layer * (ahead - 1);
   std::vector<expert_supply::wish> wishes;
   for (uint32_t e = 0; e < probability.size(); ++e) {
-    if (probability[e] < least_probability[ahead - 1])
+    if (probability[e] < least)
       continue;
     expert_key key{layer, static_cast<expert_id>(e)};
     if (is(key) != state::absent) {

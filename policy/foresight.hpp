@@ -18,10 +18,11 @@ class foresight {
 
   /// A layer's next turn, `ahead` layers from now (1 to 3), needs each of its experts with that
   /// probability: those to be kept or read, most likely first. Where reading ahead is switched off
-  /// only those that are here; what would have been read is judged all the same.
+  /// only those that are here; what would have been read is judged all the same. `busy`: share of
+  /// time in which something is read, 0 to 1.
   std::vector<expert_supply::wish> consider(layer_id layer, uint32_t ahead,
                                             std::span<const float> probability,
-                                            const state_of& is, double now_us);
+                                            const state_of& is, double now_us, double busy);
 
   /// The layer's turn has come and wants these; `is`: just before. A read takes `read_us`.
   void turn(layer_id layer, std::span<const expert_use> wanted, const state_of& is, double now_us,
