@@ -181,8 +181,7 @@ struct partial_sum {
   uint64_t wire_bytes = 0;   ///< both ways
 };
 
-/// Asks a neighbour for part of a model's file, or with file = net::want_frame::manifest_file for
-/// its manifest.
+/// Asks a neighbour for part of a model's file, or for what else net::want_frame names.
 struct file_want {
   hash256 model{};
   uint32_t file = 0;

@@ -130,9 +130,12 @@ struct record_frame {
   std::vector<std::byte> bytes;
 };
 
-/// Asks for part of a model's file, or with file = manifest_file for its manifest.
+/// Asks for part of a model's file, or with file = manifest_file for its manifest. With file =
+/// routing_file, offset 0 and length max_block_bytes: some of the tokens that the node routed, as a
+/// routing file (docs/formats.md).
 struct want_frame {
   static constexpr uint32_t manifest_file = 0xffffffff;
+  static constexpr uint32_t routing_file = 0xfffffffe;
   uint64_t id = 0;
   hash256 model{};
   uint32_t file = 0;

@@ -225,13 +225,14 @@ void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>
 std::vector<std::byte> pack_node_record(const node_record& r) {
   msgpack::sbuffer buffer;
   packer to(buffer);
-  to.pack_map(8);
+  to.pack_map(9);
   put(to, "version"), to.pack(r.version);
   put(to, "name"), to.pack(r.name);
   put(to, "apps"), to.pack(r.app_endpoints);
   put(to, "draining"), to.pack(r.draining);
   put(to, "ram"), to.pack(r.ram_bytes);
   put(to, "ram_used"), to.pack(r.ram_used_bytes);
+  put(to, "expert_memory"), to.pack(r.expert_memory_bytes);
   put(to, "models"), to.pack_array(static_cast<uint32_t>(r.models.size()));
   for (const auto& m : r.models)
     put_model(to, m);
@@ -255,6 +256,7 @@ result<node_record> unpack_node_record(std::span<const std::byte> bytes) {
   from.boolean("draining", r.draining);
   from.count("ram", r.ram_bytes);
   from.count("ram_used", r.ram_used_bytes);
+  from.count("expert_memory", r.expert_memory_bytes);
   read_list(from, "models", max_models, r.models, read_model);
   read_list(from, "neighbours", max_neighbours, r.neighbours, read_neighbour);
   if (from.problem())
