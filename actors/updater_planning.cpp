@@ -386,6 +386,7 @@ planning_status planning_now(const updater_state& st, const placed_model& m) {
     out.rounds = p.price->rounds;
     out.bytes = p.price->bytes;
   }
+  out.sessions_sent = m.sessions_sent;
   out.expert_bytes = m.expert_bytes;
   out.capacity_bytes = capacity_of(st);
   for (const auto& [home, bytes] : st.promised.by_home())

@@ -33,6 +33,7 @@ model_record record_here(const updater_state& st, const placed_model& m) {
   r.popularity = quantised_use(m);
   r.dense = model.costs->dense(this_node, model.config().vocab);
   r.tokens_per_s = power_of_two(m.tokens_per_s);
+  r.sessions = power_of_two(m.sessions);
   r.plan = m.planner.followed;
   return r;
 }

@@ -108,6 +108,7 @@ struct model_record {
   std::vector<uint8_t> popularity;
   home_speed dense;
   double tokens_per_s = 0; ///< decoded here, in powers of two
+  double sessions = 0;     ///< decoded here, in powers of two
   plan_record plan;        ///< that this node follows
   bool operator==(const model_record&) const = default;
 };

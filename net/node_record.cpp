@@ -63,7 +63,7 @@ void put_plan(packer& to, const plan_record& p) {
 }
 
 void put_model(packer& to, const model_record& m) {
-  to.pack_map(m.plan.epoch ? 19 : 18);
+  to.pack_map(m.plan.epoch ? 20 : 19);
   put(to, "name"), to.pack(m.name);
   put(to, "hash"), put_bytes(to, m.hash);
   put(to, "layers"), to.pack(m.layers);
@@ -82,6 +82,7 @@ void put_model(packer& to, const model_record& m) {
   put(to, "layer_row_us"), to.pack(m.dense.layer_row_us);
   put(to, "head_us"), to.pack(m.dense.head_us);
   put(to, "tokens_s"), to.pack(m.tokens_per_s);
+  put(to, "sessions"), to.pack(m.sessions);
   if (m.plan.epoch)
     put(to, "plan"), put_plan(to, m.plan);
 }
@@ -191,6 +192,7 @@ void read_model(field_reader from, model_record& m, std::optional<error>& proble
   real(from, "layer_row_us", m.dense.layer_row_us);
   real(from, "head_us", m.dense.head_us);
   real(from, "tokens_s", m.tokens_per_s);
+  real(from, "sessions", m.sessions);
   uint32_t chunks = 0;
   from.count("chunks", chunks);
   auto has_chunks = bytes_of(from, "has_chunks", max_items / 8);
