@@ -3,6 +3,7 @@
 #include "actors/errors.hpp"
 #include "actors/lane.hpp"
 #include "actors/tiering.hpp"
+#include "policy/session_homing.hpp"
 
 #include <caf/all.hpp>
 
@@ -43,6 +44,10 @@ void start(self_ptr self, admission ask, const session_actor& actor) {
   s.tokens = std::move(ask.prompt);
   s.pages = *st.pages->take(policy::pages_for(tokens, st.config.admission.page_tokens));
   s.every_row = ask.every_row;
+  if (ask.probe) {
+    s.probe = std::make_shared<session_probe>();
+    s.probe->routing.shape = st.stats->shape();
+  }
   s.began = steady::now();
   st.tokens_in += s.prompt_tokens;
   st.sessions.push_back(std::move(s));
@@ -194,15 +199,36 @@ void note_network(state& st, const layer_done& done) {
                                 h.took_us, h.node, h.wait_us + h.run_us});
 }
 
+/// The session asked how its first tokens are routed.
+void add_to_probe(self_ptr self, state::running& s, uint32_t first_row, uint32_t rows) {
+  auto& st = self->state;
+  auto& probe = *s.probe;
+  const auto& routed = st.stats->last_step();
+  for (uint32_t r = 0; r < rows && probe.routing.tokens() < policy::homing_options{}.prompt_tokens;
+       ++r)
+    probe.routing.append(routed[first_row + r], 0);
+  probe.fed = s.position;
+  if (s.position < s.prompt_tokens &&
+      probe.routing.tokens() < policy::homing_options{}.prompt_tokens)
+    return;
+  probe.sessions = static_cast<uint32_t>(st.sessions.size() - 1);
+  self->send(s.actor, session_probe_ptr(std::move(s.probe)));
+  s.probe.reset();
+}
+
 /// All layers have run: the rows are in the KV cache, and their routing is known.
 void rows_done(self_ptr self) {
   auto& st = self->state;
-  for (const auto& share : st.current->shares)
+  st.stats->end_step();
+  for (size_t i = 0; i < st.current->shares.size(); ++i) {
+    const auto& share = st.current->shares[i];
     if (auto* s = find(st, share.id)) {
       s->position += share.rows;
       ++s->slices;
+      if (s->probe)
+        add_to_probe(self, *s, st.current->first_row[i], share.rows);
     }
-  st.stats->end_step();
+  }
   if (!st.config.recorder)
     return;
   std::vector<char> bytes;

@@ -54,6 +54,7 @@ struct scheduler_state {
     uint32_t slices = 0;
     bool every_row = false;
     bool leaving = false;
+    std::shared_ptr<session_probe> probe; ///< collects the routing of its first tokens
     steady::time_point began;
     std::deque<token_trace> traces; ///< of the last steps
   };

@@ -9,7 +9,7 @@ namespace coel::net {
 namespace {
 
 constexpr std::string_view letters = "CoL";
-constexpr auto last_kind = link_frame_kind::reservation;
+constexpr auto last_kind = link_frame_kind::guest_end;
 
 } // namespace
 
