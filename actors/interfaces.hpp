@@ -49,8 +49,8 @@ using supplier_actor = component_actor::extend<
     caf::reacts_to<layer_forecast>,
     // Fills its memory; answers with the bytes that are there.
     caf::replies_to<atom::load>::with<uint64_t>,
-    // INTERNAL: an expert has been read; nobody has its memory any more.
-    caf::reacts_to<expert_arrived>, caf::reacts_to<atom::release, expert_key>,
+    // INTERNAL: a matrix has been read; nobody has the expert's memory any more.
+    caf::reacts_to<piece_arrived>, caf::reacts_to<atom::release, expert_key>,
     caf::replies_to<atom::details>::with<tiering_status>>;
 
 /// FORESEER: of such a model; learns what is chosen and foresees what will be, on its own thread.

@@ -6,6 +6,9 @@
 
 #include <caf/all.hpp>
 
+#include <algorithm>
+#include <iterator>
+
 namespace coel::actors {
 
 namespace {
@@ -15,7 +18,8 @@ using found = policy::expert_supply::found;
 
 /// A step with so many rows asks for nearly every expert of a layer, and of the next.
 constexpr uint32_t prompt_rows = 32;
-constexpr uint32_t most_jobs_ahead = 3;
+constexpr uint32_t most_jobs_ahead = 4;
+constexpr uint32_t pieces_each = 3; ///< matrices of an expert
 /// Of a disk that has not been measured yet.
 constexpr double usual_read_us = 5000;
 
@@ -35,39 +39,83 @@ void carry_out(supplier_ptr self);
 
 // --- orders ---------------------------------------------------------------------------------------
 
-void read(supplier_ptr self, const order& o) {
-  auto& st = self->state;
+/// One of its matrices; a failure comes as an answer too.
+model::read_ticket read_piece(supplier_ptr self, const order& o, uint32_t piece,
+                              model::file_piece from) {
   auto address = caf::actor_cast<caf::weak_actor_ptr>(supplier_actor{self});
-  auto post = [address, id = o.job](result<model::staged_read> got) {
+  auto post = [address, id = o.job, piece](result<model::staged_read> got) {
     if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
       caf::anon_send(
           caf::actor_cast<supplier_actor>(to),
-          expert_arrived{id, std::make_shared<result<model::staged_read>>(std::move(got))});
+          piece_arrived{id, piece, std::make_shared<result<model::staged_read>>(std::move(got))});
   };
-  auto& j = st.jobs[o.job];
-  j.key = o.key;
-  auto pieces = st.config.model->tiered->files.pieces(o.key);
-  if (!pieces)
-    return post(pieces.err());
-  auto ticket = st.reader->submit(std::move(*pieces),
-                                  o.urgent ? model::read_priority::demand
-                                           : model::read_priority::prefetch,
-                                  post);
-  if (ticket)
-    j.ticket = *ticket;
-  else
+  auto ticket = self->state.reader->submit({std::move(from)},
+                                           o.urgent ? model::read_priority::demand
+                                                    : model::read_priority::prefetch,
+                                           post);
+  if (!ticket)
     post(ticket.err());
+  return ticket ? *ticket : model::read_ticket{};
 }
 
-void packed(supplier_ptr self, uint64_t job) {
+void read(supplier_ptr self, const order& o) {
+  auto& st = self->state;
+  auto& j = st.jobs[o.job];
+  j.key = o.key;
+  j.since = steady::now();
+  j.urgent = o.urgent;
+  auto pieces = st.config.model->tiered->files.pieces(o.key);
+  if (!pieces) { // an answer, as of a read that failed
+    j.reads_due = 1;
+    auto failed = std::make_shared<result<model::staged_read>>(pieces.err());
+    return caf::anon_send(supplier_actor{self}, piece_arrived{o.job, 0, failed});
+  }
+  j.reads_due = static_cast<uint32_t>(pieces->size());
+  j.pieces.resize(pieces->size());
+  for (uint32_t i = 0; i < pieces->size(); ++i)
+    j.tickets.push_back(read_piece(self, o, i, std::move((*pieces)[i])));
+}
+
+void hurry(supplier_state& st, uint64_t job) {
+  auto& j = st.jobs.at(job);
+  j.urgent = true;
+  for (auto t : j.tickets)
+    st.reader->promote(t);
+  auto others = std::stable_partition(st.packs_ahead.begin(), st.packs_ahead.end(),
+                                      [&](const auto& p) { return p.job != job; });
+  std::move(others, st.packs_ahead.end(), std::back_inserter(st.packs));
+  st.packs_ahead.erase(others, st.packs_ahead.end());
+}
+
+void cancel(supplier_state& st, uint64_t job) {
+  for (auto t : st.jobs.at(job).tickets)
+    st.reader->cancel(t);
+}
+
+/// It is whole, and it is wanted.
+void finish(supplier_ptr self, uint64_t job) {
   auto& st = self->state;
   auto j = std::move(st.jobs.extract(job).mapped());
-  if (j.outcome) {
-    auto expert = assemble(self, j);
-    st.config.model->tiered->board[slot(st, j.key)].bytes = expert->bytes;
-    st.held[slot(st, j.key)] = std::move(expert);
+  auto expert = assemble(self, j);
+  st.config.model->tiered->board[slot(st, j.key)].bytes = expert->bytes;
+  st.held[slot(st, j.key)] = std::move(expert);
+  if (j.urgent) {
+    auto us = static_cast<double>(us_between(j.since, steady::now()));
+    st.demand_us = st.demand_us > 0 ? st.demand_us + (us - st.demand_us) / 32 : us;
   }
-  st.supply->was_packed(job, j.outcome);
+  st.supply->was_packed(job, {});
+}
+
+/// Tells of a job of which nothing is under way any more, neither read nor packed.
+void settle(supplier_ptr self, uint64_t job) {
+  auto& st = self->state;
+  auto& j = st.jobs.at(job);
+  if (j.reads_due > 0 || j.packs_due > 0)
+    return;
+  auto outcome = j.outcome;
+  if (!outcome)
+    st.jobs.erase(job);
+  st.supply->was_read(job, outcome);
   carry_out(self);
 }
 
@@ -88,11 +136,11 @@ void carry_out(supplier_ptr self, const order& o) {
   case what::read:
     return read(self, o);
   case what::hurry:
-    return (void)st.reader->promote(st.jobs.at(o.job).ticket);
+    return hurry(st, o.job);
   case what::cancel:
-    return (void)st.reader->cancel(st.jobs.at(o.job).ticket);
+    return cancel(st, o.job);
   case what::pack:
-    return pack(self, o.job, o.urgent, packed);
+    return finish(self, o.job);
   case what::drop:
     return (void)st.jobs.erase(o.job);
   case what::lend:
@@ -118,11 +166,15 @@ void say(supplier_ptr self) {
   }
 }
 
+/// What one order brings about is carried out behind those before it.
 void carry_out(supplier_ptr self) {
   auto& st = self->state;
+  if (std::exchange(st.carrying_out, true))
+    return;
   for (auto orders = st.supply->take_orders(); !orders.empty(); orders = st.supply->take_orders())
     for (const auto& o : orders)
       carry_out(self, o);
+  st.carrying_out = false;
   say(self);
   if (st.filled && !st.supply->filling()) {
     st.filled->deliver(st.supply->used_bytes());
@@ -132,22 +184,21 @@ void carry_out(supplier_ptr self) {
 
 // --- what others tell -----------------------------------------------------------------------------
 
-void arrived(supplier_ptr self, const expert_arrived& what) {
+void arrived(supplier_ptr self, const piece_arrived& what) {
   auto& st = self->state;
-  auto at = st.jobs.find(what.job);
-  if (at == st.jobs.end())
-    return;
+  auto& j = st.jobs.at(what.job);
   auto& got = *what.got;
-  result<void> outcome;
-  if (got) {
+  --j.reads_due;
+  if (got)
     st.counted.read_bytes += got->read;
-    at->second.staged = std::make_shared<const model::staged_read>(std::move(*got));
-  } else {
-    outcome = got.err();
-    st.jobs.erase(at);
+  if (got && j.outcome) {
+    pack(self, {what.job, what.piece, std::make_shared<model::staged_read>(std::move(*got))},
+         settle);
+  } else if (!got && j.outcome) {
+    j.outcome = got.err();
+    cancel(st, what.job); // the rest is of no use
   }
-  st.supply->was_read(what.job, outcome);
-  carry_out(self);
+  settle(self, what.job);
 }
 
 void count(supplier_state& st, const expert_claim& what, const std::vector<found>& how) {
@@ -178,10 +229,9 @@ void foresee_all(supplier_state& st, layer_id after) {
 
 void claimed(supplier_ptr self, const expert_claim& what) {
   auto& st = self->state;
-  auto demand_us = st.reader->status().demand_us;
   st.clock.begins(what.layer, what.rows, steady::now());
   st.foresight->turn(what.layer, what.experts, states(st), now_us(),
-                     demand_us > 0 ? demand_us : usual_read_us);
+                     st.demand_us > 0 ? st.demand_us : usual_read_us);
   st.gates[what.step] = caf::actor_cast<lease_listener>(self->current_sender());
   st.to_say[what.step]; // an answer at once, whatever it is
   count(st, what, st.supply->begin(what.step, what.layer, what.experts, what.rows));
@@ -219,8 +269,10 @@ result<void> start(supplier_ptr self) {
   const auto& c = m.config();
   policy::cache_shape shape{c.layers, c.experts};
   model::disk_reader::options how;
-  how.slot_bytes = t.files.largest_read();
-  how.slots = t.plan.staging_slots;
+  how.slot_bytes = t.files.largest_piece();
+  how.slots = static_cast<uint32_t>(t.plan.staging_bytes / how.slot_bytes);
+  how.limits.chunk_bytes = uint64_t{2} << 20; // a matrix in one read, or few
+  how.limits.demand_slots = pieces_each;
   how.engine = t.engine;
   auto reader = model::disk_reader::start(how);
   if (!reader)
@@ -229,8 +281,9 @@ result<void> start(supplier_ptr self) {
   if (!routers)
     return routers.err();
   st.reader = std::move(*reader);
-  policy::supply_limits limits{t.plan.cache_bytes + t.plan.transient_bytes, t.plan.staging_slots,
-                               std::min(most_jobs_ahead, t.plan.staging_slots - 1)};
+  auto jobs = std::max(how.slots / pieces_each, 1u);
+  policy::supply_limits limits{t.plan.cache_bytes + t.plan.transient_bytes, jobs,
+                               std::min(most_jobs_ahead, jobs - 1)};
   st.supply = std::make_unique<policy::expert_supply>(shape, t.files.resident_bytes(), limits,
                                                       policy::activation_aware(shape));
   st.foresight = std::make_unique<policy::foresight>(shape);
@@ -304,7 +357,7 @@ tiering_status status_of(const supplier_state& st, const predictor_status& p) {
   s.cache_used_bytes = st.supply->used_bytes();
   s.staging_bytes = disk.ring_bytes;
   s.disk_bytes_per_s = disk.bytes_per_s;
-  s.demand_us = disk.demand_us;
+  s.demand_us = st.demand_us;
   s.reader = disk.engine;
   s.read_ahead_bytes = disk.counts.prefetch_bytes;
   s.wasted_bytes = st.supply->counted().wasted_bytes + disk.counts.wasted_bytes;
@@ -349,7 +402,7 @@ supplier_actor::behavior_type supplier(supplier_ptr self, supplier_config config
         forecast(self, what);
       },
       [self](atom::load) { return fill(self); },
-      [self](const expert_arrived& what) {
+      [self](const piece_arrived& what) {
         auto measured = self->state.cost.measure();
         arrived(self, what);
       },

@@ -25,15 +25,17 @@ struct supplier_state {
   /// An expert on its way.
   struct job {
     expert_key key;
-    model::read_ticket ticket{};
-    std::shared_ptr<const model::staged_read> staged; ///< it has been read
+    steady::time_point since;
+    bool urgent = false; ///< a step waits for it
+    std::vector<model::read_ticket> tickets; ///< of its pieces: each is packed as soon as it is read
     std::vector<std::shared_ptr<const compute::weight>> pieces;
-    uint32_t pieces_due = 0;
-    result<void> outcome; ///< of its pieces
+    uint32_t reads_due = 0, packs_due = 0;
+    result<void> outcome; ///< the first failure
   };
   struct pending_piece {
     uint64_t job = 0;
     uint32_t piece = 0;
+    std::shared_ptr<const model::staged_read> staged;
   };
 
   supplier_config config;
@@ -49,6 +51,8 @@ struct supplier_state {
   foreseer_actor foreseer;
   tiering_status counted;
   std::vector<double> used; ///< [layers, experts], tokens that chose it
+  bool carrying_out = false;
+  double demand_us = 0; ///< mean of the last experts that were waited for, until they could run
   double busy = 0; ///< share of time in which something is read, lately
   token_clock clock;
   meter cost;

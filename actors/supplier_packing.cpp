@@ -14,7 +14,7 @@ piece_loader_actor::behavior_type piece_loader(piece_loader_actor::pointer) {
   return {
       [](const piece_packing& p) -> caf::result<packed_piece> {
         auto made = p.model->tiered->files.make_piece(*p.model->device, p.key, p.piece,
-                                                      p.staged->pieces[p.piece]);
+                                                      p.staged->pieces.front());
         if (!made)
           return to_caf(made.err());
         return packed_piece{std::move(*made)};
@@ -24,35 +24,35 @@ piece_loader_actor::behavior_type piece_loader(piece_loader_actor::pointer) {
 
 void start(supplier_ptr self, done then);
 
-void finish(supplier_ptr self, const piece_loader_actor& by, supplier_state::pending_piece what,
+void finish(supplier_ptr self, const piece_loader_actor& by, uint64_t job, uint32_t piece,
             result<compute::weight_ptr> outcome, done then) {
   auto measured = self->state.cost.measure();
   auto& st = self->state;
   st.idle.push_back(by);
   start(self, then);
-  auto& j = st.jobs.at(what.job);
+  auto& j = st.jobs.at(job);
+  --j.packs_due;
   if (outcome)
-    j.pieces[what.piece] = std::move(*outcome);
+    j.pieces[piece] = std::move(*outcome);
   else if (j.outcome)
     j.outcome = outcome.err();
-  if (--j.pieces_due == 0) {
-    j.staged = nullptr; // its slot is free
-    then(self, what.job);
-  }
+  then(self, job);
 }
 
 void start(supplier_ptr self, done then) {
   auto& st = self->state;
   while (!st.idle.empty() && !(st.packs.empty() && st.packs_ahead.empty())) {
     auto& queue = st.packs.empty() ? st.packs_ahead : st.packs;
-    auto what = queue.front();
+    auto what = std::move(queue.front());
     queue.pop_front();
     auto by = st.idle.back();
     st.idle.pop_back();
-    const auto& j = st.jobs.at(what.job);
-    self->request(by, caf::infinite, piece_packing{st.config.model, j.key, what.piece, j.staged})
-        .then([=](const packed_piece& got) { finish(self, by, what, got.matrix, then); },
-              [=](caf::error& why) { finish(self, by, what, from_caf(why), then); });
+    auto job = what.job;
+    auto piece = what.piece;
+    self->request(by, caf::infinite, piece_packing{st.config.model, st.jobs.at(job).key, piece,
+                                                   std::move(what.staged)}) // then its slot is free
+        .then([=](const packed_piece& got) { finish(self, by, job, piece, got.matrix, then); },
+              [=](caf::error& why) { finish(self, by, job, piece, from_caf(why), then); });
   }
 }
 
@@ -63,13 +63,11 @@ void spawn_loaders(supplier_ptr self) {
     self->state.idle.push_back(self->spawn<caf::detached + caf::linked>(piece_loader));
 }
 
-void pack(supplier_ptr self, uint64_t job, bool urgent, done then) {
+void pack(supplier_ptr self, supplier_state::pending_piece what, done then) {
   auto& st = self->state;
-  auto& j = st.jobs.at(job);
-  j.pieces_due = static_cast<uint32_t>(j.staged->pieces.size());
-  j.pieces.resize(j.pieces_due);
-  for (uint32_t i = 0; i < j.pieces_due; ++i)
-    (urgent ? st.packs : st.packs_ahead).push_back({job, i});
+  auto& j = st.jobs.at(what.job);
+  ++j.packs_due;
+  (j.urgent ? st.packs : st.packs_ahead).push_back(std::move(what));
   start(self, then);
 }
 

@@ -10,8 +10,9 @@ using supplier_ptr = supplier_actor::stateful_pointer<supplier_state>;
 
 void spawn_loaders(supplier_ptr self);
 
-/// `then` is called when its last matrix is done: state's job has the outcome.
-void pack(supplier_ptr self, uint64_t job, bool urgent, void (*then)(supplier_ptr, uint64_t job));
+/// One of a job's matrices; `then` is called with the job, which has the outcome.
+void pack(supplier_ptr self, supplier_state::pending_piece what,
+          void (*then)(supplier_ptr, uint64_t job));
 
 /// The expert of a job whose pieces are all there. Its supplier is told when nobody has its memory
 /// any more.

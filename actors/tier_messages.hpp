@@ -55,9 +55,10 @@ struct experts_ran {
   uint64_t stall_us = 0; ///< if over: it had nothing to do but wait
 };
 
-/// INTERNAL to a supplier: what its reader brought.
-struct expert_arrived {
+/// INTERNAL to a supplier: a matrix of an expert, as its reader brought it.
+struct piece_arrived {
   uint64_t job = 0;
+  uint32_t piece = 0;
   std::shared_ptr<result<model::staged_read>> got;
 };
 
@@ -89,7 +90,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::layer_forecast)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::expert_claim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::experts_lent)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::experts_ran)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::expert_arrived)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::piece_arrived)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::piece_packing)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::packed_piece)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::predictor_status)

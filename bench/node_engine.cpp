@@ -126,7 +126,8 @@ class node_engine : public engine {
     });
     const auto served = node_->models()->front();
     for (size_t i = 0; i < prompts.size(); ++i) {
-      auto request = std::make_shared<const app_request>(request_for(prompts[i], tokens, drawn_, requests_));
+      auto request = std::make_shared<const app_request>(
+          request_for(prompts[i], tokens, drawn_, requests_++));
       actors::app_call call{0, i, std::move(request)};
       system_.spawn(actors::session,
                     actors::session_config{node_->registry(), std::move(call), served.model,
@@ -202,6 +203,7 @@ class node_engine : public engine {
   caf::actor_system_config config_;
   caf::actor_system system_;
   std::unique_ptr<actors::node> node_;
+  uint64_t requests_ = 0; ///< each draws differently
 };
 
 } // namespace

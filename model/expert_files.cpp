@@ -41,6 +41,7 @@ result<expert_files> expert_files::open(const source_ptr& from, direct_file::wri
           return view.err();
         resident += resident_bound(*view);
         read += read_bound(*view);
+        made.largest_piece_ = std::max(made.largest_piece_, read_bound(*view));
       }
       made.resident_.push_back(resident);
       made.all_resident_ += resident;

@@ -18,6 +18,8 @@ class expert_files {
 
   /// The largest expert as it is read, with what alignment adds.
   uint64_t largest_read() const { return largest_read_; }
+  /// Of one matrix.
+  uint64_t largest_piece() const { return largest_piece_; }
   /// Of one expert, in a device's layout: never less than it will take.
   uint64_t resident_bytes(expert_key key) const { return resident_[slot(key)]; }
   const std::vector<uint64_t>& resident_bytes() const { return resident_; } ///< [layers, experts]
@@ -37,7 +39,7 @@ class expert_files {
   source_ptr source_;
   std::vector<direct_file_ptr> files_;
   std::vector<uint64_t> resident_; // [layers, experts]
-  uint64_t largest_read_ = 0, largest_resident_ = 0, all_resident_ = 0;
+  uint64_t largest_piece_ = 0, largest_read_ = 0, largest_resident_ = 0, all_resident_ = 0;
 };
 
 /// Gate, up and down together.

@@ -126,6 +126,7 @@ struct tier_world {
   compute::device_ptr device = *cpu::make_device({2, "", 0, false});
   hosted_model hosted;
   tier_actor ram;
+  hosted_models_ptr registry = std::make_shared<hosted_models>();
   uint64_t requests = 0;
 
   tier_world() {
@@ -197,9 +198,8 @@ struct tier_world {
     r.ignore_end = true;
     r.sampling.temperature = 0;
     app_call call{0, ++requests, std::make_shared<const app_request>(std::move(r))};
-    auto started = system.spawn(session, session_config{static_cast<request_id>(requests),
-                                                        std::move(call), hosted.model,
-                                                        hosted.scheduler, sink});
+    auto started = system.spawn(
+        session, session_config{registry, std::move(call), hosted.model, hosted.scheduler, sink});
     if (who)
       *who = started;
     return hears;

@@ -1,7 +1,11 @@
 // A model of which a part is in memory: the same answers, within the budget, whatever the disk does.
 #include "tier_world.hpp"
 
+#include "model/memory_needs.hpp"
+
 #include <cerrno>
+#include <cstdlib>
+#include <random>
 #include <set>
 
 using namespace coel;
@@ -253,6 +257,67 @@ BOOST_AUTO_TEST_CASE(cancelled_requests_leave_nothing_behind) {
   BOOST_TEST(ask(prompt, 30).tokens == expected, boost::test_tools::per_element());
   auto now = status();
   BOOST_TEST(now.used_bytes <= now.budget_bytes);
+}
+
+/// COEL_TIERS_SOAK_S: for so many seconds, instead of two.
+BOOST_AUTO_TEST_CASE(a_mixed_load_neither_passes_the_budget_nor_leaks_nor_errs) {
+  std::vector<std::vector<int32_t>> prompts{tokens_of(story), long_prompt(*this)};
+  for (auto text : {"Tom had a red car. One day", "The big dog was sad because", "Mom and Dad"})
+    prompts.push_back(tokens_of(text));
+  constexpr uint32_t longest = 60;
+  std::vector<std::vector<int32_t>> expected;
+  for (const auto& p : prompts)
+    expected.push_back(in_memory(p, longest));
+  BOOST_REQUIRE(serve(0.25).ok());
+  auto budget = status().budget_bytes, idle = device->status().resident_bytes;
+  const auto plan = hosted.model->tiered->plan;
+  mood->is([n = std::make_shared<std::atomic<uint32_t>>(0)](int64_t truth) {
+    auto i = ++*n;
+    if (i % 97 == 0)
+      std::this_thread::sleep_for(2ms);
+    return i % 211 == 0 ? -EIO : truth;
+  });
+  const char* asked = std::getenv("COEL_TIERS_SOAK_S");
+  auto until = steady::now() + std::chrono::seconds(asked ? std::atoi(asked) : 2);
+  watch eyes(*this);
+  std::mt19937 random(1);
+  size_t answers = 0, whole = 0;
+  uint64_t memory_before = 0;
+  while (steady::now() < until) {
+    struct talk {
+      size_t prompt;
+      uint32_t n;
+      session_actor who;
+      std::shared_ptr<listener> hears;
+    };
+    std::vector<talk> talks(1 + random() % 5);
+    for (auto& t : talks) {
+      t.prompt = random() % prompts.size();
+      t.n = 1 + random() % longest;
+      t.hears = begin(prompts[t.prompt], t.n, &t.who);
+    }
+    for (auto& t : talks)
+      if (random() % 4 == 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(random() % 10));
+        caf::anon_send(t.who, atom::cancel::value);
+      }
+    for (auto& t : talks) {
+      auto got = t.hears->wait();
+      BOOST_REQUIRE(got.tokens.size() <= t.n);
+      BOOST_REQUIRE(std::equal(got.tokens.begin(), got.tokens.end(), expected[t.prompt].begin()));
+      BOOST_REQUIRE((got.failure || got.tokens.size() == t.n));
+      whole += !got.failure;
+      if (++answers == 20) // all that is made once has been made
+        memory_before = model::resident_memory();
+    }
+  }
+  BOOST_TEST(eyes.end() > 0u);
+  BOOST_TEST(whole > answers / 4);
+  BOOST_TEST(eyes.most_used <= budget);
+  BOOST_TEST(eyes.most_resident <= idle + plan.cache_bytes + plan.transient_bytes);
+  constexpr uint64_t noise = uint64_t{48} << 20; // heaps of threads
+  BOOST_TEST(model::resident_memory() <= memory_before + noise);
+  BOOST_TEST_MESSAGE(answers << " answers, " << whole << " whole");
 }
 
 BOOST_AUTO_TEST_CASE(what_the_predictor_learnt_is_kept_and_damage_to_it_is_survived) {
