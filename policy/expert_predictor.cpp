@@ -11,19 +11,17 @@ namespace coel::policy {
 namespace {
 
 constexpr float learning_rate = 0.15f;
+/// Of what history adds to a known router: many weights, which must not drown it while they learn.
+constexpr float beside_router_rate = 0.06f;
+constexpr float router_bias = -0.5f; ///< a little below the least that is chosen: half a chance
 constexpr float judged_decay = 1.f / 1024;
 constexpr float largest_gate = 4; ///< deviations; logits further off say no more
-constexpr float largest_log_odds = 8;
 
 constexpr std::array<char, 8> magic{'C', 'O', 'E', 'L', 'P', 'R', 'E', 'D'};
 constexpr uint32_t version = 2;
 
 float logistic(float z) {
   return 1 / (1 + std::exp(-z));
-}
-
-float bounded(float z) {
-  return std::clamp(z, -largest_log_odds, largest_log_odds);
 }
 
 /// How far each logit is above the one that is just chosen, in their standard deviation.
@@ -111,9 +109,9 @@ std::span<const uint16_t> route_history::last(uint32_t n) const {
   return {ring_.data() + (steps_ - 1 - n) % kept_ * top_k_, top_k_};
 }
 
-void expert_predictor::weight::step(float gradient) {
+void expert_predictor::weight::step(float gradient, float rate) {
   g2 += gradient * gradient;
-  w -= learning_rate * gradient / std::sqrt(g2 + 1e-6f);
+  w -= rate * gradient / std::sqrt(g2 + 1e-6f);
 }
 
 expert_predictor::expert_predictor(const routing_shape& shape)
@@ -123,6 +121,7 @@ expert_predictor::expert_predictor(const routing_shape& shape)
   prior = std::clamp(prior, 0.001f, 0.999f);
   for (auto& m : models_) {
     m.bias.assign(n, {std::log(prior / (1 - prior)), 0});
+    m.gate_bias.assign(n, {router_bias, 0});
     m.now.assign(n * n, {});
     m.before.assign(n * n, {});
     m.again.assign(n, {});
@@ -137,14 +136,15 @@ expert_predictor::prediction expert_predictor::predict(layer_id layer, uint32_t 
   auto copy = [](std::span<const uint16_t> s) {
     return std::vector<uint16_t>(s.begin(), s.end());
   };
-  prediction p{layer, ahead, copy(history.last(0)), copy(history.last(1)), {}, {}, {}, {}};
+  prediction p{layer, ahead, copy(history.last(0)), copy(history.last(1)), {}, {}, {}};
   if (shape_.layers >= ahead)
     p.again = copy(history.last(shape_.layers - ahead));
   size_t n = shape_.experts;
-  auto& z = p.history;
-  z.resize(n);
+  if (gate_logits.size() == n)
+    p.gate = margins(gate_logits, shape_.top_k);
+  std::vector<float> z(n);
   for (size_t e = 0; e < n; ++e)
-    z[e] = m.bias[e].w;
+    z[e] = p.gate.empty() ? m.bias[e].w : m.gate_bias[e].w + m.gate.w * p.gate[e];
   for (auto i : p.now)
     for (size_t e = 0; e < n; ++e)
       z[e] += m.now[i * n + e].w;
@@ -153,26 +153,10 @@ expert_predictor::prediction expert_predictor::predict(layer_id layer, uint32_t 
       z[e] += m.before[i * n + e].w;
   for (auto e : p.again)
     z[e] += m.again[e].w;
-  if (gate_logits.size() == n)
-    p.gate = margins(gate_logits, shape_.top_k);
   p.probability.resize(n);
   for (size_t e = 0; e < n; ++e)
-    p.probability[e] = logistic(p.gate.empty() ? z[e]
-                                               : m.mix[0].w + m.mix[1].w * p.gate[e] +
-                                                     m.mix[2].w * bounded(z[e]));
+    p.probability[e] = logistic(z[e]);
   return p;
-}
-
-void expert_predictor::learn_mix(model& m, const prediction& p,
-                                 const std::vector<float>& error) const {
-  std::array<float, 3> gradient{};
-  for (size_t e = 0; e < error.size(); ++e) {
-    gradient[0] += error[e];
-    gradient[1] += error[e] * p.gate[e];
-    gradient[2] += error[e] * bounded(p.history[e]);
-  }
-  for (size_t i = 0; i < gradient.size(); ++i)
-    m.mix[i].step(gradient[i] / static_cast<float>(error.size()));
 }
 
 void expert_predictor::judge(model& m, const prediction& p, std::span<const int32_t> chosen) const {
@@ -189,49 +173,46 @@ void expert_predictor::learn(const prediction& p, std::span<const int32_t> chose
   auto& m = at(p.layer, p.ahead);
   judge(m, p, chosen);
   size_t n = shape_.experts;
-  auto error_of = [&](std::vector<float> probability) {
-    for (auto c : chosen)
-      probability[static_cast<size_t>(c)] -= 1;
-    return probability;
-  };
-  if (!p.gate.empty())
-    learn_mix(m, p, error_of(p.probability));
-  auto by_history = p.history;
-  for (auto& z : by_history)
-    z = logistic(z);
-  auto error = error_of(std::move(by_history));
+  std::vector<float> error = p.probability;
+  for (auto c : chosen)
+    error[static_cast<size_t>(c)] -= 1;
+  bool known = !p.gate.empty();
+  float rate = known ? beside_router_rate : learning_rate;
+  float gradient = 0;
+  for (size_t e = 0; e < p.gate.size(); ++e)
+    gradient += error[e] * p.gate[e];
+  if (known)
+    m.gate.step(gradient / static_cast<float>(n), learning_rate);
   for (auto& f : m.frequency)
     f *= 1 - judged_decay;
   for (auto c : chosen)
     m.frequency[static_cast<size_t>(c)] += judged_decay;
   for (size_t e = 0; e < n; ++e)
-    m.bias[e].step(error[e]);
+    (known ? m.gate_bias : m.bias)[e].step(error[e], rate);
   for (auto i : p.now)
     for (size_t e = 0; e < n; ++e)
-      m.now[i * n + e].step(error[e]);
+      m.now[i * n + e].step(error[e], rate);
   for (auto i : p.before)
     for (size_t e = 0; e < n; ++e)
-      m.before[i * n + e].step(error[e]);
+      m.before[i * n + e].step(error[e], rate);
   for (auto e : p.again)
-    m.again[e].step(error[e]);
+    m.again[e].step(error[e], rate);
 }
 
 uint64_t expert_predictor::bytes() const {
   uint64_t n = shape_.experts;
-  return models_.size() * (sizeof(weight) * (2 * n * n + 2 * n + 3) + sizeof(float) * n);
+  return models_.size() * (sizeof(weight) * (2 * n * n + 3 * n + 1) + sizeof(float) * n);
 }
 
 template <class Model, class Visit>
 void expert_predictor::each_weight(Model& m, Visit visit) {
-  for (auto* table : {&m.bias, &m.now, &m.before, &m.again})
+  for (auto* table : {&m.bias, &m.gate_bias, &m.now, &m.before, &m.again})
     for (auto& w : *table) {
       visit(w.w);
       visit(w.g2);
     }
-  for (auto& w : m.mix) {
-    visit(w.w);
-    visit(w.g2);
-  }
+  visit(m.gate.w);
+  visit(m.gate.g2);
   for (auto& f : m.frequency)
     visit(f);
 }
@@ -255,7 +236,7 @@ result<expert_predictor> expert_predictor::load(std::span<const std::byte> from,
   };
   expert_predictor made(shape);
   uint64_t n = shape.experts;
-  uint64_t floats = made.models_.size() * (2 * (2 * n * n + 2 * n + 3) + n);
+  uint64_t floats = made.models_.size() * (2 * (2 * n * n + 3 * n + 1) + n);
   constexpr size_t header = magic.size() + 4 * sizeof(uint32_t);
   if (from.size() != header + floats * sizeof(float) + sizeof(uint64_t))
     return refuse("it is of another length");

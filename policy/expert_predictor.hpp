@@ -7,7 +7,6 @@
 #include "common/result.hpp"
 #include "policy/routing_stats.hpp"
 
-#include <array>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -42,7 +41,6 @@ class expert_predictor {
     layer_id layer{};
     uint32_t ahead = 0;                      ///< 1 to max_ahead
     std::vector<uint16_t> now, before, again; ///< chosen one and two steps back, and a token back
-    std::vector<float> history;              ///< [experts], log-odds by what was chosen
     std::vector<float> gate; ///< [experts], over the top_k-th, in their deviation; empty: not known
     std::vector<float> probability;          ///< [experts]: to be among the chosen
   };
@@ -77,15 +75,15 @@ class expert_predictor {
   /// A weight and the sum of its squared gradients (AdaGrad): rare pairs learn in large steps.
   struct weight {
     float w = 0, g2 = 0;
-    void step(float gradient);
+    void step(float gradient, float rate);
   };
   struct model {
     std::vector<weight> bias;        ///< [experts]
     std::vector<weight> now, before; ///< [experts, experts]: from, to
     std::vector<weight> again;       ///< [experts]
-    /// Log-odds where the router is known: an offset, its part and that of the history. Apart from
-    /// the history's own weights: popular experts would else seem likelier than their router says.
-    std::array<weight, 3> mix{{{-0.5f, 0}, {2.5f, 0}, {0.2f, 0}}};
+    /// Where the router is known: its part, and a bias of their own, since it knows what is popular.
+    weight gate{2.5f, 0};
+    std::vector<weight> gate_bias; ///< [experts]
     std::vector<float> frequency; ///< [experts], decayed: the guess to beat
     score judged;
   };
@@ -96,7 +94,6 @@ class expert_predictor {
   const model& at(layer_id layer, uint32_t ahead) const {
     return models_[size_t{index(layer)} * max_ahead + ahead - 1];
   }
-  void learn_mix(model& m, const prediction& p, const std::vector<float>& error) const;
   void judge(model& m, const prediction& p, std::span<const int32_t> chosen) const;
   template <class Model, class Visit>
   static void each_weight(Model& m, Visit visit);
