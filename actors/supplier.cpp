@@ -64,6 +64,7 @@ void read(supplier_ptr self, const order& o) {
   j.key = o.key;
   j.since = steady::now();
   j.urgent = o.urgent;
+  j.lazy = o.ahead;
   auto pieces = st.config.model->tiered->files.pieces(o.key);
   if (!pieces) { // an answer, as of a read that failed
     j.reads_due = 1;
@@ -76,9 +77,15 @@ void read(supplier_ptr self, const order& o) {
     j.tickets.push_back(read_piece(self, o, i, std::move((*pieces)[i])));
 }
 
-void hurry(supplier_state& st, uint64_t job) {
+void settle(supplier_ptr self, uint64_t job);
+
+void hurry(supplier_ptr self, uint64_t job) {
+  auto& st = self->state;
   auto& j = st.jobs.at(job);
   j.urgent = true;
+  j.lazy = false;
+  for (auto& [piece, staged] : std::exchange(j.staged, {}))
+    pack(self, {job, piece, std::move(staged)}, settle);
   for (auto t : j.tickets)
     st.reader->promote(t);
   auto others = std::stable_partition(st.packs_ahead.begin(), st.packs_ahead.end(),
@@ -87,9 +94,14 @@ void hurry(supplier_state& st, uint64_t job) {
   st.packs_ahead.erase(others, st.packs_ahead.end());
 }
 
+/// What has been read already is dropped; `settle` answers when nothing is under way.
 void cancel(supplier_state& st, uint64_t job) {
-  for (auto t : st.jobs.at(job).tickets)
+  auto& j = st.jobs.at(job);
+  for (auto t : j.tickets)
     st.reader->cancel(t);
+  if (std::exchange(j.lazy, false) && j.outcome)
+    j.outcome = error{ec::cancelled, "nobody wants it any more"};
+  j.staged.clear();
 }
 
 /// It is whole, and it is wanted.
@@ -110,7 +122,7 @@ void finish(supplier_ptr self, uint64_t job) {
 void settle(supplier_ptr self, uint64_t job) {
   auto& st = self->state;
   auto& j = st.jobs.at(job);
-  if (j.reads_due > 0 || j.packs_due > 0)
+  if (j.reads_due > 0 || j.packs_due > 0 || !j.staged.empty())
     return;
   auto outcome = j.outcome;
   if (!outcome)
@@ -136,9 +148,10 @@ void carry_out(supplier_ptr self, const order& o) {
   case what::read:
     return read(self, o);
   case what::hurry:
-    return hurry(st, o.job);
+    return hurry(self, o.job);
   case what::cancel:
-    return cancel(st, o.job);
+    cancel(st, o.job);
+    return settle(self, o.job);
   case what::pack:
     return finish(self, o.job);
   case what::drop:
@@ -192,8 +205,11 @@ void arrived(supplier_ptr self, const piece_arrived& what) {
   if (got)
     st.counted.read_bytes += got->read;
   if (got && j.outcome) {
-    pack(self, {what.job, what.piece, std::make_shared<model::staged_read>(std::move(*got))},
-         settle);
+    auto staged = std::make_shared<const model::staged_read>(std::move(*got));
+    if (j.lazy)
+      j.staged.emplace_back(what.piece, std::move(staged));
+    else
+      pack(self, {what.job, what.piece, std::move(staged)}, settle);
   } else if (!got && j.outcome) {
     j.outcome = got.err();
     cancel(st, what.job); // the rest is of no use
@@ -201,11 +217,19 @@ void arrived(supplier_ptr self, const piece_arrived& what) {
   settle(self, what.job);
 }
 
+/// It has been read ahead, and has only to be packed.
+bool is_read(const supplier_state& st, expert_key key) {
+  return std::any_of(st.jobs.begin(), st.jobs.end(), [&](const auto& j) {
+    return j.second.key == key && j.second.reads_due == 0;
+  });
+}
+
 void count(supplier_state& st, const expert_claim& what, const std::vector<found>& how) {
   auto& l = st.counted.layers[index(what.layer)];
   for (size_t i = 0; i < how.size(); ++i) {
-    ++(how[i] == found::here       ? l.hits
-       : how[i] == found::foreseen ? l.foreseen
+    bool read = how[i] == found::coming && is_read(st, {what.layer, what.experts[i].expert});
+    ++(how[i] == found::here               ? l.hits
+       : how[i] == found::foreseen || read ? l.foreseen
        : how[i] == found::coming   ? l.late
                                    : l.misses);
     auto at = slot(st, {what.layer, what.experts[i].expert});

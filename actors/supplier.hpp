@@ -27,6 +27,8 @@ struct supplier_state {
     expert_key key;
     steady::time_point since;
     bool urgent = false; ///< a step waits for it
+    bool lazy = false; ///< it is read ahead: packed when somebody waits, while nothing can compute
+    std::vector<std::pair<uint32_t, std::shared_ptr<const model::staged_read>>> staged; ///< till then
     std::vector<model::read_ticket> tickets; ///< of its pieces: each is packed as soon as it is read
     std::vector<std::shared_ptr<const compute::weight>> pieces;
     uint32_t reads_due = 0, packs_due = 0;

@@ -285,6 +285,7 @@ bool expert_supply::start(expert_key key, need why) {
   jobs_[e.job] = key;
   order(supply_order::what::read, key, e.job);
   orders_.back().urgent = e.urgent;
+  orders_.back().ahead = why == need::ahead && e.expected < 1; // what is certain is made ready
   return true;
 }
 
@@ -293,8 +294,13 @@ bool expert_supply::make_room(expert_key key, need why) {
   double worth = why == need::ahead ? at(key).expected : std::numeric_limits<double>::infinity();
   while (used_ - leaving_ + bytes(key) > limits_.pool_bytes) {
     expert_key victim;
-    if (why == need::fill || !find_victim(why, worth, victim))
+    if (why == need::fill)
       return false;
+    if (!find_victim(why, worth, victim)) {
+      if (why != need::ahead)
+        cancel_one_ahead(); // its memory comes back with its answer
+      return false;
+    }
     evict(victim);
   }
   return used_ + bytes(key) <= limits_.pool_bytes;
@@ -344,6 +350,28 @@ bool expert_supply::last_waiting(expert_key& out) const {
       }
     }
   return false;
+}
+
+/// The least likely of what is read ahead. False: there is none, or one is on its way out.
+bool expert_supply::cancel_one_ahead() {
+  expert_key least;
+  float probability = std::numeric_limits<float>::infinity();
+  for (const auto& [job, key] : jobs_) {
+    const auto& e = at(key);
+    if (e.is != state::reading || e.waiting || e.fill)
+      continue;
+    if (e.cancelled)
+      return false;
+    if (e.expected < probability) {
+      probability = e.expected;
+      least = key;
+    }
+  }
+  if (probability == std::numeric_limits<float>::infinity())
+    return false;
+  at(least).expected = 0;
+  give_up_if_unwanted(least);
+  return true;
 }
 
 void expert_supply::evict(expert_key key) {

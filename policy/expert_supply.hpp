@@ -27,9 +27,10 @@ struct supply_limits {
 
 struct supply_order {
   enum class what : uint8_t {
-    read,   ///< `key`, for a step if `urgent`; was_read(job) answers
+    read,   ///< `key`, for a step if `urgent`; was_read(job) answers; if `ahead`, it may be when it is
+            ///< hurried or cancelled and not before
     hurry,  ///< a step waits now for what `job` reads
-    cancel, ///< nobody wants what `job` reads; it answers all the same
+    cancel, ///< nobody wants what `job` reads; it answers all the same, soon
     pack,   ///< bring what `job` has read into the device's layout; was_packed(job) answers
     drop,   ///< forget what `job` has read
     lend,   ///< `step` may run `key`, the next in its order
@@ -40,7 +41,7 @@ struct supply_order {
   expert_key key;
   uint64_t job = 0;
   uint64_t step = 0;
-  bool urgent = false;
+  bool urgent = false, ahead = false;
   error why;
 };
 
@@ -137,6 +138,7 @@ class expert_supply {
   bool make_room(expert_key key, need why);
   bool find_victim(need why, double worth, expert_key& out) const;
   bool last_waiting(expert_key& out) const;
+  bool cancel_one_ahead();
   void evict(expert_key key);
   void end_fill(entry& e);
   uint32_t ahead_jobs() const;

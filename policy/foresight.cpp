@@ -8,11 +8,11 @@ namespace {
 
 using state = expert_supply::state;
 
-/// What is read for nothing costs the packing at least, and where the disk is never idle it delays
-/// what is waited for (rule 3 of the policy: half a chance where there is time, else more).
-constexpr double least_idle = 0.25, least_busy = 0.6;
+/// What is read for nothing costs little where the disk is idle (it is packed only when it is wanted);
+/// where it is never idle it delays what is waited for (rule 3 of the policy).
+constexpr double least_idle = 0.12, least_busy = 0.6;
 /// The less sure, the further: there is time to ask again.
-constexpr double more_per_layer = 0.05;
+constexpr double more_per_layer = 0.03;
 /// What a read for nothing costs of its own time: a demand comes upon it about so often.
 constexpr double waste_share = 0.5;
 /// What a read ahead would have saved, where that was only tried in thought.

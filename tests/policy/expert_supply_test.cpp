@@ -23,6 +23,7 @@ struct world {
   struct job {
     expert_key key;
     bool packing = false, cancelled = false;
+    bool lazy = false; ///< it is read ahead, and keeps it to itself
   };
   struct step {
     std::vector<expert_key> wanted;
@@ -92,20 +93,23 @@ struct world {
   void obey(const supply_order& o) {
     switch (o.kind) {
     case what::read:
-      BOOST_REQUIRE(jobs.emplace(o.job, job{o.key}).second);
+      BOOST_REQUIRE(jobs.emplace(o.job, job{o.key, false, false, o.ahead}).second);
       BOOST_REQUIRE(!here.count(o.key));
       for (const auto& [id, j] : jobs)
         BOOST_REQUIRE((id == o.job || !(j.key == o.key))); // one job for an expert
       break;
     case what::hurry:
       BOOST_REQUIRE(!jobs.at(o.job).packing);
+      jobs.at(o.job).lazy = false;
       break;
     case what::cancel:
       BOOST_REQUIRE(!jobs.at(o.job).packing);
       jobs.at(o.job).cancelled = true;
+      jobs.at(o.job).lazy = false;
       break;
     case what::pack:
       jobs.at(o.job).packing = true;
+      jobs.at(o.job).lazy = false;
       break;
     case what::drop:
       BOOST_REQUIRE(!waited_for(o.key));
@@ -264,7 +268,7 @@ struct world {
       while (!leaving.empty())
         free_one(), obey();
       for (auto all = jobs; const auto& [id, j] : all)
-        if (jobs.count(id))
+        if (jobs.count(id) && !jobs.at(id).lazy)
           finish_job(id, false), obey();
       for (auto all = steps; auto& [id, s] : all) {
         supply.ran(id, static_cast<uint32_t>(s.lent - s.ran));
