@@ -10,9 +10,6 @@ namespace coel::policy {
 
 namespace {
 
-constexpr float learning_rate = 0.15f;
-/// Of what history adds to a known router: many weights, which must not drown it while they learn.
-constexpr float beside_router_rate = 0.06f;
 constexpr float router_bias = -0.5f; ///< a little below the least that is chosen: half a chance
 constexpr float judged_decay = 1.f / 1024;
 constexpr float largest_gate = 4; ///< deviations; logits further off say no more
@@ -109,9 +106,9 @@ std::span<const uint16_t> route_history::last(uint32_t n) const {
   return {ring_.data() + (steps_ - 1 - n) % kept_ * top_k_, top_k_};
 }
 
-void expert_predictor::weight::step(float gradient, float rate) {
+void expert_predictor::weight::step(float gradient, const pace& p) {
   g2 += gradient * gradient;
-  w -= rate * gradient / std::sqrt(g2 + 1e-6f);
+  w -= p.rate * gradient / std::sqrt(g2 + p.damping);
 }
 
 expert_predictor::expert_predictor(const routing_shape& shape)
@@ -177,12 +174,16 @@ void expert_predictor::learn(const prediction& p, std::span<const int32_t> chose
   for (auto c : chosen)
     error[static_cast<size_t>(c)] -= 1;
   bool known = !p.gate.empty();
-  float rate = known ? beside_router_rate : learning_rate;
+  constexpr pace alone{0.15f, 1e-6f};
+  // Beside a router that knows the rare experts too, many small errors must not add up against
+  // what is seldom chosen.
+  constexpr pace beside_router{0.3f, 1.f};
+  const auto& rate = known ? beside_router : alone;
   float gradient = 0;
   for (size_t e = 0; e < p.gate.size(); ++e)
     gradient += error[e] * p.gate[e];
   if (known)
-    m.gate.step(gradient / static_cast<float>(n), learning_rate);
+    m.gate.step(gradient / static_cast<float>(n), alone);
   for (auto& f : m.frequency)
     f *= 1 - judged_decay;
   for (auto c : chosen)

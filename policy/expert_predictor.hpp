@@ -73,9 +73,13 @@ class expert_predictor {
 
  private:
   /// A weight and the sum of its squared gradients (AdaGrad): rare pairs learn in large steps.
+  struct pace {
+    float rate;
+    float damping; ///< squared gradients it begins with: small ones then mean small steps
+  };
   struct weight {
     float w = 0, g2 = 0;
-    void step(float gradient, float rate);
+    void step(float gradient, const pace& p);
   };
   struct model {
     std::vector<weight> bias;        ///< [experts]
