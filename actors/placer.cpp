@@ -9,7 +9,7 @@ namespace {
 plan_answer_ptr answer(const plan_question& ask) {
   auto out = std::make_shared<plan_answer>();
   if (ask.present)
-    out->present = policy::price_of(ask.problem, *ask.present);
+    out->present = policy::price_of(ask.problem, *ask.present, ask.stages);
   if (!ask.plan)
     return out;
   auto made = policy::plan_cluster(ask.problem);

@@ -235,6 +235,18 @@ policy::expert_map held_map(const updater_state& st, const placed_model& m,
   return map;
 }
 
+std::vector<policy::stage> followed_stages(const placed_model& m, const policy::plan_basis& basis) {
+  std::vector<policy::stage> out;
+  for (const auto& s : m.planner.followed.stages) {
+    auto at = std::find_if(basis.nodes.begin(), basis.nodes.end(),
+                           [&](const auto& n) { return n.key == s.key && n.home; });
+    if (at == basis.nodes.end())
+      return {};
+    out.push_back({static_cast<uint32_t>(at - basis.nodes.begin()), s.first, s.layers});
+  }
+  return out;
+}
+
 plan_record record_of_plan(const policy::cluster_plan& plan, const policy::plan_basis& basis) {
   plan_record out;
   const auto& best = plan.placement.best();
@@ -243,6 +255,9 @@ plan_record record_of_plan(const policy::cluster_plan& plan, const policy::plan_
   out.alone = plan.kind == policy::plan_kind::alone;
   out.options = options_of(plan);
   out.shares = shares_of(best.map, basis);
+  if (plan.kind == policy::plan_kind::stages)
+    for (const auto& s : plan.way->stages)
+      out.stages.push_back({basis.nodes[s.node].key, s.first_layer, s.layers});
   return out;
 }
 
@@ -264,6 +279,7 @@ plan_record record_of_present(const policy::expert_map& map, const policy::place
   out.options = options_of(plan);
   out.options.push_back(out.chosen);
   out.shares = shares_of(map, basis);
+  out.stages = followed.stages;
   return out;
 }
 

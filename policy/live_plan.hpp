@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy/placement.hpp"
+#include "policy/stages.hpp"
 
 namespace coel::policy {
 
@@ -34,11 +35,12 @@ placement_problem problem_of(const live_cluster& cluster);
 routing_trace trace_by_use(const model_demand& model, const std::vector<double>& use,
                            uint32_t tokens, uint64_t seed);
 
-/// Time of a request with this placement, as candidates are scored.
+/// Time of a request with this placement, as candidates are scored; through stages, if there are.
 struct placement_price {
   token_cost decode, prompt;
   double request_us = 0;
 };
-placement_price price_of(const placement_problem& problem, const expert_map& map);
+placement_price price_of(const placement_problem& problem, const expert_map& map,
+                         const std::vector<stage>& stages = {});
 
 } // namespace coel::policy

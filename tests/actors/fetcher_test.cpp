@@ -114,6 +114,10 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
       [](const remote_output&) -> caf::result<partial_sum> {
         return to_caf({ec::busy, "not played"});
       },
+      [](const stage_open&) -> caf::result<bool> { return to_caf({ec::busy, "not played"}); },
+      [](const stage_close&) {},
+      [](const stage_run&) -> caf::result<bool> { return to_caf({ec::busy, "not played"}); },
+      [](const stage_answer&) -> caf::result<bool> { return to_caf({ec::busy, "not played"}); },
       [=](const file_want& ask) { return answer(self, ask); },
       [](atom::tell, const std::shared_ptr<const std::vector<std::byte>>&) {},
       [](const reservation_message&) {},
