@@ -57,17 +57,23 @@ struct staged_programs {
     process client(folder.path(), "coel", {what, "--json", "--endpoint", endpoint(i)});
     return client.read_all();
   }
-  /// Every node knows a plan with all three as stages.
+  /// Another node than 0 that node i's plan has as a stage, if there is one.
+  std::optional<size_t> stage_by(size_t i) const {
+    auto plan = asked(i, "plan");
+    auto at = plan.find("\"stages\":");
+    for (size_t k = 1; at != std::string::npos && k < nodes; ++k)
+      if (plan.find("\"n" + std::to_string(k) + "\"", at) != std::string::npos)
+        return k;
+    return {};
+  }
+  /// All nodes know each other and the same stage.
   bool staged() const {
-    for (size_t i = 0; i < nodes; ++i) {
-      auto plan = asked(i, "plan");
-      auto at = plan.find("\"stages\":");
-      if (at == std::string::npos)
-        return false;
+    auto stage = stage_by(0);
+    for (size_t i = 0; i < nodes; ++i)
       for (size_t k = 0; k < nodes; ++k)
-        if (plan.find("\"n" + std::to_string(k) + "\"", at) == std::string::npos)
+        if (!stage || stage_by(i) != stage ||
+            asked(i, "plan").find("\"n" + std::to_string(k) + "\"") == std::string::npos)
           return false;
-    }
     return true;
   }
   std::unique_ptr<process> generate(const std::string& from) const {
@@ -91,15 +97,17 @@ struct staged_programs {
       whole = client->read_all();
       BOOST_REQUIRE(client->wait() == 0);
     }
+    auto victim = stage_by(0);
+    BOOST_REQUIRE(victim);
     auto client = generate(endpoint(0));
     auto text = client->read_some();
-    node[2]->signal(harm);
+    node[*victim]->signal(harm);
     text += client->read_all();
     BOOST_TEST(client->wait() == 0, client->errors());
     BOOST_TEST(text == whole);
     BOOST_TEST(moved() == 1);
     if (harm == SIGSTOP)
-      node[2]->signal(SIGCONT);
+      node[*victim]->signal(SIGCONT);
   }
 };
 

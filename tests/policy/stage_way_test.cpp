@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(a_way_has_all_layers_in_order_and_is_no_dearer_than_any_of_
 
 BOOST_AUTO_TEST_CASE(slow_links_bring_stages_and_fast_ones_do_not_have_to) {
   uint32_t slow = 0, planned = 0;
-  for (uint64_t seed = 1; seed <= 40; ++seed)
+  for (uint64_t seed = 1; seed <= 60; ++seed)
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::mt19937_64 random(seed);
       auto p = homes(random);
@@ -118,7 +118,7 @@ BOOST_AUTO_TEST_CASE(slow_links_bring_stages_and_fast_ones_do_not_have_to) {
       for (auto& n : p.nodes)
         n.room = p.model.items() / p.nodes.size() + shape.experts; // nobody can do it alone
       auto plan = plan_cluster(p);
-      if (!plan)
+      if (!plan || p.nodes.size() < 3) // of two nodes, one may have nearly all that is used
         continue;
       ++planned;
       slow += plan->kind == plan_kind::stages;
