@@ -55,12 +55,14 @@ void open_session(self_ptr self, const app_call& call, const std::string& model)
     return send_answer(st, call.client, call.id, found.err());
   if (!(*found)->scheduler)
     return refuse_as_helper(self, call, **found);
-  session_config config{request_id{st.next_request++},
-                        call,
-                        (*found)->model,
-                        (*found)->scheduler,
-                        caf::actor_cast<answer_sink>(self),
-                        st.config.default_deadline_ms};
+  session_config config;
+  config.models = st.config.models;
+  config.call = call;
+  config.model = (*found)->model;
+  config.scheduler = (*found)->scheduler;
+  config.answers = caf::actor_cast<answer_sink>(self);
+  config.homes = st.config.homes;
+  config.default_deadline_ms = st.config.default_deadline_ms;
   st.sessions[{call.client, call.id}] = self->spawn<caf::monitored>(session, std::move(config));
 }
 

@@ -15,6 +15,7 @@ struct app_socket_config {
   hosted_models_ptr models; ///< the first is meant where a request names none
   inspector_actor inspector;
   perception_actor perception; ///< knows who else answers; null where the node stands alone
+  updater_actor homes{};       ///< knows who is a better home; null: sessions stay
   uint32_t default_deadline_ms = 600'000;
 };
 
@@ -22,7 +23,6 @@ struct app_socket_state {
   static inline const char* name = "app_socket";
   app_socket_config config;
   std::map<std::pair<uint64_t, uint64_t>, session_actor> sessions; ///< by client and its id
-  uint64_t next_request = 1;
   app_totals totals;
   std::vector<caf::typed_response_promise<atom::drained>> waiting_for_drain;
   meter cost;

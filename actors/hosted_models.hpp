@@ -5,6 +5,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/served_model.hpp"
 
+#include <atomic>
 #include <mutex>
 
 namespace coel::actors {
@@ -45,6 +46,9 @@ class hosted_models {
     list_ = std::move(next);
   }
 
+  /// Unique on this node: for schedulers, whoever the session comes from.
+  request_id next_request() { return request_id{++requests_}; }
+
   /// How far the models have come that are still being fetched, in percent by name.
   void fetching(const std::string& name, uint32_t percent) {
     std::lock_guard lock(mutex_);
@@ -70,6 +74,7 @@ class hosted_models {
   }
 
   mutable std::mutex mutex_;
+  std::atomic<uint64_t> requests_ = 0;
   std::map<std::string, uint32_t> fetching_;
   std::shared_ptr<const list> list_ = std::make_shared<list>();
 };

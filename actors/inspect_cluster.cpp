@@ -289,6 +289,8 @@ json network_json(const cluster_facts& f, const model_network& n) {
     out["predicted_us"] = p->planning.token_us;
     out["predicted_rounds"] = p->planning.rounds;
   }
+  if (const auto* p = placement_of(f, n.model))
+    out["sessions_sent"] = p->planning.sessions_sent;
   if (auto advice = cluster_advice(n.totals, placement_of(f, n.model)); !advice.empty())
     out["advice"] = advice;
   return out;

@@ -87,6 +87,10 @@ using session_actor = component_actor::extend<
     caf::reacts_to<atom::begin>,
     // Logits of its rows; answers what it wants next.
     caf::replies_to<session_logits>::with<session_move>,
+    // How its first tokens were routed, if it asked for that.
+    caf::reacts_to<session_probe_ptr>,
+    // What the home says that it has moved to.
+    caf::reacts_to<app_answer>,
     // The scheduler lost it (device failure): the request fails with this error.
     caf::reacts_to<error>,
     // The app cancels, the client vanished, or the deadline passed.
@@ -152,7 +156,9 @@ using joiner_actor =
 
 /// PLACER: one per node of a cluster, on a thread of its own. Makes and prices plans.
 using placer_actor =
-    component_actor::extend<caf::replies_to<plan_question_ptr>::with<plan_answer_ptr>>;
+    component_actor::extend<caf::replies_to<plan_question_ptr>::with<plan_answer_ptr>,
+                            // What a session would take with each node as its home.
+                            caf::replies_to<home_prices_question_ptr>::with<home_prices_ptr>>;
 
 /// UPDATER: one per node. Decides from the members' records what this node should hold, brings it
 /// there, and publishes who holds what.
@@ -163,6 +169,8 @@ using updater_actor = component_actor::extend<
     // This node takes no new work, and the others no longer count on what it holds.
     caf::reacts_to<atom::drain>,
     caf::replies_to<atom::details>::with<std::vector<placement_status>>,
+    // Which home a session should have.
+    caf::replies_to<homing_question>::with<home_choice>,
     // The neighbour with that key speaks of memory.
     caf::reacts_to<atom::reserve, std::string, reservation_message>,
     // INTERNAL: the clock.

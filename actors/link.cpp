@@ -1,6 +1,7 @@
 #include "actors/link.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/link_guests.hpp"
 #include "actors/link_questions.hpp"
 #include "actors/link_service.hpp"
 #include "actors/link_stages.hpp"
@@ -84,6 +85,7 @@ void apply(self_ptr self, handshake::actions todo) {
     error why{ec::io, who(st) + ": " + todo.went_down->message};
     st.counts.failed += st.sums.size();
     fail_questions(st, why);
+    part_from_guests(self, why);
     auto down = event_of(st, link_event::kind::down);
     down.why = why;
     notify(self, std::move(down));
@@ -263,6 +265,18 @@ void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::by
       notify(self, std::move(said));
     }
     return;
+  case k::guest:
+    if (auto f = take(self, net::decode_guest(bytes)))
+      receive_guest(self, *f);
+    return;
+  case k::guest_answer:
+    if (auto f = take(self, net::decode_guest_answer(bytes)))
+      guest_answered(self, *f);
+    return;
+  case k::guest_end:
+    if (auto f = take(self, net::decode_guest_end(bytes)))
+      dismiss_guest(self, f->id);
+    return;
   case k::drain:
     if (take(self, net::decode_drain(bytes)))
       notify(self, event_of(self->state, link_event::kind::drain));
@@ -284,6 +298,9 @@ void decline_work(self_ptr self, net::link_frame_kind kind, std::span<const std:
   } else if (kind == net::link_frame_kind::want) {
     if (auto asked = net::decode_want(bytes))
       answer_failure(self, asked->id, why);
+  } else if (kind == net::link_frame_kind::guest) {
+    if (auto asked = net::decode_guest(bytes))
+      refuse_guest(self->state, asked->id, why);
   } else if (kind == net::link_frame_kind::stage_open) {
     if (auto asked = net::decode_stage_open(bytes))
       answer_failure(self, asked->id, why);
@@ -377,6 +394,7 @@ link_status details(const link_state& st) {
 void stop(self_ptr self, caf::exit_msg& end) {
   error why{ec::shutting_down, "the link to " + who(self->state) + " was closed"};
   fail_questions(self->state, why);
+  part_from_guests(self, why);
   self->quit(std::move(end.reason));
 }
 
@@ -389,6 +407,7 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
   open_connection(self);
   self->delayed_send(self, tick_every, atom::tick::value);
   self->set_exit_handler([self](caf::exit_msg& end) { stop(self, end); });
+  self->set_down_handler([self](caf::down_msg& down) { guest_is_gone(self, down); });
   return {
       [self](atom::status) {
         const auto& now = self->state;
@@ -416,6 +435,15 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
       [self](const file_want& ask) -> caf::result<file_block> {
         auto measured = self->state.cost.measure();
         return ask_for_block(self, ask);
+      },
+      [self](const guest_order& order) -> caf::result<bool> {
+        auto measured = self->state.cost.measure();
+        return send_guest(self, order);
+      },
+      [self](atom::cancel, request_id id) { take_guest_back(self, id); },
+      [self](const app_answer& said) {
+        auto measured = self->state.cost.measure();
+        answer_for_guest(self, said);
       },
       [self](atom::tell, const std::shared_ptr<const std::vector<std::byte>>& record) {
         self->state.record = record;

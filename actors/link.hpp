@@ -24,6 +24,7 @@ struct link_config {
   library_actor library;
   net::wire_type wire = net::wire_type::f16;
   size_t max_pending = 256; ///< dispatches; more fail with busy
+  size_t max_guests = 64;   ///< sessions of the neighbour that are decoded here
   size_t max_served = 16;   ///< parts of files that the neighbour may wait for; more are refused
 };
 
@@ -44,6 +45,8 @@ struct link_state {
   std::unordered_map<uint64_t, pending<partial_sum>> sums;
   std::unordered_map<uint64_t, pending<file_block>> blocks;
   std::unordered_map<uint64_t, pending<bool>> opens; ///< rooms for sessions
+  std::unordered_map<uint64_t, caf::strong_actor_ptr> away; ///< sessions that are decoded there
+  std::unordered_map<uint64_t, session_actor> guests;       ///< its sessions that are decoded here
   std::shared_ptr<const std::vector<std::byte>> record; ///< this node's, to be told
   uint64_t announced = 0;                               ///< nonce that perception knows
   uint64_t next = 0;

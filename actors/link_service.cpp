@@ -72,8 +72,31 @@ void help_with_output(link_ptr self, net::output_frame asked) {
           [self, id = head.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
 }
 
+namespace {
+
+/// Tokens that this home routed, for the plans of another.
+void serve_routing(link_ptr self, const net::want_frame& want) {
+  auto hosted = self->state.config.models->with(want.model);
+  if (!hosted || !hosted->scheduler)
+    return answer_failure(self, want.id, {ec::unknown_model, "it is no home of that model"});
+  self->request(hosted->scheduler, caf::infinite, atom::sample::value)
+      .then(
+          [self, id = want.id](const routing_sample_ptr& sample) {
+            auto file = policy::encode_routing(*sample, net::max_block_bytes);
+            net::block_frame head;
+            head.id = id;
+            head.total = file.size();
+            send(self->state, net::encode(head, std::as_bytes(std::span(file))));
+          },
+          [self, id = want.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+}
+
+} // namespace
+
 /// A neighbour asks for a few at once; whoever asks for more must not keep those of others waiting.
 void serve_block(link_ptr self, const net::want_frame& want) {
+  if (want.file == net::want_frame::routing_file)
+    return serve_routing(self, want);
   auto& st = self->state;
   if (st.serving >= st.config.max_served)
     return answer_failure(self, want.id,

@@ -193,8 +193,7 @@ struct partial_sum {
   uint64_t wire_bytes = 0;   ///< both ways
 };
 
-/// Asks a neighbour for part of a model's file, or with file = net::want_frame::manifest_file for
-/// its manifest.
+/// Asks a neighbour for part of a model's file, or for what else net::want_frame names.
 struct file_want {
   hash256 model{};
   uint32_t file = 0;
@@ -280,6 +279,20 @@ using component_actor = caf::typed_actor<
     // Counters and mailbox depth.
     caf::replies_to<atom::status>::with<component_status>>;
 
+/// To a client of this node, or to a neighbour whose session is decoded here.
+struct app_answer {
+  uint64_t client = 0;
+  uint64_t id = 0;
+  std::shared_ptr<const app_reply> reply;
+};
+
+/// A session of this node's that a neighbour is to be the home of. Who sends it gets app_answers
+/// with `id`, the last of which is no token: an error where the neighbour or the link fails.
+struct guest_order {
+  request_id id{};
+  std::shared_ptr<const app_request> request;
+};
+
 /// LINK: one per neighbour. Owns the connection to it.
 using neighbour_actor = component_actor::extend<
     caf::replies_to<remote_dispatch>::with<partial_sum>,
@@ -289,6 +302,10 @@ using neighbour_actor = component_actor::extend<
     caf::replies_to<stage_run>::with<bool>, caf::replies_to<stage_answer>::with<bool>,
     // Part of a model's file; fails with io, deadline or the neighbour's reason.
     caf::replies_to<file_want>::with<file_block>,
+    // A session for the neighbour: true, and then its answers. That it is no longer wanted.
+    caf::replies_to<guest_order>::with<bool>, caf::reacts_to<atom::cancel, request_id>,
+    // INTERNAL: a session of the neighbour's that is decoded here says something.
+    caf::reacts_to<app_answer>,
     // This node's record, to be told now and whenever the link comes up.
     caf::reacts_to<atom::tell, std::shared_ptr<const std::vector<std::byte>>>,
     // A word about memory, to be sent if the link is up.
@@ -344,6 +361,7 @@ struct planning_status {
   double token_us = 0;            ///< predicted for this home with what is held now; 0: not yet
   double rounds = 0;
   double bytes = 0;
+  uint64_t sessions_sent = 0; ///< to better homes, since the start
   uint64_t expert_bytes = 0;
   uint64_t capacity_bytes = 0;           ///< for experts of all models
   std::vector<promised_memory> promised; ///< of all models
@@ -378,6 +396,34 @@ using plan_answer_ptr = std::shared_ptr<const plan_answer>;
 
 /// Tokens of a home, drawn evenly from all that it routed.
 using routing_sample_ptr = std::shared_ptr<const policy::routing_trace>;
+
+/// Routing of a session's first tokens, as its scheduler saw it.
+struct session_probe {
+  policy::routing_trace routing;
+  uint32_t fed = 0;      ///< rows so far
+  uint32_t sessions = 0; ///< others of the model that run here
+};
+using session_probe_ptr = std::shared_ptr<const session_probe>;
+
+/// Asks the updater where that session is best decoded.
+struct homing_question {
+  hash256 model{};
+  session_probe_ptr probe;
+  uint32_t answer_tokens = 0; ///< at most, still to come
+};
+struct home_choice {
+  neighbour_actor link; ///< null: here
+  std::string name;
+};
+
+/// What a placer is asked for that.
+struct home_prices_question {
+  policy::live_cluster cluster;
+  policy::expert_map held;
+  session_probe_ptr probe;
+};
+using home_prices_question_ptr = std::shared_ptr<const home_prices_question>;
+using home_prices_ptr = std::shared_ptr<const std::vector<policy::home_price>>; ///< by node
 
 /// The part of a fetcher that experts use.
 using expert_source = caf::typed_actor<
@@ -445,6 +491,7 @@ struct admission {
   std::vector<int32_t> prompt;
   uint32_t max_tokens = 0;
   bool every_row = false; ///< logits of every prompt row, not only the last
+  bool probe = false;     ///< the session wants to know the routing of its first tokens
 };
 
 /// Logits of one session's rows after a step; valid until the session answers.
@@ -567,12 +614,6 @@ struct app_totals {
   bool draining = false;
 };
 
-struct app_answer {
-  uint64_t client = 0;
-  uint64_t id = 0;
-  std::shared_ptr<const app_reply> reply;
-};
-
 } // namespace coel::actors
 
 #define COEL_LOCAL_MESSAGE(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::type)
@@ -617,6 +658,12 @@ COEL_LOCAL_MESSAGE(session_move)
 COEL_LOCAL_MESSAGE(token_trace)
 COEL_LOCAL_MESSAGE(scheduler_status)
 COEL_LOCAL_MESSAGE(app_call)
+COEL_LOCAL_MESSAGE(guest_order)
+COEL_LOCAL_MESSAGE(session_probe_ptr)
+COEL_LOCAL_MESSAGE(homing_question)
+COEL_LOCAL_MESSAGE(home_choice)
+COEL_LOCAL_MESSAGE(home_prices_question_ptr)
+COEL_LOCAL_MESSAGE(home_prices_ptr)
 COEL_LOCAL_MESSAGE(app_answer)
 COEL_LOCAL_MESSAGE(app_totals)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::compute::completion_info)

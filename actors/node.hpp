@@ -63,6 +63,7 @@ class node {
   const joiner_actor& joiner() const { return joiner_; }
   /// For tools in the same process: the way apps take, without the socket.
   std::shared_ptr<const hosted_models::list> models() const { return models_->all(); }
+  const hosted_models_ptr& registry() const { return models_; }
 
  private:
   node(caf::actor_system& system, compute::device_ptr device)

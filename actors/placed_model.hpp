@@ -29,6 +29,9 @@ struct placed_model {
   uint64_t based_on = 0;                         ///< epoch of the plan that was mended
   std::string based_on_planner;
   uint64_t routed_tokens = 0; ///< by this home
+  uint32_t sessions = 0;      ///< decoded here, at the last look
+  std::map<std::string, std::vector<steady::time_point>> sent_away; ///< sessions, lately, by key
+  uint64_t sessions_sent = 0; ///< to other homes
   double tokens_per_s = 0;    ///< lately
   uint64_t tokens_seen = 0;   ///< at the last look
   steady::time_point tokens_looked{};

@@ -28,6 +28,7 @@ struct planning {
   steady::time_point changed{};         ///< when its nodes did
   policy::plan_basis planned;           ///< what the last plan made here was made from
   steady::time_point tried{};           ///< when that was
+  size_t sampled = 0;                   ///< homes whose tokens that plan was scored on
   bool computing = false;               ///< the placer is asked
   std::optional<plan_record> candidate; ///< waits for its memory
   std::optional<policy::region_reservation> memory;

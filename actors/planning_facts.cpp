@@ -89,8 +89,7 @@ policy::model_demand demand(const updater_state& st, const placed_model& m) {
   return d;
 }
 
-policy::live_node node_here(const updater_state& st, const placed_model& m,
-                            const routing_sample_ptr& sample) {
+policy::live_node node_here(const updater_state& st, const placed_model& m) {
   policy::live_node n;
   n.key = st.config.key;
   n.name = st.config.name;
@@ -100,8 +99,6 @@ policy::live_node node_here(const updater_state& st, const placed_model& m,
   n.tokens_per_s = m.tokens_per_s;
   if (m.routed_tokens)
     n.use = use_of(quantised_use(m));
-  if (sample)
-    n.sample = *sample;
   return n;
 }
 
@@ -181,16 +178,19 @@ policy::plan_basis basis_of(const updater_state& st, const placed_model& m) {
 }
 
 policy::live_cluster cluster_of(const updater_state& st, const placed_model& m,
-                                const policy::plan_basis& basis, const routing_sample_ptr& sample) {
+                                const policy::plan_basis& basis, const routing_samples& samples) {
   policy::live_cluster out;
   out.model = demand(st, m);
   out.options.shape = st.config.planning.shape;
   std::map<std::string, uint32_t> number;
   for (const auto& n : basis.nodes) {
     auto from = source_of(st, m, n.key);
-    out.nodes.push_back(from.who ? node_there(from, m) : node_here(st, m, sample));
-    out.nodes.back().home = n.home;
-    out.nodes.back().room = n.room;
+    auto& node =
+        out.nodes.emplace_back(from.who ? node_there(from, m) : node_here(st, m));
+    node.home = n.home;
+    node.room = n.room;
+    if (auto known = samples.find(n.key); known != samples.end() && known->second)
+      node.sample = *known->second;
     number.emplace(n.key, static_cast<uint32_t>(number.size()));
   }
   out.network = policy::network_facts(static_cast<uint32_t>(basis.nodes.size()));

@@ -8,9 +8,12 @@ namespace coel::actors {
 /// Nodes that have the model and are up, this one too.
 policy::plan_basis basis_of(const updater_state& st, const placed_model& m);
 
-/// The nodes of the basis in its order; `sample` may be null.
+/// Tokens that homes routed, by key; what is null or not there is not known.
+using routing_samples = std::map<std::string, routing_sample_ptr>;
+
+/// The nodes of the basis in its order.
 policy::live_cluster cluster_of(const updater_state& st, const placed_model& m,
-                                const policy::plan_basis& basis, const routing_sample_ptr& sample);
+                                const policy::plan_basis& basis, const routing_samples& samples);
 
 /// What nodes should hold as the plan that is followed is mended, in the basis' order.
 policy::expert_map mended_map(const updater_state& st, const placed_model& m,

@@ -32,6 +32,10 @@ void start(self_ptr self, admission ask, const session_actor& actor) {
   s.max_tokens = static_cast<uint32_t>(tokens);
   s.pages = *st.pages->take(policy::pages_for(tokens, st.config.admission.page_tokens));
   s.every_row = ask.every_row;
+  if (ask.probe) {
+    s.probe = std::make_shared<session_probe>();
+    s.probe->routing.shape = st.stats->shape();
+  }
   s.began = steady::now();
   st.tokens_in += s.prompt_tokens;
   open_stages(self, st.sessions.emplace_back(std::move(s)));

@@ -78,6 +78,7 @@ struct scheduler_state {
     uint32_t slices = 0;
     bool every_row = false;
     bool leaving = false;
+    std::shared_ptr<session_probe> probe; ///< collects the routing of its first tokens
     bool anew = false;     ///< all tokens are to be fed again
     uint64_t life = 0;     ///< rises when it is fed anew
     stage_path_ptr path;   ///< null: all layers here

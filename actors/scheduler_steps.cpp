@@ -1,6 +1,7 @@
 #include "actors/errors.hpp"
 #include "actors/runner.hpp"
 #include "actors/scheduler_parts.hpp"
+#include "policy/session_homing.hpp"
 #include "policy/stage_batches.hpp"
 
 #include <caf/all.hpp>
@@ -259,6 +260,25 @@ void take_up(self_ptr self, uint64_t number) {
 
 // ---- counts
 
+/// The session asked how its first tokens are routed: to be decoded elsewhere, which is of no use
+/// where its layers already are.
+void add_to_probe(self_ptr self, state::running& s, uint32_t first_row,
+                  const scheduler_step::share& share) {
+  auto& st = self->state;
+  auto& probe = *s.probe;
+  const auto& routed = st.stats->last_step();
+  constexpr auto enough = policy::homing_options{}.prompt_tokens;
+  for (uint32_t r = 0; r < share.rows && probe.routing.tokens() < enough; ++r)
+    probe.routing.append(routed[first_row + r], 0);
+  probe.fed = share.position + share.rows;
+  if (probe.fed < s.prompt_tokens && probe.routing.tokens() < enough)
+    return;
+  probe.sessions = static_cast<uint32_t>(st.sessions.size() - 1);
+  if (!s.path)
+    self->send(s.actor, session_probe_ptr(std::move(s.probe)));
+  s.probe.reset();
+}
+
 /// `chosen` are [layers, rows, top_k].
 void note_routing(self_ptr self, const scheduler_step& s) {
   auto& st = self->state;
@@ -268,6 +288,12 @@ void note_routing(self_ptr self, const scheduler_step& s) {
   for (uint32_t l = 0; l < c.layers; ++l)
     st.stats->add_layer(static_cast<layer_id>(l), {s.chosen.data() + l * width, width});
   st.stats->end_step();
+  uint32_t row = 0;
+  for (const auto& share : s.shares) {
+    if (auto* session = live_session(st, share); session && session->probe)
+      add_to_probe(self, *session, row, share);
+    row += share.rows;
+  }
   if (!st.config.recorder)
     return;
   std::vector<char> bytes;

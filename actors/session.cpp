@@ -1,6 +1,7 @@
 #include "actors/session.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/session_away.hpp"
 
 #include <caf/all.hpp>
 
@@ -10,7 +11,7 @@ namespace coel::actors {
 
 namespace {
 
-using self_ptr = session_actor::stateful_pointer<session_state>;
+using self_ptr = session_ptr;
 
 const generate_request* generating(const session_state& st) {
   return std::get_if<generate_request>(st.config.call.request.get());
@@ -32,27 +33,9 @@ void end(self_ptr self, app_reply last) {
     return;
   st.ended = true;
   answer(self, std::move(last));
-  self->send(st.config.scheduler, atom::leave::value, st.config.id);
+  leave_home(self);
+  self->send(st.config.scheduler, atom::leave::value, st.id);
   self->quit();
-}
-
-void finish(self_ptr self, finish_reason reason) {
-  auto& st = self->state;
-  if (st.text && reason != finish_reason::stop)
-    if (auto held = st.text->finish(); !held.empty())
-      answer(self, token_reply{-1, std::move(held), 0, {}});
-  auto now = steady::now();
-  bool began = st.admitted != steady::time_point{}, spoke = st.first_token != steady::time_point{};
-  done_reply done;
-  done.reason = reason;
-  done.request = index(st.config.id);
-  done.prompt_tokens = st.prompt_tokens;
-  done.answer_tokens = static_cast<uint32_t>(st.tokens.size()) - st.prompt_tokens;
-  done.seed = st.seed;
-  done.times.queued_us = us_between(st.arrived, began ? st.admitted : now);
-  done.times.prefill_us = began ? us_between(st.admitted, spoke ? st.first_token : now) : 0;
-  done.times.decode_us = spoke ? us_between(st.first_token, now) : 0;
-  end(self, done);
 }
 
 /// Prompt of a generate request as tokens. Exactly one of its three forms is given.
@@ -118,7 +101,7 @@ result<ending> take_over(session_state& st, const generate_request& r) {
   return r.max_tokens == 0 ? ending{finish_reason::length} : ending{};
 }
 
-void ask_for_place(self_ptr self) {
+void take_up(self_ptr self) {
   auto& st = self->state;
   auto input = input_of(st);
   if (!input)
@@ -135,9 +118,7 @@ void ask_for_place(self_ptr self) {
   if (*complete)
     return finish(self, **complete);
   st.given_tokens = static_cast<uint32_t>(st.tokens.size());
-  admission ask{st.config.id, st.tokens, st.max_tokens, scoring(st) != nullptr};
-  self->request(st.config.scheduler, caf::infinite, std::move(ask), session_actor{self})
-      .then([](bool) {}, [self](caf::error& why) { end(self, from_caf(why)); });
+  ask_for_place(self);
 }
 
 void set_deadline(self_ptr self) {
@@ -151,26 +132,14 @@ constexpr session_move over{session_move::kind::finish, 0};
 
 session_move next_token(self_ptr self, const session_logits& logits) {
   auto& st = self->state;
-  const auto& request = *generating(st);
   auto drawn = st.sampler->draw({logits.values, logits.vocab}, st.tokens);
-  if (st.first_token == steady::time_point{})
-    st.first_token = steady::now();
-  if (st.config.model->tokenizer->is_end(drawn.id) && !request.ignore_end) {
+  if (st.config.model->tokenizer->is_end(drawn.id) && !generating(st)->ignore_end) {
+    if (st.first_token == steady::time_point{})
+      st.first_token = steady::now();
     finish(self, finish_reason::end);
     return over;
   }
-  st.tokens.push_back(drawn.id);
-  auto piece = st.text->push(drawn.id);
-  answer(self, token_reply{drawn.id, std::move(piece.text), drawn.logprob, std::move(drawn.top)});
-  if (piece.stopped) {
-    finish(self, finish_reason::stop);
-    return over;
-  }
-  if (st.tokens.size() - st.given_tokens >= st.max_tokens) {
-    finish(self, finish_reason::length);
-    return over;
-  }
-  return {session_move::kind::feed, drawn.id};
+  return take_token(self, std::move(drawn));
 }
 
 /// Row i gives the probability of token i + 1.
@@ -188,12 +157,58 @@ session_move next_scores(self_ptr self, const session_logits& logits) {
 
 } // namespace
 
+void finish(self_ptr self, finish_reason reason) {
+  auto& st = self->state;
+  if (st.text && reason != finish_reason::stop)
+    if (auto held = st.text->finish(); !held.empty())
+      answer(self, token_reply{-1, std::move(held), 0, {}});
+  auto now = steady::now();
+  bool began = st.admitted != steady::time_point{}, spoke = st.first_token != steady::time_point{};
+  done_reply done;
+  done.reason = reason;
+  done.request = index(st.id);
+  done.prompt_tokens = st.prompt_tokens;
+  done.answer_tokens = static_cast<uint32_t>(st.tokens.size()) - st.prompt_tokens;
+  done.seed = st.seed;
+  done.times.queued_us = us_between(st.arrived, began ? st.admitted : now);
+  done.times.prefill_us = began ? us_between(st.admitted, spoke ? st.first_token : now) : 0;
+  done.times.decode_us = spoke ? us_between(st.first_token, now) : 0;
+  end(self, done);
+}
+
+void ask_for_place(self_ptr self) {
+  auto& st = self->state;
+  st.id = st.config.models->next_request();
+  admission ask{st.id, st.tokens, st.max_tokens, scoring(st) != nullptr,
+                generating(st) && st.config.homes};
+  self->request(st.config.scheduler, caf::infinite, std::move(ask), session_actor{self})
+      .then([](bool) {}, [self](caf::error& why) { end(self, from_caf(why)); });
+}
+
+session_move take_token(self_ptr self, model::sampled drawn) {
+  auto& st = self->state;
+  if (st.first_token == steady::time_point{})
+    st.first_token = steady::now();
+  st.tokens.push_back(drawn.id);
+  auto piece = st.text->push(drawn.id);
+  answer(self, token_reply{drawn.id, std::move(piece.text), drawn.logprob, std::move(drawn.top)});
+  if (piece.stopped) {
+    finish(self, finish_reason::stop);
+    return over;
+  }
+  if (st.tokens.size() - st.given_tokens >= st.max_tokens) {
+    finish(self, finish_reason::length);
+    return over;
+  }
+  return {session_move::kind::feed, drawn.id};
+}
+
 session_actor::behavior_type session(self_ptr self, session_config config) {
   auto& st = self->state;
   st.config = std::move(config);
   st.arrived = steady::now();
   set_deadline(self);
-  ask_for_place(self);
+  take_up(self);
   return {
       [self](atom::status) {
         return self->state.cost.status(self, "session", self->state.config.model->name);
@@ -201,9 +216,14 @@ session_actor::behavior_type session(self_ptr self, session_config config) {
       [self](atom::begin) { self->state.admitted = steady::now(); },
       [self](const session_logits& logits) -> caf::result<session_move> {
         auto measured = self->state.cost.measure();
-        return self->state.ended         ? over
-               : generating(self->state) ? next_token(self, logits)
-                                         : next_scores(self, logits);
+        if (self->state.ended || self->state.away)
+          return over;
+        return generating(self->state) ? next_token(self, logits) : next_scores(self, logits);
+      },
+      [self](const session_probe_ptr& probe) { consider_home(self, probe); },
+      [self](const app_answer& said) {
+        auto measured = self->state.cost.measure();
+        hear_home(self, said);
       },
       [self](const error& why) { end(self, why); },
       [self](atom::cancel) { finish(self, finish_reason::cancelled); },

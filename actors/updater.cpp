@@ -2,6 +2,7 @@
 
 #include "actors/errors.hpp"
 #include "actors/placer.hpp"
+#include "actors/updater_homing.hpp"
 #include "actors/updater_plan.hpp"
 #include "actors/updater_planning.hpp"
 #include "actors/updater_words.hpp"
@@ -253,6 +254,7 @@ void ask_popularity(self_ptr self) {
               [self, name = name](const scheduler_status& s) {
                 auto& now = self->state.models.at(name);
                 count_tokens(now, s.routed_tokens);
+                now.sessions = static_cast<uint32_t>(s.sessions.size());
                 auto per_layer = now.hosted.model->experts_per_layer;
                 now.popularity.assign(now.items(), 0);
                 for (size_t l = 0; l < s.popularity.size(); ++l)
@@ -304,6 +306,10 @@ updater_actor::behavior_type updater(self_ptr self, updater_config config) {
       [self](const members_ptr& members) {
         auto measured = self->state.cost.measure();
         take_members(self, members);
+      },
+      [self](const homing_question& ask) -> caf::result<home_choice> {
+        auto measured = self->state.cost.measure();
+        return choose_home(self, ask);
       },
       [self](atom::reserve, const std::string& key, const reservation_message& word) {
         hear_reservation(self, key, word);

@@ -24,6 +24,65 @@ std::vector<bitmap> base_of(const placed_model& m) {
   return base;
 }
 
+using demands_by_hash = std::map<hash256, policy::room_demand>;
+
+/// Of this node and of those that are up.
+demands_by_hash models_known(const updater_state& st) {
+  demands_by_hash out;
+  for (const auto& [name, m] : st.models)
+    out[m.hosted.model->hash] = {std::max<uint64_t>(m.expert_bytes, 1), m.items()};
+  for (const auto& who : *st.members)
+    if (who.up && who.record)
+      for (const auto& r : who.record->models)
+        if (r.expert_bytes)
+          out.try_emplace(r.hash, policy::room_demand{r.expert_bytes, r.holds.size()});
+  return out;
+}
+
+template <class Runs>
+policy::node_memory memory_of(uint64_t bytes, const demands_by_hash& models, Runs runs) {
+  policy::node_memory out{bytes, {}};
+  for (const auto& [hash, demand] : models)
+    out.runs.push_back(runs(hash));
+  return out;
+}
+
+bool runs_here(const updater_state& st, const hash256& hash) {
+  return std::any_of(st.models.begin(), st.models.end(),
+                     [&](const auto& m) { return m.second.hosted.model->hash == hash; });
+}
+
+bool runs_there(const node_record& there, const hash256& hash) {
+  return std::any_of(there.models.begin(), there.models.end(),
+                     [&](const auto& r) { return r.hash == hash && r.expert_bytes; });
+}
+
+/// By key, so that all nodes divide alike.
+std::map<std::string, policy::node_memory> memory_known(const updater_state& st,
+                                                        const demands_by_hash& models) {
+  std::map<std::string, policy::node_memory> out;
+  for (const auto& who : *st.members)
+    if (who.up && who.record && !who.record->draining)
+      out[who.key] = memory_of(who.record->expert_memory_bytes, models,
+                               [&](const auto& hash) { return runs_there(*who.record, hash); });
+  out[st.config.key] = memory_of(st.expert_memory, models,
+                                 [&](const auto& hash) { return runs_here(st, hash); });
+  return out;
+}
+
+/// Bytes of this node's memory for each model.
+std::vector<uint64_t> divided_here(const updater_state& st, const demands_by_hash& models) {
+  std::vector<policy::room_demand> demands;
+  for (const auto& [hash, demand] : models)
+    demands.push_back(demand);
+  auto by_key = memory_known(st, models);
+  std::vector<policy::node_memory> nodes;
+  for (const auto& [key, memory] : by_key)
+    nodes.push_back(memory);
+  auto here = std::distance(by_key.begin(), by_key.find(st.config.key));
+  return policy::divide_memory(nodes, demands)[static_cast<size_t>(here)];
+}
+
 } // namespace
 
 void adopt_models(updater_state& st) {
@@ -34,17 +93,17 @@ void adopt_models(updater_state& st) {
 
 void measure_room(updater_state& st) {
   uint64_t fixed = st.ram.kv_bytes + st.ram.buffer_bytes;
-  std::vector<policy::room_demand> demands;
-  for (const auto& [name, m] : st.models) {
+  for (const auto& [name, m] : st.models)
     fixed += m.hosted.model->dense.bytes;
-    demands.push_back({m.expert_bytes, m.items()});
-  }
-  auto rooms =
-      policy::share_room(st.config.ram_bytes - std::min(fixed, st.config.ram_bytes), demands);
-  size_t next = 0;
+  st.expert_memory = st.config.ram_bytes - std::min(fixed, st.config.ram_bytes);
+  auto all = models_known(st);
+  auto bytes = divided_here(st, all);
   for (auto& [name, m] : st.models) {
-    m.space = rooms[next].space;
-    m.room = rooms[next++].room;
+    auto at = static_cast<size_t>(
+        std::distance(all.begin(), all.find(m.hosted.model->hash)));
+    auto share = policy::room_in(bytes[at], std::max<uint64_t>(m.expert_bytes, 1));
+    m.space = share.space;
+    m.room = share.room;
   }
 }
 

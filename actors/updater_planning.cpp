@@ -2,6 +2,7 @@
 
 #include "actors/errors.hpp"
 #include "actors/planning_facts.hpp"
+#include "actors/routing_samples.hpp"
 
 #include <caf/all.hpp>
 
@@ -149,7 +150,8 @@ void publish_plan(updater_ptr self, placed_model& m) {
   p.followed.epoch = epoch;
   p.followed.planner = self->state.config.key;
   p.failures = 0;
-  p.note = "planned for " + std::to_string(p.planned.nodes.size()) + " nodes";
+  p.note = "planned for " + std::to_string(p.planned.nodes.size()) + " nodes, from tokens of " +
+           std::to_string(p.sampled) + (p.sampled == 1 ? " home" : " homes");
 }
 
 void fail_candidate(const updater_state& st, planning& p) {
@@ -214,10 +216,12 @@ void take_answer(updater_ptr self, placed_model& m, const policy::plan_basis& ba
 }
 
 void ask_placer(updater_ptr self, const std::string& name, const policy::plan_basis& basis,
-                const routing_sample_ptr& sample) {
+                const routing_samples& samples) {
   auto& st = self->state;
   auto& m = st.models.at(name);
-  auto cluster = cluster_of(st, m, basis, sample);
+  auto cluster = cluster_of(st, m, basis, samples);
+  m.planner.sampled = static_cast<size_t>(std::count_if(
+      samples.begin(), samples.end(), [](const auto& s) { return s.second->tokens() > 0; }));
   auto present = mended_map(st, m, basis);
   auto ask = std::make_shared<plan_question>();
   ask->problem = policy::problem_of(cluster);
@@ -242,10 +246,9 @@ void begin_plan(updater_ptr self, const std::string& name) {
   auto& m = self->state.models.at(name);
   m.planner.computing = true;
   m.planner.tried = steady::now();
-  auto basis = m.planner.seen;
-  self->request(m.hosted.scheduler, 5s, atom::sample::value)
-      .then([=](const routing_sample_ptr& sample) { ask_placer(self, name, basis, sample); },
-            [=](caf::error&) { ask_placer(self, name, basis, nullptr); });
+  gather_samples(self, m, [self, name, basis = m.planner.seen](const routing_samples& samples) {
+    ask_placer(self, name, basis, samples);
+  });
 }
 
 bool is_due(const updater_state& st, const planning& p) {
@@ -298,7 +301,7 @@ bool look_after(updater_ptr self, const std::string& name, placed_model& m) {
 void price_here(updater_ptr self, const std::string& name, const routing_sample_ptr& sample) {
   auto& st = self->state;
   auto& m = st.models.at(name);
-  auto cluster = cluster_of(st, m, m.planner.seen, sample);
+  auto cluster = cluster_of(st, m, m.planner.seen, {{st.config.key, sample}});
   for (auto& n : cluster.nodes)
     n.home = n.key == st.config.key;
   cluster.options.prompt_tokens = 0;
@@ -389,6 +392,7 @@ planning_status planning_now(const updater_state& st, const placed_model& m) {
     out.rounds = p.price->rounds;
     out.bytes = p.price->bytes;
   }
+  out.sessions_sent = m.sessions_sent;
   out.expert_bytes = m.expert_bytes;
   out.capacity_bytes = capacity_of(st);
   for (const auto& [home, bytes] : st.promised.by_home())

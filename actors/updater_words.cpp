@@ -33,6 +33,7 @@ model_record record_here(const updater_state& st, const placed_model& m) {
   r.popularity = quantised_use(m);
   r.dense = model.costs->dense(this_node, model.config().vocab);
   r.tokens_per_s = power_of_two(m.tokens_per_s);
+  r.sessions = power_of_two(m.sessions);
   r.plan = m.planner.followed;
   return r;
 }
@@ -66,6 +67,7 @@ node_record record_now(const updater_state& st) {
   now.draining = st.draining;
   now.ram_bytes = st.config.ram_bytes;
   now.ram_used_bytes = st.ram.used_bytes;
+  now.expert_memory_bytes = st.expert_memory;
   for (const auto& [name, m] : st.models)
     now.models.push_back(record_here(st, m));
   now.neighbours = measured_links(st);

@@ -118,8 +118,8 @@ class node_engine : public engine {
       auto request = std::make_shared<const app_request>(greedy_request(prompts[i], tokens));
       actors::app_call call{0, i, std::move(request)};
       system_.spawn(actors::session,
-                    actors::session_config{static_cast<request_id>(++requests_), std::move(call),
-                                           served.model, served.scheduler, sink});
+                    actors::session_config{node_->registry(), std::move(call), served.model,
+                                           served.scheduler, sink});
     }
     auto outcome = done.get();
     if (!outcome)
@@ -155,7 +155,6 @@ class node_engine : public engine {
   caf::actor_system_config config_;
   caf::actor_system system_;
   std::unique_ptr<actors::node> node_;
-  uint64_t requests_ = 0;
 };
 
 } // namespace

@@ -117,6 +117,7 @@ struct model_record {
   std::vector<uint8_t> popularity;
   home_speed dense;
   double tokens_per_s = 0; ///< decoded here, in powers of two
+  double sessions = 0;     ///< decoded here, in powers of two
   plan_record plan;        ///< that this node follows
   bool operator==(const model_record&) const = default;
 };
@@ -135,6 +136,7 @@ struct node_record {
   bool draining = false;  ///< takes no new work and gives its experts away
   uint64_t ram_bytes = 0; ///< budget; 0: no limit
   uint64_t ram_used_bytes = 0;
+  uint64_t expert_memory_bytes = 0; ///< of the budget: for experts of all models
   std::vector<model_record> models;
   std::vector<neighbour_record> neighbours;
   bool operator==(const node_record&) const = default;

@@ -42,6 +42,9 @@ enum class link_frame_kind : uint8_t {
   drain,
   output,
   reservation,
+  guest,
+  guest_answer,
+  guest_end,
   stage_open,
   stage_granted,
   stage_close,
@@ -136,9 +139,12 @@ struct record_frame {
   std::vector<std::byte> bytes;
 };
 
-/// Asks for part of a model's file, or with file = manifest_file for its manifest.
+/// Asks for part of a model's file, or with file = manifest_file for its manifest. With file =
+/// routing_file, offset 0 and length max_block_bytes: some of the tokens that the node routed, as a
+/// routing file (docs/formats.md).
 struct want_frame {
   static constexpr uint32_t manifest_file = 0xffffffff;
+  static constexpr uint32_t routing_file = 0xfffffffe;
   uint64_t id = 0;
   hash256 model{};
   uint32_t file = 0;
@@ -152,6 +158,26 @@ struct block_frame {
   uint64_t id = 0;
   uint64_t total = 0; ///< of the manifest or file asked for
   std::vector<std::byte> bytes;
+};
+
+/// A session of the sender's applications that the receiver is to be the home of: a message of the
+/// app protocol. `id` is the sender's.
+struct guest_frame {
+  uint64_t id = 0;
+  std::string message; ///< at most max_guest_bytes
+};
+
+/// What it answers, likewise; the last message of it ends the guest.
+struct guest_answer_frame {
+  uint64_t id = 0;
+  std::string message; ///< at most max_guest_bytes
+};
+
+inline constexpr uint32_t max_guest_bytes = 4u << 20;
+
+/// It is no longer wanted.
+struct guest_end_frame {
+  uint64_t id = 0;
 };
 
 struct goodbye_frame {
@@ -192,6 +218,9 @@ zmq::message_t encode(link_frame_kind ping_or_pong, const ping_frame&);
 zmq::message_t encode(const record_frame&);
 zmq::message_t encode(const want_frame&);
 zmq::message_t encode(const block_frame& head, std::span<const std::byte> bytes);
+zmq::message_t encode(const guest_frame&);
+zmq::message_t encode(const guest_answer_frame&);
+zmq::message_t encode(const guest_end_frame&);
 zmq::message_t encode(const goodbye_frame&);
 zmq::message_t encode(const drain_frame&);
 zmq::message_t encode(const reservation_message&);
@@ -216,6 +245,9 @@ result<ping_frame> decode_ping(std::span<const std::byte> frame);
 result<record_frame> decode_record(std::span<const std::byte> frame);
 result<want_frame> decode_want(std::span<const std::byte> frame);
 result<block_frame> decode_block(std::span<const std::byte> frame);
+result<guest_frame> decode_guest(std::span<const std::byte> frame);
+result<guest_answer_frame> decode_guest_answer(std::span<const std::byte> frame);
+result<guest_end_frame> decode_guest_end(std::span<const std::byte> frame);
 result<goodbye_frame> decode_goodbye(std::span<const std::byte> frame);
 result<drain_frame> decode_drain(std::span<const std::byte> frame);
 result<reservation_message> decode_reservation(std::span<const std::byte> frame);

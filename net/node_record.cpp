@@ -73,7 +73,7 @@ void put_plan(packer& to, const plan_record& p) {
 }
 
 void put_model(packer& to, const model_record& m) {
-  to.pack_map(m.plan.epoch ? 19 : 18);
+  to.pack_map(m.plan.epoch ? 20 : 19);
   put(to, "name"), to.pack(m.name);
   put(to, "hash"), put_bytes(to, m.hash);
   put(to, "layers"), to.pack(m.layers);
@@ -92,6 +92,7 @@ void put_model(packer& to, const model_record& m) {
   put(to, "layer_row_us"), to.pack(m.dense.layer_row_us);
   put(to, "head_us"), to.pack(m.dense.head_us);
   put(to, "tokens_s"), to.pack(m.tokens_per_s);
+  put(to, "sessions"), to.pack(m.sessions);
   if (m.plan.epoch)
     put(to, "plan"), put_plan(to, m.plan);
 }
@@ -223,6 +224,7 @@ void read_model(field_reader from, model_record& m, std::optional<error>& proble
   real(from, "layer_row_us", m.dense.layer_row_us);
   real(from, "head_us", m.dense.head_us);
   real(from, "tokens_s", m.tokens_per_s);
+  real(from, "sessions", m.sessions);
   uint32_t chunks = 0;
   from.count("chunks", chunks);
   auto has_chunks = bytes_of(from, "has_chunks", max_items / 8);
@@ -257,13 +259,14 @@ void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>
 std::vector<std::byte> pack_node_record(const node_record& r) {
   msgpack::sbuffer buffer;
   packer to(buffer);
-  to.pack_map(8);
+  to.pack_map(9);
   put(to, "version"), to.pack(r.version);
   put(to, "name"), to.pack(r.name);
   put(to, "apps"), to.pack(r.app_endpoints);
   put(to, "draining"), to.pack(r.draining);
   put(to, "ram"), to.pack(r.ram_bytes);
   put(to, "ram_used"), to.pack(r.ram_used_bytes);
+  put(to, "expert_memory"), to.pack(r.expert_memory_bytes);
   put(to, "models"), to.pack_array(static_cast<uint32_t>(r.models.size()));
   for (const auto& m : r.models)
     put_model(to, m);
@@ -287,6 +290,7 @@ result<node_record> unpack_node_record(std::span<const std::byte> bytes) {
   from.boolean("draining", r.draining);
   from.count("ram", r.ram_bytes);
   from.count("ram_used", r.ram_used_bytes);
+  from.count("expert_memory", r.expert_memory_bytes);
   read_list(from, "models", max_models, r.models, read_model);
   read_list(from, "neighbours", max_neighbours, r.neighbours, read_neighbour);
   if (from.problem())

@@ -68,6 +68,21 @@ node_times times_of(const live_node& n, const expert_speed& usual, const home_sp
   return {one_us(n.speed) > 0 ? n.speed : usual, d.layer_us, d.layer_row_us, head};
 }
 
+std::vector<node_facts> facts_of(const live_cluster& c) {
+  auto usual = usual_speed(c);
+  auto dense = usual_dense(c, usual);
+  std::vector<node_facts> out;
+  for (const auto& n : c.nodes) {
+    node_facts f;
+    f.name = n.name;
+    f.memory_bytes = n.memory_bytes;
+    f.room = n.room;
+    f.measured = times_of(n, usual, dense);
+    out.push_back(std::move(f));
+  }
+  return out;
+}
+
 routing_trace recorded(const live_cluster& c, const live_node& n, uint64_t seed) {
   if (n.sample.tokens() < enough_tokens)
     return trace_by_use(c.model, n.use, drawn_tokens, seed);
@@ -110,18 +125,10 @@ placement_problem problem_of(const live_cluster& c) {
   p.model = c.model;
   p.network = c.network;
   p.options = c.options;
-  auto usual = usual_speed(c);
-  auto dense = usual_dense(c, usual);
+  p.nodes = facts_of(c);
   double busiest = 0;
-  for (const auto& n : c.nodes) {
-    node_facts f;
-    f.name = n.name;
-    f.memory_bytes = n.memory_bytes;
-    f.room = n.room;
-    f.measured = times_of(n, usual, dense);
-    p.nodes.push_back(std::move(f));
+  for (const auto& n : c.nodes)
     busiest = std::max(busiest, n.home ? n.tokens_per_s : 0);
-  }
   std::vector<home_trace> fit, held;
   for (uint32_t n = 0; n < c.nodes.size(); ++n) {
     if (!c.nodes[n].home)
@@ -135,6 +142,21 @@ placement_problem problem_of(const live_cluster& c) {
   p.fit = join_traffic(nodes, fit);
   p.held_out = join_traffic(nodes, held);
   return p;
+}
+
+std::vector<home_price> price_homes(const live_cluster& c, const expert_map& held,
+                                    const routing_trace& probe, uint32_t fed) {
+  cost_model costs(c.model, facts_of(c), c.network);
+  home_traffic traffic;
+  traffic.trace = with_shared_slices(probe, c.model.slices);
+  std::vector<home_price> out;
+  for (uint32_t n = 0; n < c.nodes.size(); ++n) {
+    traffic.home.assign(traffic.trace.tokens(), static_cast<uint16_t>(n));
+    traffic.weight.assign(c.nodes.size(), 0);
+    traffic.weight[n] = 1;
+    out.push_back({costs.decode(held, traffic).us, fed ? costs.prompt(held, traffic, fed).us : 0});
+  }
+  return out;
 }
 
 placement_price price_of(const placement_problem& p, const expert_map& map,

@@ -35,6 +35,15 @@ placement_problem problem_of(const live_cluster& cluster);
 routing_trace trace_by_use(const model_demand& model, const std::vector<double>& use,
                            uint32_t tokens, uint64_t seed);
 
+/// What a session with the routing of `probe` (without slices of the shared expert) would take with
+/// each node of the cluster as its home.
+struct home_price {
+  double token_us = 0;
+  double again_us = 0; ///< to feed `fed` tokens
+};
+std::vector<home_price> price_homes(const live_cluster& cluster, const expert_map& held,
+                                    const routing_trace& probe, uint32_t fed);
+
 /// Time of a request with this placement, as candidates are scored; through stages, if there are.
 struct placement_price {
   token_cost decode, prompt;

@@ -45,7 +45,7 @@ bool says_more(model_record now, const model_record& told, bool chunks_too) {
 
 bool says_more(const node_record& now, const node_record& told, bool chunks_too) {
   if (now.models.size() != told.models.size() || now.draining != told.draining ||
-      far(now.neighbours, told.neighbours))
+      now.expert_memory_bytes != told.expert_memory_bytes || far(now.neighbours, told.neighbours))
     return true;
   for (size_t i = 0; i < now.models.size(); ++i)
     if (says_more(now.models[i], told.models[i], chunks_too))

@@ -14,6 +14,7 @@ struct routing_shape {
   uint32_t layers = 0;
   uint32_t experts = 0; ///< routed experts of a layer
   uint32_t top_k = 0;
+  bool operator==(const routing_shape&) const = default;
 };
 
 /// One token's path: experts by layer and rank, [layers * top_k].

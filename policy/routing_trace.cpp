@@ -88,6 +88,12 @@ std::vector<char> encode_routing(const routing_trace& trace) {
   return out;
 }
 
+std::vector<char> encode_routing(const routing_trace& trace, size_t most_bytes) {
+  size_t token_bytes = 4 + 2 * trace.row();
+  return encode_routing(
+      thin(trace, (std::max(most_bytes, header_bytes) - header_bytes) / token_bytes));
+}
+
 routing_trace pick_tokens(const routing_trace& from, std::span<const size_t> tokens) {
   routing_trace out{from.shape, {}, {}};
   out.experts.reserve(tokens.size() * from.row());

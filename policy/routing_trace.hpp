@@ -36,6 +36,8 @@ result<routing_trace> parse_routing(std::span<const std::byte> file);
 
 /// A file of version 2.
 std::vector<char> encode_routing(const routing_trace& trace);
+/// The same of as many tokens, evenly spread, as fit `most_bytes`.
+std::vector<char> encode_routing(const routing_trace& trace, size_t most_bytes);
 
 /// The tokens named, in that order.
 routing_trace pick_tokens(const routing_trace& from, std::span<const size_t> tokens);

@@ -118,6 +118,24 @@ uint32_t choose_home(std::span<const double> share, std::span<const double> load
   return best;
 }
 
+uint32_t best_home(std::span<const home_offer> offers, double answer_tokens) {
+  constexpr double crowd = 0.5; // of a token's time that each further session of a home adds: two
+                                // thirds of eight sessions' decoding is shared work (measured, docs)
+  constexpr double enough = 1.0 / 6;
+  auto rest_us = [&](const home_offer& o) {
+    return o.token_us * (1 + crowd * o.sessions) * answer_tokens;
+  };
+  const auto& entry = offers.front();
+  uint32_t best = entry.node;
+  double soonest = (1 - enough) * rest_us(entry);
+  for (const auto& o : offers.subspan(1))
+    if (double us = rest_us(o) + o.again_us * (1 + crowd * o.sessions); us < soonest) {
+      soonest = us;
+      best = o.node;
+    }
+  return best;
+}
+
 home_traffic home_by_prompt(const home_traffic& traffic, const expert_map& map,
                             std::span<const uint32_t> homes, const homing_options& options) {
   auto out = traffic;

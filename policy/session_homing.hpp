@@ -17,6 +17,18 @@ std::vector<double> local_shares(const expert_map& map, const routing_trace& tra
 uint32_t choose_home(std::span<const double> share, std::span<const double> load,
                      std::span<const uint32_t> may, uint32_t entry);
 
+/// What speaks for a home, for one session whose first tokens are known.
+struct home_offer {
+  uint32_t node = 0;
+  double token_us = 0; ///< predicted, from the routing of those tokens
+  double again_us = 0; ///< to feed there what has been fed at the entry; of the entry not looked at
+  double sessions = 0; ///< others that are decoded there
+};
+
+/// The home that is through with the rest of the answer first, with what it costs to begin again
+/// there; the entry unless another gains more than a sixth. Offers are not empty, the entry's first.
+uint32_t best_home(std::span<const home_offer> offers, double answer_tokens);
+
 struct homing_options {
   uint32_t prompt_tokens = 32; ///< looked at
   double most = 1.25;          ///< times its even part that a home may get

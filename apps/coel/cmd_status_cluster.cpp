@@ -81,6 +81,9 @@ void print_network(const json& network) {
           "%s: decoding takes %.0f us a token and %.1f rounds, predicted %.0f us and %.1f\n",
           text(n, "model").c_str(), number(n, "decode_us"), number(n, "decode_rounds"),
           number(n, "predicted_us"), number(n, "predicted_rounds"));
+    if (number(n, "sessions_sent") > 0)
+      std::printf("%s: %.0f sessions that came in here were decoded at a better home\n",
+                  text(n, "model").c_str(), number(n, "sessions_sent"));
     if (n.contains("advice"))
       std::printf("advice: %s\n", text(n, "advice").c_str());
   }

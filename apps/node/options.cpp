@@ -40,7 +40,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   std::string keys;
   actors::cluster_config cluster;
   cluster.state_folder = default_state_folder();
-  std::string wire = "f16", shape = "auto";
+  std::string wire = "f16", shape = "auto", homing = "auto";
   uint16_t link_port = 0;
   std::optional<uint16_t> hello_port;
   int64_t missing_ms = cluster.missing_patience.count();
@@ -144,6 +144,12 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "horizontal", "layers", "stages"}))
       ->envname("COEL_SHAPE");
+  app.add_option("--homing", homing,
+                 "in a cluster: auto moves a session to the home that is predicted to answer it "
+                 "sooner, off leaves each where it came in")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "off"}))
+      ->envname("COEL_HOMING");
   app.add_option("--expert-bias", o.node.hosting.expert_bias,
                  "share of a token's gate probability that may be given up for experts that need "
                  "no further node: faster, and not exact; 0: never")
@@ -175,6 +181,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
                    : wire == "int8" ? net::wire_type::int8
                                     : net::wire_type::f16;
     cluster.planning.shape = *policy::shape_from_name(shape);
+    cluster.homing = homing == "auto";
     if (link_port)
       cluster.link_port = link_port;
     cluster.hello_port = hello_port;

@@ -108,6 +108,9 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
                                       at_tick tick) {
   return {
       [](atom::status) { return component_status{}; },
+      [](const guest_order&) -> caf::result<bool> { return to_caf({ec::io, "not played"}); },
+      [](atom::cancel, request_id) {},
+      [](const app_answer&) {},
       [](const remote_dispatch&) -> caf::result<partial_sum> {
         return to_caf({ec::busy, "not played"});
       },

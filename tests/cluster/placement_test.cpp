@@ -1,5 +1,8 @@
 // Plans of running nodes: all follow the same, spare memory holds replicas, a slow node is avoided,
 // and two homes never count on the same memory of a third.
+#include "actors/errors.hpp"
+#include "net/link_frames.hpp"
+#include "policy/routing_trace.hpp"
 #include "tests/cluster/slow_device.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
@@ -12,6 +15,7 @@
 using namespace coel;
 using namespace coel::testing;
 using namespace std::chrono_literals;
+using policy::routing_trace;
 
 namespace {
 
@@ -205,6 +209,41 @@ BOOST_AUTO_TEST_CASE(a_node_that_became_slow_is_avoided) {
   steady = asked_of(all, 0, "node1") - steady;
   BOOST_TEST(steady > 30u);
   BOOST_TEST(slow * 4 < steady, "slow " << slow << ", other " << steady);
+}
+
+routing_trace routed_by(test_cluster& all, size_t from, size_t whom) {
+  caf::scoped_actor self{all.system(from)};
+  actors::members_ptr members;
+  self->request(all.node(from).neighbours()->perception(), 5s, actors::atom::members::value)
+      .receive([&](const actors::members_ptr& m) { members = m; },
+               [](caf::error& why) { BOOST_FAIL(caf::to_string(why)); });
+  routing_trace out;
+  actors::file_want ask{all.model(from).model->hash, net::want_frame::routing_file, 0,
+                        net::max_block_bytes};
+  for (const auto& who : *members)
+    if (who.key == all.node(whom).neighbours()->key())
+      self->request(who.link, 5s, ask)
+          .receive([&](const actors::file_block& b) { out = *policy::parse_routing(b.bytes); },
+                   [](caf::error& why) { BOOST_FAIL(actors::from_caf(why).message); });
+  return out;
+}
+
+BOOST_AUTO_TEST_CASE(plans_are_made_from_what_every_home_routed) {
+  test_cluster all(2, quick(0.7));
+  all.settle();
+  auto tokens = prompt(200);
+  BOOST_REQUIRE(all.logits(1, tokens).ok());
+  auto sample = routed_by(all, 0, 1);
+  const auto& c = all.model(0).model->config();
+  BOOST_TEST((sample.shape == policy::routing_shape{c.layers, c.experts, c.top_k}));
+  BOOST_TEST(sample.tokens() == tokens.size());
+  BOOST_TEST(routed_by(all, 1, 0).tokens() == 0u);
+  test_cluster::wait_for([&] { return "a plan from tokens of both homes" + told(all); },
+                         [&] {
+                           all.logits(0, prompt(50)), all.logits(1, prompt(50));
+                           auto note = all.placement(0).planning.note + all.placement(1).planning.note;
+                           return note.find("from tokens of 2 homes") != std::string::npos;
+                         });
 }
 
 BOOST_AUTO_TEST_CASE(two_homes_do_not_count_on_the_same_memory_of_a_third) {

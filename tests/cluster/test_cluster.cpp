@@ -53,6 +53,8 @@ actors::session_actor::behavior_type collector(actors::session_actor::pointer se
         self->quit();
         return session_move{session_move::kind::finish, 0};
       },
+      [](const session_probe_ptr&) {},
+      [](const app_answer&) {},
       [=](const error& why) { to->done.set_value(why); },
       [](atom::cancel) {},
       [](atom::gone) {},
@@ -128,6 +130,7 @@ void test_cluster::start(size_t i) {
   cluster.listen = {n.address};
   cluster.wire = options_.wire;
   cluster.missing_patience = options_.missing_patience;
+  cluster.homing = options_.homing;
   c.cluster = cluster;
   if (options_.adjust)
     options_.adjust(i, c);

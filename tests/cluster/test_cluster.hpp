@@ -19,6 +19,7 @@ struct node_options {
   double share = 1; ///< of all experts, that fit into a node's memory
   net::wire_type wire = net::wire_type::f32;
   std::chrono::milliseconds missing_patience{20000};
+  bool homing = false;   ///< else what a test counts may be at another node
   bool start_all = true; ///< false: the test starts them one by one
   /// Changes what node i is started with.
   std::function<void(size_t i, actors::node_config&)> adjust;

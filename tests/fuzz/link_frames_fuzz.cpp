@@ -130,6 +130,12 @@ void small(link_frame_kind kind, bytes frame) {
     return survives(frame, decode_drain, write_again);
   case link_frame_kind::reservation:
     return survives(frame, decode_reservation, write_again);
+  case link_frame_kind::guest:
+    return survives(frame, decode_guest, write_again);
+  case link_frame_kind::guest_answer:
+    return survives(frame, decode_guest_answer, write_again);
+  case link_frame_kind::guest_end:
+    return survives(frame, decode_guest_end, write_again);
   case link_frame_kind::stage_open:
     return survives(frame, decode_stage_open, write_again);
   case link_frame_kind::stage_granted:

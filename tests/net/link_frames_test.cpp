@@ -97,6 +97,12 @@ ec verdict(std::span<const std::byte> frame) {
     return code(decode_output(frame));
   case link_frame_kind::reservation:
     return code(decode_reservation(frame));
+  case link_frame_kind::guest:
+    return code(decode_guest(frame));
+  case link_frame_kind::guest_answer:
+    return code(decode_guest_answer(frame));
+  case link_frame_kind::guest_end:
+    return code(decode_guest_end(frame));
   case link_frame_kind::stage_open:
     return code(decode_stage_open(frame));
   case link_frame_kind::stage_granted:
@@ -177,6 +183,7 @@ std::vector<bytes> one_of_each() {
   out.push_back(bytes_of(encode(goodbye_frame{"stopped"})));
   out.push_back(bytes_of(encode(drain_frame{})));
   out.push_back(bytes_of(encode(some_reservation())));
+  out.push_back(bytes_of(encode(guest_end_frame{6})));
   out.push_back(bytes_of(encode(stage_open_frame{5, {some_hash(1), 6, 700, 3, 9}})));
   out.push_back(bytes_of(encode(stage_granted_frame{5})));
   out.push_back(bytes_of(encode(stage_close{some_hash(1), 6})));
@@ -414,6 +421,22 @@ BOOST_AUTO_TEST_CASE(bulk_frames) {
   BOOST_TEST(want->length == max_block_bytes);
 }
 
+BOOST_AUTO_TEST_CASE(messages_of_guests_come_as_they_were) {
+  std::string message("a\0b\xff", 4);
+  auto asked = bytes_of(encode(guest_frame{7, message}));
+  BOOST_TEST(decode_guest(asked)->id == 7u);
+  BOOST_TEST((decode_guest(asked)->message == message));
+  auto said = bytes_of(encode(guest_answer_frame{8, message}));
+  BOOST_TEST(decode_guest_answer(said)->id == 8u);
+  BOOST_TEST((decode_guest_answer(said)->message == message));
+  BOOST_TEST((verdict(std::span(asked).first(15)) == ec::bad_frame)); // no whole id
+  BOOST_TEST((verdict(with(asked, 4, uint32_t{1})) == ec::bad_frame));
+  asked.resize(16 + max_guest_bytes);
+  BOOST_TEST(decode_guest(asked).ok());
+  asked.resize(asked.size() + 1);
+  BOOST_TEST((verdict(asked) == ec::bad_frame));
+}
+
 BOOST_AUTO_TEST_CASE(long_texts_are_cut_between_characters) {
   std::string reason = "x";
   for (int i = 0; i < 2000; ++i)
@@ -515,7 +538,7 @@ BOOST_AUTO_TEST_CASE(strangers_are_of_no_kind) {
   BOOST_TEST((verdict(with(drain, 4, uint32_t{1})) == ec::bad_frame)); // for later versions
   auto frame = bytes_of(encode(goodbye_frame{}));
   BOOST_TEST((kind_of(frame) == link_frame_kind::goodbye));
-  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{19})));
+  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{22})));
   BOOST_TEST(!kind_of(with(frame, 3, 'l')));
   BOOST_TEST((decode_ping(frame).err().code == ec::bad_frame));
   BOOST_TEST((decode_sum(frame).err().code == ec::bad_frame));

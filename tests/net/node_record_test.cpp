@@ -17,6 +17,7 @@ node_record example() {
   r.draining = true;
   r.ram_bytes = 8ull << 30;
   r.ram_used_bytes = 3ull << 30;
+  r.expert_memory_bytes = 2ull << 30;
   model_record m;
   m.name = "tiny";
   m.hash[31] = std::byte{9};

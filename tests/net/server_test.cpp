@@ -22,7 +22,8 @@ app_server_options at(std::string endpoint) {
 }
 
 app_client connected(const std::string& endpoint) {
-  auto client = app_client::connect({endpoint, {}, {}, 5s});
+  // A machine under load may keep a thread waiting for longer than a lost node is waited for.
+  auto client = app_client::connect({endpoint, {}, {}, 5s, 20s});
   BOOST_REQUIRE_MESSAGE(client.ok(), (client.ok() ? "" : client.err().message));
   return std::move(*client);
 }

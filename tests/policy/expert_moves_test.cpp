@@ -99,38 +99,108 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(expert_rooms)
 
-BOOST_AUTO_TEST_CASE(memory_is_shared_by_size_and_a_little_stays_for_moves) {
-  const std::vector<room_demand> two{{10, 100}, {30, 100}};
-  auto shares = share_room(2000, two);
-  BOOST_REQUIRE_EQUAL(shares.size(), 2u);
-  BOOST_TEST(shares[0].space == 50u); // a quarter of the bytes
-  BOOST_TEST(shares[1].space == 50u);
-  BOOST_TEST(shares[0].room == 49u);
-  BOOST_TEST(share_room(64 * 640, std::vector<room_demand>{{64, 10}})[0].room == 630u);
-}
-
-BOOST_AUTO_TEST_CASE(little_memory_is_all_for_the_plan) {
-  for (uint64_t bytes : {0, 9, 10, 39}) {
-    auto one = share_room(bytes, std::vector<room_demand>{{10, 100}})[0];
-    BOOST_TEST(one.space == bytes / 10);
-    BOOST_TEST(one.room == one.space);
+BOOST_AUTO_TEST_CASE(a_little_memory_stays_for_moves) {
+  BOOST_TEST(room_in(500, 10).space == 50u);
+  BOOST_TEST(room_in(500, 10).room == 49u);
+  BOOST_TEST(room_in(64 * 640, 64).room == 630u);
+  for (uint64_t bytes : {0, 9, 10, 39}) { // all of it is for the plan
+    BOOST_TEST(room_in(bytes, 10).space == bytes / 10);
+    BOOST_TEST(room_in(bytes, 10).room == bytes / 10);
   }
-  BOOST_TEST(share_room(1000, {}).empty());
 }
 
-BOOST_AUTO_TEST_CASE(shares_never_exceed_what_is_free) {
-  for (uint32_t seed = 1; seed <= 300; ++seed) {
-    std::mt19937 random(seed);
-    std::vector<room_demand> models(1 + random() % 4);
-    for (auto& m : models)
-      m = {1 + random() % 1000, 1 + random() % 500};
-    uint64_t free = random() % 1'000'000, used = 0;
-    auto shares = share_room(free, models);
-    for (size_t i = 0; i < models.size(); ++i) {
-      used += shares[i].space * models[i].expert_bytes;
-      BOOST_TEST(shares[i].room <= shares[i].space);
+BOOST_AUTO_TEST_CASE(memory_is_divided_by_size) {
+  auto parts = divide_memory(std::vector<node_memory>{{8000, {true, true}}},
+                             std::vector<room_demand>{{10, 100}, {30, 100}});
+  BOOST_TEST(parts == (std::vector<std::vector<uint64_t>>{{2000, 6000}}));
+  BOOST_TEST(divide_memory({}, {}).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_model_that_few_nodes_run_gets_what_it_needs_there) {
+  // by size each would have 1500 on the first node, and the second model only there
+  const std::vector<room_demand> models{{10, 200}, {10, 200}};
+  const std::vector<node_memory> nodes{{3000, {true, true}}, {3000, {true, false}}};
+  auto parts = divide_memory(nodes, models);
+  BOOST_TEST(parts[0][1] >= 2000u);
+  BOOST_TEST(parts[0][0] + parts[0][1] <= 3000u);
+  BOOST_TEST(parts[1] == (std::vector<uint64_t>{3000, 0}));
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_all_be_covered_serves_the_small_ones) {
+  auto parts = divide_memory(std::vector<node_memory>{{3000, {true, true}}},
+                             std::vector<room_demand>{{10, 400}, {10, 100}});
+  BOOST_TEST(parts[0][1] >= 1000u);
+  BOOST_TEST(parts[0][0] <= 2000u);
+}
+
+struct divided_case {
+  std::vector<node_memory> nodes;
+  std::vector<room_demand> models;
+};
+
+/// Every model was laid whole onto nodes with some air, so all can be covered.
+divided_case coverable(std::mt19937& random) {
+  divided_case out;
+  out.models.resize(1 + random() % 4);
+  for (auto& m : out.models)
+    m = {1 + random() % 50, 20 + random() % 500};
+  out.nodes.resize(1 + random() % 6);
+  for (auto& n : out.nodes)
+    n.runs.assign(out.models.size(), false);
+  for (size_t i = 0; i < out.models.size(); ++i) {
+    const auto& m = out.models[i];
+    uint64_t parts = 1 + random() % out.nodes.size(), bytes = m.expert_bytes * m.experts;
+    for (uint64_t p = 0; p < parts; ++p) {
+      auto& n = out.nodes[(i + p) % out.nodes.size()];
+      n.runs[i] = true;
+      n.bytes += bytes / parts + bytes / 50 + 2 * m.expert_bytes + 8;
     }
-    BOOST_TEST(used <= free + models.size(), "seed " << seed); // rounding
+  }
+  return out;
+}
+
+uint64_t whole_experts(const divided_case& c, const std::vector<std::vector<uint64_t>>& parts,
+                       size_t model) {
+  uint64_t held = 0;
+  for (const auto& of_node : parts)
+    held += std::min(c.models[model].experts,
+                     room_in(of_node[model], c.models[model].expert_bytes).room);
+  return held;
+}
+
+BOOST_AUTO_TEST_CASE(all_models_are_covered_where_they_can_be) {
+  for (uint32_t seed = 1; seed <= 500; ++seed) {
+    std::mt19937 random(seed);
+    auto c = coverable(random);
+    auto parts = divide_memory(c.nodes, c.models);
+    for (size_t m = 0; m < c.models.size(); ++m)
+      BOOST_TEST(whole_experts(c, parts, m) >= c.models[m].experts - c.nodes.size(),
+                 "seed " << seed << ", model " << m);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(parts_never_exceed_what_a_node_has) {
+  for (uint32_t seed = 1; seed <= 500; ++seed) {
+    std::mt19937 random(seed);
+    divided_case c;
+    c.models.resize(1 + random() % 5);
+    for (auto& m : c.models)
+      m = {1 + random() % 1000, 1 + random() % 500};
+    c.nodes.resize(1 + random() % 6);
+    for (auto& n : c.nodes) {
+      n.bytes = random() % 1'000'000;
+      for (size_t m = 0; m < c.models.size(); ++m)
+        n.runs.push_back(random() % 2);
+    }
+    auto parts = divide_memory(c.nodes, c.models);
+    for (size_t n = 0; n < c.nodes.size(); ++n) {
+      uint64_t used = 0;
+      for (size_t m = 0; m < c.models.size(); ++m) {
+        used += parts[n][m];
+        BOOST_TEST((c.nodes[n].runs[m] || parts[n][m] == 0u), "seed " << seed);
+      }
+      BOOST_TEST(used <= c.nodes[n].bytes, "seed " << seed);
+    }
   }
 }
 

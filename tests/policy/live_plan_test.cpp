@@ -129,4 +129,27 @@ BOOST_AUTO_TEST_CASE(one_node_that_holds_all_is_not_split_over_a_slow_link) {
   BOOST_TEST(plan->why.find("alone") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(a_home_that_holds_what_a_session_uses_is_cheaper_for_it) {
+  auto c = random_cluster(1);
+  c.nodes.resize(1);
+  c.nodes[0] = {"a", "a", true, 0, 72, {100, 10}, {40, 3, 300}, 0, {}, {}};
+  c.nodes.push_back(c.nodes[0]);
+  c.network = network_facts(2, {2000, 100});
+  routing_trace probe; // every token uses experts 0 to 3 of a layer
+  probe.shape = {4, 16, 4};
+  std::vector<uint16_t> path;
+  for (uint32_t i = 0; i < 16; ++i)
+    path.push_back(static_cast<uint16_t>(i % 4));
+  for (int t = 0; t < 32; ++t)
+    probe.append(path, 0);
+  expert_map held{2, 4, 18};
+  for (uint32_t l = 0; l < 4; ++l)
+    for (uint32_t e = 0; e < 18; ++e) // the first of a layer on the second node, slices on both
+      held.hosts[held.item(l, e)] = e >= 16 ? 3 : e < 8 ? 2 : 1;
+  auto prices = price_homes(c, held, probe, 32);
+  BOOST_REQUIRE_EQUAL(prices.size(), 2u);
+  BOOST_TEST(prices[0].token_us > prices[1].token_us + 4 * 1500); // a round in every layer
+  BOOST_TEST(prices[1].again_us > 0);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -221,4 +221,22 @@ BOOST_AUTO_TEST_CASE(several_models_share_the_memory_of_the_nodes) {
   BOOST_TEST((none.err().code == ec::out_of_memory));
 }
 
+BOOST_AUTO_TEST_CASE(a_session_moves_only_where_it_gains) {
+  auto best = [](double there_us, double again_us, double here_sessions, double there_sessions,
+                 double tokens) {
+    const home_offer offers[] = {{3, 1000, 0, here_sessions},
+                                 {5, there_us, again_us, there_sessions}};
+    return best_home(offers, tokens);
+  };
+  BOOST_TEST(best(1000, 0, 0, 0, 100) == 3u);
+  BOOST_TEST(best(900, 0, 0, 0, 100) == 3u); // too little to trust
+  BOOST_TEST(best(700, 0, 0, 0, 100) == 5u);
+  BOOST_TEST(best(700, 20'000, 0, 0, 100) == 3u); // the prompt again costs more
+  BOOST_TEST(best(700, 20'000, 0, 0, 1000) == 5u);
+  BOOST_TEST(best(1000, 0, 2, 0, 100) == 5u); // less crowded
+  BOOST_TEST(best(700, 0, 0, 2, 100) == 3u);
+  const home_offer alone[] = {{3, 1000, 0, 9}};
+  BOOST_TEST(best_home(alone, 100) == 3u);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

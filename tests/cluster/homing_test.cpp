@@ -1,0 +1,221 @@
+// Sessions decoded at another home than where they came in: the same answer, whatever happens to
+// that home.
+#include "actors/errors.hpp"
+#include "actors/session.hpp"
+#include "tests/cluster/slow_device.hpp"
+#include "tests/cluster/test_cluster.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <condition_variable>
+#include <mutex>
+
+using namespace coel;
+using namespace coel::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::vector<int32_t> prompt(size_t n, int32_t salt = 0) {
+  std::vector<int32_t> tokens(n);
+  for (size_t i = 0; i < n; ++i)
+    tokens[i] = static_cast<int32_t>((i * 101 + 3 + static_cast<size_t>(salt) * 17) % 500);
+  return tokens;
+}
+
+/// What came of one request.
+class answer {
+ public:
+  void take(const app_reply& reply) {
+    std::lock_guard lock(mutex_);
+    if (const auto* token = std::get_if<token_reply>(&reply)) {
+      if (token->id >= 0)
+        tokens_.push_back(token->id);
+      text_ += token->text;
+    } else {
+      last_ = reply;
+    }
+    changed_.notify_all();
+  }
+  void wait_for_tokens(size_t n) {
+    wait([&] { return tokens_.size() >= n; }, "tokens");
+  }
+  app_reply wait_for_end() {
+    wait([&] { return last_.has_value(); }, "an end");
+    return *last_;
+  }
+  std::vector<int32_t> tokens() {
+    std::lock_guard lock(mutex_);
+    return tokens_;
+  }
+  std::string text() {
+    std::lock_guard lock(mutex_);
+    return text_;
+  }
+
+ private:
+  template <class Holds>
+  void wait(Holds holds, const char* what) {
+    std::unique_lock lock(mutex_);
+    BOOST_REQUIRE_MESSAGE(changed_.wait_for(lock, 60s, holds), "there never were " << what);
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<int32_t> tokens_;
+  std::string text_;
+  std::optional<app_reply> last_;
+};
+using answer_ptr = std::shared_ptr<answer>;
+
+struct asked {
+  answer_ptr said = std::make_shared<answer>();
+  actors::session_actor session;
+};
+
+/// A request at node i as its application socket would open it.
+asked ask(test_cluster& all, size_t i, std::vector<int32_t> tokens, uint32_t answer_tokens,
+          bool may_move = true, float temperature = 0) {
+  generate_request r;
+  r.tokens = std::move(tokens);
+  r.max_tokens = answer_tokens;
+  r.ignore_end = true;
+  r.sampling.temperature = temperature;
+  r.sampling.seed = 7;
+  asked out;
+  actors::session_config c;
+  c.models = all.node(i).registry();
+  c.call = {0, 1, std::make_shared<const app_request>(r)};
+  c.model = all.model(i).model;
+  c.scheduler = all.model(i).scheduler;
+  c.answers = all.system(i).spawn([said = out.said]() -> actors::answer_sink::behavior_type {
+    return {[said](const actors::app_answer& a) { said->take(*a.reply); }};
+  });
+  if (may_move)
+    c.homes = all.node(i).neighbours()->updater();
+  out.session = all.system(i).spawn(actors::session, std::move(c));
+  return out;
+}
+
+struct world {
+  delay_ptr delay = std::make_shared<std::atomic<uint32_t>>(0);
+  test_cluster all{2, how()};
+
+  node_options how() {
+    node_options o;
+    o.adjust = [](size_t, actors::node_config& c) {
+      c.cluster->planning.settle = 200ms;
+      c.cluster->planning.every = 500ms;
+    };
+    o.device = [d = delay](size_t i, compute::device_ptr real) -> compute::device_ptr {
+      return i == 0 ? std::make_shared<slow_device>(std::move(real), d) : real;
+    };
+    return o;
+  }
+
+  /// Node 0 is slow, and both know how fast they are.
+  world() {
+    all.settle();
+    *delay = 3000;
+    for (int n = 0; n < 3; ++n)
+      for (size_t i : {0, 1}) {
+        auto one = ask(all, i, prompt(4, n), 12, false);
+        one.said->wait_for_end();
+      }
+    test_cluster::wait_for([] { return "a session to move"; },
+                           [&] {
+                             auto probe = ask(all, 0, prompt(8), 60);
+                             probe.said->wait_for_end();
+                             return moved() > 0;
+                           });
+  }
+
+  uint64_t moved() { return all.placement(0).planning.sessions_sent; }
+
+  size_t running(size_t i) {
+    caf::scoped_actor self{all.system(i)};
+    size_t n = 0;
+    self->request(all.model(i).scheduler, 5s, actors::atom::details::value)
+        .receive([&](const actors::scheduler_status& s) { n = s.sessions.size(); },
+                 [](caf::error& why) { BOOST_FAIL(actors::from_caf(why).message); });
+    return n;
+  }
+
+  /// What node 1 alone answers.
+  std::vector<int32_t> expected(const std::vector<int32_t>& tokens, uint32_t n, float t = 0) {
+    auto one = ask(all, 1, tokens, n, false, t);
+    one.said->wait_for_end();
+    return one.said->tokens();
+  }
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(homing, world)
+
+BOOST_AUTO_TEST_CASE(a_session_moves_to_the_faster_home_and_answers_the_same) {
+  for (float temperature : {0.0f, 0.9f}) {
+    auto wanted = expected(prompt(40), 60, temperature);
+    auto before = moved();
+    auto got = ask(all, 0, prompt(40), 60, true, temperature);
+    auto last = got.said->wait_for_end();
+    BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
+    auto done = std::get<done_reply>(last);
+    BOOST_TEST((done.reason == finish_reason::length));
+    BOOST_TEST(done.prompt_tokens == 40u);
+    BOOST_TEST(done.answer_tokens == 60u);
+    BOOST_TEST(done.seed == 7u);
+    BOOST_TEST(got.said->tokens() == wanted, boost::test_tools::per_element());
+    BOOST_TEST(moved() == before + 1);
+  }
+  test_cluster::wait_for([] { return "no session to be left"; },
+                         [&] { return running(0) + running(1) == 0; });
+}
+
+BOOST_AUTO_TEST_CASE(a_long_prompt_moves_before_it_is_through) {
+  auto wanted = expected(prompt(300), 40);
+  auto got = ask(all, 0, prompt(300), 40);
+  got.said->wait_for_end();
+  BOOST_TEST(got.said->tokens() == wanted, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_session_comes_back_when_its_home_is_killed) {
+  auto wanted = expected(prompt(40), 150);
+  auto got = ask(all, 0, prompt(40), 150);
+  test_cluster::wait_for([] { return "the session to be at node 1"; },
+                         [&] { return running(1) == 1; });
+  got.said->wait_for_tokens(5);
+  *delay = 0;
+  all.kill(1);
+  auto last = got.said->wait_for_end();
+  BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
+  BOOST_TEST(std::get<done_reply>(last).answer_tokens == 150u);
+  BOOST_TEST(got.said->tokens() == wanted, boost::test_tools::per_element());
+  BOOST_TEST(running(0) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_cancelled_ends_at_its_home_too) {
+  auto got = ask(all, 0, prompt(40), 400);
+  test_cluster::wait_for([] { return "the session to be at node 1"; },
+                         [&] { return running(1) == 1; });
+  caf::anon_send(got.session, actors::atom::cancel::value);
+  auto last = got.said->wait_for_end();
+  BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
+  BOOST_TEST((std::get<done_reply>(last).reason == finish_reason::cancelled));
+  test_cluster::wait_for([] { return "no session to be left at node 1"; },
+                         [&] { return running(1) == 0; });
+}
+
+BOOST_AUTO_TEST_CASE(a_home_that_says_goodbye_gives_its_guests_back) {
+  auto wanted = expected(prompt(40), 150);
+  auto got = ask(all, 0, prompt(40), 150);
+  test_cluster::wait_for([] { return "the session to be at node 1"; },
+                         [&] { return running(1) == 1; });
+  *delay = 0;
+  caf::anon_send(all.node(1).neighbours()->perception(), actors::atom::leave::value,
+                 std::string("stopped"));
+  auto last = got.said->wait_for_end();
+  BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
+  BOOST_TEST(got.said->tokens() == wanted, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
