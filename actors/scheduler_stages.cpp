@@ -77,6 +77,7 @@ void feed_anew(self_ptr self, state::running& s, const error& why) {
   s.opening = 0;
   s.fed = s.slices = 0;
   s.anew = true;
+  s.probe.reset();
   ++s.life;
   ++st.network.moved;
   st.stage_note = why.message;

@@ -12,6 +12,7 @@ namespace {
 
 /// A lost stage costs its sessions their prompts again, so stages must be sooner by some margin.
 constexpr double stages_margin = 0.95;
+constexpr size_t ways_priced = 3; // of the soonest tokens; prompts are priced only then
 
 class whole_planner {
  public:
@@ -93,12 +94,21 @@ class whole_planner {
         made.map = std::move(*map);
         maps.push_back(std::move(made));
       }
+    std::vector<std::pair<found_way, const placement_candidate*>> ways;
+    for (const auto& c : maps)
+      if (auto way = find_way(costs_, c.map, p_.held_out))
+        ways.emplace_back(std::move(*way), &c);
+    std::stable_sort(ways.begin(), ways.end(), [](const auto& a, const auto& b) {
+      return a.first.token_us < b.first.token_us;
+    });
+    if (ways.size() > ways_priced)
+      ways.resize(ways_priced);
     placement_candidate best;
-    for (auto& c : maps) {
-      auto way = best_way(costs_, c.map, p_.held_out, p_.options);
-      if (!way || (out_.way && way->request_us >= out_.way->request_us))
+    for (auto& [found, c] : ways) {
+      auto way = price_way(costs_, c->map, p_.held_out, p_.options, std::move(found.stages));
+      if (out_.way && way.request_us >= out_.way->request_us)
         continue;
-      best = {"stages: " + c.name, c.map, way->decode, way->prompt, way->request_us, true};
+      best = {"stages: " + c->name, c->map, way.decode, way.prompt, way.request_us, true};
       out_.way = std::move(way);
     }
     if (!out_.way)

@@ -46,7 +46,7 @@ class way_finder {
     pick();
   }
 
-  std::vector<stage> find() {
+  found_way find() {
     auto n = node_.size();
     best_.assign((size_t{1} << n) * n * (layers_ + 1), never);
     from_.assign(best_.size(), 0);
@@ -118,7 +118,7 @@ class way_finder {
               at(set, last, done));
   }
 
-  std::vector<stage> describe() const {
+  found_way describe() const {
     double least = never;
     size_t end = 0;
     for (size_t set = 1; set < size_t{1} << node_.size(); ++set)
@@ -138,7 +138,7 @@ class way_finder {
       out.front().first_layer = layer;
       ++out.front().layers;
     }
-    return out;
+    return {std::move(out), least};
   }
 
   const cost_model& costs_;
@@ -260,14 +260,14 @@ stage_way price_way(const cost_model& costs, const expert_map& map, const home_t
   return out;
 }
 
-std::optional<stage_way> best_way(const cost_model& costs, const expert_map& map,
-                                  const home_traffic& traffic, const placement_options& options) {
+std::optional<found_way> find_way(const cost_model& costs, const expert_map& map,
+                                  const home_traffic& traffic) {
   if (traffic.homes().size() < 2 || !traffic.trace.tokens())
     return {};
-  auto stages = way_finder(costs, map, traffic).find();
-  if (stages.size() < 2)
+  auto found = way_finder(costs, map, traffic).find();
+  if (found.stages.size() < 2)
     return {};
-  return price_way(costs, map, traffic, options, std::move(stages));
+  return found;
 }
 
 std::optional<expert_map> place_stages(const cost_model& costs, const home_traffic& traffic,

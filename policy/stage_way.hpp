@@ -23,8 +23,12 @@ struct stage_way {
 /// The way with the soonest token over at most eight homes: exact for the times averaged over some
 /// tokens, by dynamic programming over (nodes used, last, layers done). Nothing where one node
 /// would run all layers.
-std::optional<stage_way> best_way(const cost_model& costs, const expert_map& map,
-                                  const home_traffic& traffic, const placement_options& options);
+struct found_way {
+  std::vector<stage> stages;
+  double token_us = 0; ///< by those averages, without the output matrix
+};
+std::optional<found_way> find_way(const cost_model& costs, const expert_map& map,
+                                  const home_traffic& traffic);
 
 /// What a given way costs, on tokens drawn evenly from the traffic.
 stage_way price_way(const cost_model& costs, const expert_map& map, const home_traffic& traffic,
