@@ -89,6 +89,8 @@ session_actor::behavior_type writer(session_actor::pointer self, std::shared_ptr
                                     size_t length, std::function<void(size_t)> at_token) {
   return {[](atom::status) { return component_status{}; },
           [](atom::begin) {},
+      [](const session_probe_ptr&) {},
+      [](const app_answer&) {},
           [=](const session_logits& l) -> caf::result<session_move> {
             const float* row = l.values + size_t{l.rows - 1} * l.vocab;
             auto best = static_cast<int32_t>(std::max_element(row, row + l.vocab) - row);

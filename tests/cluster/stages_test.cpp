@@ -95,6 +95,8 @@ actors::session_actor::behavior_type writer(actors::session_actor::pointer self,
   return {
       [](atom::status) { return component_status{}; },
       [](atom::begin) {},
+      [](const session_probe_ptr&) {},
+      [](const app_answer&) {},
       [=](const session_logits& l) -> caf::result<session_move> {
         const float* row = l.values + size_t{l.rows - 1} * l.vocab;
         auto best = static_cast<int32_t>(std::max_element(row, row + l.vocab) - row);
