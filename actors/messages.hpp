@@ -453,6 +453,7 @@ struct admission {
 
 /// Logits of one session's rows after a step; valid until the session answers.
 struct session_logits {
+  request_id id{}; ///< for which they were computed: a session may have asked for a place again
   uint32_t first_position = 0;
   uint32_t rows = 0;
   uint32_t vocab = 0;

@@ -264,7 +264,7 @@ void give_logits(self_ptr self) {
       continue;
     const auto& session = *find(st, share.id);
     uint32_t rows = session.every_row ? share.rows : 1;
-    session_logits logits{session.position - rows, rows, vocab,
+    session_logits logits{share.id, session.position - rows, rows, vocab,
                           st.config.memory->buffers.logits_row(row, vocab), st.config.memory};
     row += rows;
     self->request(session.actor, caf::infinite, logits)
