@@ -34,10 +34,10 @@ def start(folder, binary, model, count, extra):
             [binary / "coel-node", "--cluster", cluster, "--listen", f"127.78.0.{i}", "--hello-port",
              "0", *[w for j in range(1, count + 1) for w in ("--peer", f"127.78.0.{j}")],
              "--state", folder / f"s{i}", "--name", f"n{i}", "--model", f"m={model}", "--endpoint",
-             f"ipc://{folder}/n{i}.sock", "-t", "1", "--kv", "4MB", "--homing", "off", "-q", *extra],
+             f"ipc://{folder}/n{i}.sock", "-t", "1", "--kv", "4MB", "--homing", "off", "--rows", "1", "-q", *extra],
             stderr=log))
     for i in range(1, count + 1):
-        for _ in range(600):
+        for _ in range(200):
             if "event=ready" in (folder / f"n{i}.log").read_text():
                 break
             time.sleep(0.1)
