@@ -205,8 +205,8 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
                                      std::min(config.max_sessions, max_logits), config.max_queue};
   auto layers = system.spawn(runner, runner_config{model, made.gates});
   made.parts.push_back(layers);
-  made.scheduler = system.spawn(scheduler, scheduler_config{model, layers, made.head, *memory,
-                                                            batching, admission, *record});
+  made.scheduler = system.spawn(
+      scheduler, scheduler_config{model, layers, made.head, *memory, batching, admission, *record});
   return made;
 }
 

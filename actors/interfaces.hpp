@@ -101,8 +101,7 @@ using scheduler_actor = component_actor::extend<
     // Queues a session. Fails with busy, too_long or shutting_down.
     caf::replies_to<admission, session_actor>::with<bool>,
     // The session wants no more steps; its KV pages return when no step uses them.
-    caf::reacts_to<atom::leave, request_id>,
-    caf::replies_to<atom::details>::with<scheduler_status>,
+    caf::reacts_to<atom::leave, request_id>, caf::replies_to<atom::details>::with<scheduler_status>,
     // Some of the tokens that it routed, for plans.
     caf::replies_to<atom::sample>::with<routing_sample_ptr>,
     // The last steps of a request.
@@ -118,8 +117,8 @@ using scheduler_actor = component_actor::extend<
     caf::reacts_to<atom::tick>>;
 
 /// STAGE: one per model on a home in a cluster. Runs contiguous layers of neighbours' sessions with
-/// KV pages of this node, and sends the rows on. Refuses with unknown_model, bad_argument, too_long,
-/// busy or shutting_down; what fails later is told to the session's home.
+/// KV pages of this node, and sends the rows on. Refuses with unknown_model, bad_argument,
+/// too_long, busy or shutting_down; what fails later is told to the session's home.
 using stage_actor = component_actor::extend<
     // As for a neighbour, from this node's own home; an answer is handed to its scheduler.
     caf::replies_to<stage_open>::with<bool>, caf::reacts_to<stage_close>,

@@ -67,11 +67,9 @@ void serve_stage(link_ptr self, const net::stage_open_frame& frame) {
   if (!hosted || !hosted->stage)
     return answer_failure(self, frame.id, {ec::helper_only, "it runs no layers of that model"});
   self->request(hosted->stage, caf::infinite, st.config.id, frame.open)
-      .then(
-          [self, id = frame.id](bool) {
-            send(self->state, net::encode(net::stage_granted_frame{id}));
-          },
-          [self, id = frame.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
+      .then([self,
+             id = frame.id](bool) { send(self->state, net::encode(net::stage_granted_frame{id})); },
+            [self, id = frame.id](caf::error& why) { answer_failure(self, id, from_caf(why)); });
 }
 
 void close_stage(link_ptr self, const stage_close& what) {

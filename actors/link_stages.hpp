@@ -1,4 +1,5 @@
-// A link's part in layers that run elsewhere: rooms asked for and given, rows and answers passed on.
+// A link's part in layers that run elsewhere: rooms asked for and given, rows and answers passed
+// on.
 #pragma once
 
 #include "actors/link.hpp"

@@ -270,9 +270,10 @@ using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<parti
 
 /// The part of a link that schedulers and stages use; for this node's own stage, the stage itself.
 /// An open is answered by the other side; a run or an answer is true once it is sent.
-using stage_link = caf::typed_actor<
-    caf::replies_to<stage_open>::with<bool>, caf::reacts_to<stage_close>,
-    caf::replies_to<stage_run>::with<bool>, caf::replies_to<stage_answer>::with<bool>>;
+using stage_link =
+    caf::typed_actor<caf::replies_to<stage_open>::with<bool>, caf::reacts_to<stage_close>,
+                     caf::replies_to<stage_run>::with<bool>,
+                     caf::replies_to<stage_answer>::with<bool>>;
 
 /// Answered by every component.
 using component_actor = caf::typed_actor<
@@ -496,6 +497,7 @@ struct admission {
 
 /// Logits of one session's rows after a step; valid until the session answers.
 struct session_logits {
+  request_id id{}; ///< for which they were computed: a session may have asked for a place again
   uint32_t first_position = 0;
   uint32_t rows = 0;
   uint32_t vocab = 0;

@@ -31,8 +31,8 @@ placer_actor::behavior_type placer(placer_actor::stateful_pointer<placer_state> 
       },
       [self](const home_prices_question_ptr& ask) -> home_prices_ptr {
         auto measured = self->state.cost.measure();
-        return std::make_shared<const std::vector<policy::home_price>>(policy::price_homes(
-            ask->cluster, ask->held, ask->probe->routing, ask->probe->fed));
+        return std::make_shared<const std::vector<policy::home_price>>(
+            policy::price_homes(ask->cluster, ask->held, ask->probe->routing, ask->probe->fed));
       },
   };
 }

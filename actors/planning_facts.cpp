@@ -185,8 +185,7 @@ policy::live_cluster cluster_of(const updater_state& st, const placed_model& m,
   std::map<std::string, uint32_t> number;
   for (const auto& n : basis.nodes) {
     auto from = source_of(st, m, n.key);
-    auto& node =
-        out.nodes.emplace_back(from.who ? node_there(from, m) : node_here(st, m));
+    auto& node = out.nodes.emplace_back(from.who ? node_there(from, m) : node_here(st, m));
     node.home = n.home;
     node.room = n.room;
     if (auto known = samples.find(n.key); known != samples.end() && known->second)

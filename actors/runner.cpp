@@ -26,8 +26,8 @@ void fail(self_ptr self, const error& why) {
 
 void run_list(self_ptr self, compute::command_list list) {
   auto& st = self->state;
-  submit(*st.config.model->device, std::move(list), self->system(), self,
-         st.current->work.memory, [](const compute::completion_info& info) {
+  submit(*st.config.model->device, std::move(list), self->system(), self, st.current->work.memory,
+         [](const compute::completion_info& info) {
            return caf::make_message(atom::step::value, info);
          });
 }

@@ -1,5 +1,5 @@
-// RUNNER actor: the layer loop (see interfaces.hpp). Knows neither sessions nor whose rows they are,
-// so a home's own steps and rows of a neighbour's sessions pass the same code.
+// RUNNER actor: the layer loop (see interfaces.hpp). Knows neither sessions nor whose rows they
+// are, so a home's own steps and rows of a neighbour's sessions pass the same code.
 #pragma once
 
 #include "actors/interfaces.hpp"

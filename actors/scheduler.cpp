@@ -1,6 +1,5 @@
-#include "actors/scheduler_parts.hpp"
-
 #include "actors/errors.hpp"
+#include "actors/scheduler_parts.hpp"
 
 #include <caf/all.hpp>
 

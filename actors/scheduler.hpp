@@ -79,12 +79,12 @@ struct scheduler_state {
     bool every_row = false;
     bool leaving = false;
     std::shared_ptr<session_probe> probe; ///< collects the routing of its first tokens
-    bool anew = false;     ///< all tokens are to be fed again
-    uint64_t life = 0;     ///< rises when it is fed anew
-    stage_path_ptr path;   ///< null: all layers here
-    uint64_t at_stages = 0; ///< its number there
-    uint32_t opening = 0;  ///< stages that have not answered yet
-    bool refused = false;  ///< by one of them
+    bool anew = false;                    ///< all tokens are to be fed again
+    uint64_t life = 0;                    ///< rises when it is fed anew
+    stage_path_ptr path;                  ///< null: all layers here
+    uint64_t at_stages = 0;               ///< its number there
+    uint32_t opening = 0;                 ///< stages that have not answered yet
+    bool refused = false;                 ///< by one of them
     uint32_t slice_rows = 0;
     steady::time_point began;
     std::deque<token_trace> traces; ///< of the last steps
@@ -107,8 +107,8 @@ struct scheduler_state {
   const stage_path* last_path = nullptr;        ///< of the step that began last
   uint64_t next_step = 0;
   uint64_t next_at_stages = 0;
-  route_view_ptr view; ///< null: this node stands alone
-  stage_path_ptr path; ///< of new sessions
+  route_view_ptr view;    ///< null: this node stands alone
+  stage_path_ptr path;    ///< of new sessions
   std::string stage_note; ///< why a session did not get or keep its stages
   bool ticking = false;
   std::deque<std::pair<request_id, std::vector<token_trace>>>

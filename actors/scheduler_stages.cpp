@@ -17,7 +17,8 @@ constexpr std::chrono::milliseconds tick_every{50};
 
 bool is_usable(const state& st, const stage_path& path) {
   return st.view && std::all_of(path.begin(), path.end(), [&](const stage_place& p) {
-           return st.view->stages.links.contains(p.node) && !st.view->stages.leaving.contains(p.node);
+           return st.view->stages.links.contains(p.node) &&
+                  !st.view->stages.leaving.contains(p.node);
          });
 }
 
@@ -152,8 +153,8 @@ void open_stages(self_ptr self, state::running& s) {
   s.refused = false;
   const auto& m = *st.config.model;
   policy::slice_cost cost{m.costs->speed(this_node), m.costs->dense(this_node, m.config().vocab),
-                          m.experts_per_layer, m.config().top_k + m.experts_per_layer -
-                                                   m.config().experts};
+                          m.experts_per_layer,
+                          m.config().top_k + m.experts_per_layer - m.config().experts};
   s.slice_rows = policy::slice_rows_for(static_cast<uint32_t>(s.tokens.size()),
                                         static_cast<uint32_t>(s.path->size()), cost,
                                         std::min(most_stage_rows, st.config.batching.slice_rows));

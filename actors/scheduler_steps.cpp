@@ -42,8 +42,8 @@ std::vector<policy::batch_candidate> group_of(state& st, const stage_path* path)
   uint32_t decoding = 0, taken = 0;
   for (const auto& s : st.sessions)
     decoding += s.path.get() == path && !s.leaving && s.fed >= s.prefill;
-  auto most = path ? policy::decoders_of_batch(decoding, static_cast<uint32_t>(path->size()))
-                   : decoding;
+  auto most =
+      path ? policy::decoders_of_batch(decoding, static_cast<uint32_t>(path->size())) : decoding;
   for (auto& s : st.sessions) {
     if (s.path.get() != path)
       continue;
@@ -97,7 +97,8 @@ void add_share(state& st, scheduler_step& s, const policy::batch_share& share,
   s.segments.push_back({s.rows, share.rows, session.fed, session.pages});
   uint32_t end = session.fed + share.rows, wanted = share.logits;
   if (session.every_row) // those that were given before it was fed anew are not given again
-    wanted = !share.logits || end <= session.scored ? 0 : std::min(share.rows, end - session.scored);
+    wanted =
+        !share.logits || end <= session.scored ? 0 : std::min(share.rows, end - session.scored);
   for (uint32_t r = share.rows - wanted; r < share.rows; ++r)
     s.logit_rows.push_back(s.rows + r);
   s.shares.push_back({share.id, session.life, session.fed, share.rows, wanted});
@@ -143,8 +144,8 @@ void run_layers(self_ptr self, scheduler_step& s, std::vector<int32_t> tokens) {
 /// False: no session has rows for this path, or enough steps are under way.
 bool begin_step(self_ptr self, const stage_path_ptr& path) {
   auto& st = self->state;
-  if (path && under_way_on(st, path.get()) >=
-                  policy::most_batches(static_cast<uint32_t>(path->size())))
+  if (path &&
+      under_way_on(st, path.get()) >= policy::most_batches(static_cast<uint32_t>(path->size())))
     return false;
   auto group = group_of(st, path.get());
   auto limits = limits_of(st, path.get(), group);
@@ -198,11 +199,12 @@ void give_logits(self_ptr self, uint64_t number) {
   if (live.empty())
     return end_step(self, number);
   for (const auto& [share, first] : live) {
-    session_logits logits{share.position + share.rows - share.wanted, share.wanted, vocab,
-                          st.config.memory->buffers.logits_row(first, vocab), st.config.memory};
+    session_logits logits{
+        share.id, share.position + share.rows - share.wanted,         share.wanted,
+        vocab,    st.config.memory->buffers.logits_row(first, vocab), st.config.memory};
     self->request(find_session(st, share.id)->actor, caf::infinite, logits)
-        .then([self, number, share = share](
-                  const session_move& move) { answered(self, number, share, move); },
+        .then([self, number,
+               share = share](const session_move& move) { answered(self, number, share, move); },
               [self, number, share = share](caf::error&) { // the session is gone
                 answered(self, number, share, {session_move::kind::finish, 0});
               });
@@ -213,9 +215,9 @@ void ask_head(self_ptr self, uint64_t number) {
   auto& st = self->state;
   auto& s = st.under_way.at(number);
   s.dispatched = steady::now();
-  auto rows = s.returned.empty() ? s.rows
-                                 : static_cast<uint32_t>(s.returned.size() /
-                                                         st.config.model->config().hidden);
+  auto rows = s.returned.empty()
+                  ? s.rows
+                  : static_cast<uint32_t>(s.returned.size() / st.config.model->config().hidden);
   self->request(st.config.head, caf::infinite, head_work{rows, s.logit_rows, st.config.memory})
       .then(
           [self, number](const layer_done& done) {

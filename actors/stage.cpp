@@ -189,8 +189,7 @@ layers_work work_of(const stage_state& st, const job& j) {
   work.memory = st.config.memory;
   work.began = j.began;
   for (const auto& p : j.run.parts) {
-    work.segments.push_back(
-        {work.rows, p.rows, p.position, st.book->pages(j.home, p.session)});
+    work.segments.push_back({work.rows, p.rows, p.position, st.book->pages(j.home, p.session)});
     work.rows += p.rows;
   }
   return work;

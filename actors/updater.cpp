@@ -70,8 +70,7 @@ stage_view stages_of(const updater_state& st, const placed_model& m) {
 }
 
 bool same(const stage_view& a, const stage_view& b) {
-  return a.path == b.path && a.keys == b.keys && a.leaving == b.leaving &&
-         a.draining == b.draining;
+  return a.path == b.path && a.keys == b.keys && a.leaving == b.leaving && a.draining == b.draining;
 }
 
 void publish(self_ptr self, placed_model& m) {
@@ -93,8 +92,8 @@ void publish(self_ptr self, placed_model& m) {
   m.routed = holds;
   const auto& model = *m.hosted.model;
   policy::routing_table table(model.config().layers, model.experts_per_layer, holds, ++m.epoch);
-  m.view = std::make_shared<const route_view>(route_view{
-      std::move(table), std::move(links), std::move(helpers), alone, std::move(stages)});
+  m.view = std::make_shared<const route_view>(
+      route_view{std::move(table), std::move(links), std::move(helpers), alone, std::move(stages)});
   for (const auto& g : m.hosted.gates)
     self->send(g, atom::publish::value, m.view);
   self->send(m.hosted.head, atom::publish::value, m.view);

@@ -199,8 +199,8 @@ void take_answer(updater_ptr self, placed_model& m, const policy::plan_basis& ba
   }
   const auto& plan = *answer.plan;
   bool broken = !p.followed.stages.empty() && followed_stages(m, basis).empty();
-  bool pinned = st.config.planning.shape == policy::plan_shape::stages && p.followed.stages.empty() &&
-                plan.kind == policy::plan_kind::stages;
+  bool pinned = st.config.planning.shape == policy::plan_shape::stages &&
+                p.followed.stages.empty() && plan.kind == policy::plan_kind::stages;
   bool move = !p.followed.epoch || !answer.present || broken || pinned ||
               policy::worth_moving(answer.present->request_us, plan.placement.best().request_us);
   if (move)

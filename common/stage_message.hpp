@@ -54,8 +54,8 @@ struct stage_costs {
 /// Rows on their way through the stages.
 struct stage_run {
   hash256 model{};
-  uint64_t run = 0; ///< of the home, never used twice
-  std::string home; ///< its key: who gets the answer
+  uint64_t run = 0;            ///< of the home, never used twice
+  std::string home;            ///< its key: who gets the answer
   std::vector<stage_hop> hops; ///< the receiver's, then those after it
   std::vector<stage_part> parts;
   std::vector<uint32_t> wanted; ///< rows that the home needs back, rising; maybe none

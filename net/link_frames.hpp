@@ -198,8 +198,8 @@ struct stage_granted_frame {
 /// Whether all are numbers that an answer may have: no NaN, no infinity.
 bool all_finite(std::span<const float> values);
 
-/// Of a dispatch, output, sum, failure, want, block, stage_open or stage_granted, also of one that does not decode; nothing of
-/// others and of frames that end before it.
+/// Of a dispatch, output, sum, failure, want, block, stage_open or stage_granted, also of one that
+/// does not decode; nothing of others and of frames that end before it.
 std::optional<uint64_t> id_of(std::span<const std::byte> frame);
 
 /// Kind of a frame; nothing if it is not one of ours.

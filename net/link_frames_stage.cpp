@@ -66,8 +66,8 @@ std::optional<zmq::message_t> encode_as(wire_type wire, const MakeHead& make_hea
   frame_writer fixed = make_head(wire);
   zmq::message_t out(fixed.view().size() + activation_bytes(wire, of.rows, of.hidden));
   std::memcpy(out.data(), fixed.view().data(), fixed.view().size());
-  if (!values.empty() && !write_activations(wire, values, of.hidden,
-                                            out.data<std::byte>() + fixed.view().size()))
+  if (!values.empty() &&
+      !write_activations(wire, values, of.hidden, out.data<std::byte>() + fixed.view().size()))
     return std::nullopt;
   return out;
 }

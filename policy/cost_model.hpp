@@ -38,9 +38,8 @@ class cost_model {
   token_cost prompt(const expert_map& map, const home_traffic& traffic, uint32_t tokens) const;
 
   /// Layers [first, end) of one token at `node`, or of rows that are one batch; no output matrix.
-  token_cost layers(const expert_map& map, const routing_trace& trace,
-                    std::span<const size_t> rows, uint32_t node, uint32_t first,
-                    uint32_t end) const;
+  token_cost layers(const expert_map& map, const routing_trace& trace, std::span<const size_t> rows,
+                    uint32_t node, uint32_t first, uint32_t end) const;
 
   /// From popularity alone, activations taken as independent: P(node used) = 1 - (1 - mass)^K, the
   /// maximum over nodes by telescoping from the dearest down (POLICY P2).

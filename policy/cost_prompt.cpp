@@ -138,9 +138,8 @@ void cost_model::split_batch(const expert_map& map, uint32_t home, batch& b, tok
 void cost_model::add_layers(const expert_map& map, uint32_t home, const routing_trace& trace,
                             std::span<const size_t> rows, uint32_t first, uint32_t end,
                             token_cost& sum, double weight) const {
-  double dense =
-      (end - first) * (times_[home].layer_us +
-                       times_[home].layer_row_us * static_cast<double>(rows.size() - 1));
+  double dense = (end - first) * (times_[home].layer_us +
+                                  times_[home].layer_row_us * static_cast<double>(rows.size() - 1));
   sum.us += weight * dense;
   sum.busy_us[home] += weight * dense;
   for (uint32_t l = first; l < end; ++l) {

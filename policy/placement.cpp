@@ -141,8 +141,7 @@ class planner {
   void add(std::string name, expert_map map, plan_shape shape) {
     placement_candidate c{std::move(name), std::move(map), {}, {}, 0, true};
     auto asked = p_.options.shape;
-    c.eligible =
-        asked == plan_shape::automatic || asked == plan_shape::stages || asked == shape;
+    c.eligible = asked == plan_shape::automatic || asked == plan_shape::stages || asked == shape;
     score(c);
     plan_.candidates.push_back(std::move(c));
   }

@@ -201,8 +201,8 @@ class whole_planner {
       }
     }
     if (out_.way && out_.kind != plan_kind::stages) {
-      std::snprintf(text, sizeof text, ". Stages (%zu) would take %.1f ms",
-                    out_.way->stages.size(), out_.way->request_us / 1000);
+      std::snprintf(text, sizeof text, ". Stages (%zu) would take %.1f ms", out_.way->stages.size(),
+                    out_.way->request_us / 1000);
       out_.why += text;
     }
     if (!out_.way && out_.stages && out_.stages_request_us < best.request_us) {

@@ -9,9 +9,9 @@ namespace coel::policy {
 
 namespace {
 
-constexpr size_t most_nodes = 8;     // subsets of more take too long
-constexpr size_t looked_at = 96;     // tokens that a way is chosen by
-constexpr size_t priced = 256;       // tokens that a way is priced by
+constexpr size_t most_nodes = 8; // subsets of more take too long
+constexpr size_t looked_at = 96; // tokens that a way is chosen by
+constexpr size_t priced = 256;   // tokens that a way is priced by
 constexpr uint32_t prompts_seen = 2;
 constexpr double never = std::numeric_limits<double>::infinity();
 
@@ -192,8 +192,9 @@ token_cost price_decode(const cost_model& costs, const expert_map& map, const ho
   for (const auto& s : stages)
     for (size_t i = 0; i < some; ++i) {
       size_t row = i * all / some;
-      add(out, costs.layers(map, t.trace, std::span<const size_t>(&row, 1), s.node, s.first_layer,
-                            s.first_layer + s.layers),
+      add(out,
+          costs.layers(map, t.trace, std::span<const size_t>(&row, 1), s.node, s.first_layer,
+                       s.first_layer + s.layers),
           1 / static_cast<double>(some));
     }
   double hops = hops_of(t, stages);

@@ -108,7 +108,9 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
                                       at_tick tick) {
   return {
       [](atom::status) { return component_status{}; },
-      [](const guest_order&) -> caf::result<bool> { return to_caf({ec::io, "not played"}); },
+      [](const guest_order&) -> caf::result<bool> {
+        return to_caf({ec::io, "not played"});
+      },
       [](atom::cancel, request_id) {},
       [](const app_answer&) {},
       [](const remote_dispatch&) -> caf::result<partial_sum> {
@@ -117,10 +119,16 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
       [](const remote_output&) -> caf::result<partial_sum> {
         return to_caf({ec::busy, "not played"});
       },
-      [](const stage_open&) -> caf::result<bool> { return to_caf({ec::busy, "not played"}); },
+      [](const stage_open&) -> caf::result<bool> {
+        return to_caf({ec::busy, "not played"});
+      },
       [](const stage_close&) {},
-      [](const stage_run&) -> caf::result<bool> { return to_caf({ec::busy, "not played"}); },
-      [](const stage_answer&) -> caf::result<bool> { return to_caf({ec::busy, "not played"}); },
+      [](const stage_run&) -> caf::result<bool> {
+        return to_caf({ec::busy, "not played"});
+      },
+      [](const stage_answer&) -> caf::result<bool> {
+        return to_caf({ec::busy, "not played"});
+      },
       [=](const file_want& ask) { return answer(self, ask); },
       [](atom::tell, const std::shared_ptr<const std::vector<std::byte>>&) {},
       [](const reservation_message&) {},

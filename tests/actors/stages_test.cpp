@@ -89,8 +89,8 @@ session_actor::behavior_type writer(session_actor::pointer self, std::shared_ptr
                                     size_t length, std::function<void(size_t)> at_token) {
   return {[](atom::status) { return component_status{}; },
           [](atom::begin) {},
-      [](const session_probe_ptr&) {},
-      [](const app_answer&) {},
+          [](const session_probe_ptr&) {},
+          [](const app_answer&) {},
           [=](const session_logits& l) -> caf::result<session_move> {
             const float* row = l.values + size_t{l.rows - 1} * l.vocab;
             auto best = static_cast<int32_t>(std::max_element(row, row + l.vocab) - row);
@@ -125,8 +125,9 @@ struct stage_world : expert_world {
     one.wire = keep(system.spawn(wire_to_stage, one.stage, one.rules));
     two.wire = keep(system.spawn(wire_to_stage, two.stage, two.rules));
     home.wire = keep(system.spawn(wire_to_home, home.scheduler, home.rules));
-    auto there = at_stages({{home_there, home.wire}, {node_id{1}, one.wire}, {node_id{2}, two.wire}},
-                           {{"home", home_there}, {"one", node_id{1}}, {"two", node_id{2}}});
+    auto there =
+        at_stages({{home_there, home.wire}, {node_id{1}, one.wire}, {node_id{2}, two.wire}},
+                  {{"home", home_there}, {"one", node_id{1}}, {"two", node_id{2}}});
     self->send(one.stage, atom::publish::value, there);
     self->send(two.stage, atom::publish::value, there);
     publish(both());
@@ -136,8 +137,8 @@ struct stage_world : expert_world {
                            stage_path path = {}, std::set<node_id> leaving = {}) const {
     policy::routing_table all(model->config().layers, model->experts_per_layer, here);
     route_view view{std::move(all), {}};
-    view.stages = {std::move(path), std::move(links), std::move(leaving), std::move(keys), "home",
-                   false};
+    view.stages = {std::move(path), std::move(links), std::move(leaving),
+                   std::move(keys), "home",           false};
     return std::make_shared<const route_view>(std::move(view));
   }
   stage_path both() const {
@@ -145,7 +146,8 @@ struct stage_world : expert_world {
   }
   /// The home's own first layer, then the others'.
   stage_path from_here() const {
-    return {{this_node, "home", 0, 1}, {node_id{1}, "one", 1, 2},
+    return {{this_node, "home", 0, 1},
+            {node_id{1}, "one", 1, 2},
             {node_id{2}, "two", 2, model->config().layers}};
   }
   void publish(stage_path path, std::set<node_id> leaving = {}) {

@@ -44,14 +44,13 @@ struct staged_programs {
     return "ipc://" + (folder.path() / ("n" + std::to_string(i) + ".sock")).string();
   }
   void start(size_t i) {
-    node[i].emplace(
-        folder.path(), "coel-node",
-        std::vector<std::string>{"--model", demo_model.string(), "--endpoint", endpoint(i),
-                                 "--threads", "1", "--cluster",
-                                 (folder.path() / "cluster.toml").string(), "--state",
-                                 (folder.path() / ("state" + std::to_string(i))).string(),
-                                 "--listen", address(i), "--name", "n" + std::to_string(i),
-                                 "--shape", "stages", "--wire", "f32"});
+    node[i].emplace(folder.path(), "coel-node",
+                    std::vector<std::string>{
+                        "--model", demo_model.string(), "--endpoint", endpoint(i), "--threads", "1",
+                        "--cluster", (folder.path() / "cluster.toml").string(), "--state",
+                        (folder.path() / ("state" + std::to_string(i))).string(), "--listen",
+                        address(i), "--name", "n" + std::to_string(i), "--shape", "stages",
+                        "--wire", "f32"});
   }
   std::string asked(size_t i, const std::string& what) const {
     process client(folder.path(), "coel", {what, "--json", "--endpoint", endpoint(i)});

@@ -1,7 +1,6 @@
 // Layers of a session at other nodes: same answers, whoever runs which layers and whatever dies.
-#include "tests/cluster/test_cluster.hpp"
-
 #include "actors/errors.hpp"
+#include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -174,8 +173,8 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
   std::vector<float> alone;
   for (size_t nodes : {1u, 2u, 3u, 5u})
     BOOST_TEST_CONTEXT(nodes << " nodes") {
-      test_cluster cluster(nodes, nodes == 1 ? node_options{}
-                                             : staged(1.25 / static_cast<double>(nodes)));
+      test_cluster cluster(nodes,
+                           nodes == 1 ? node_options{} : staged(1.25 / static_cast<double>(nodes)));
       cluster.settle();
       if (nodes > 1)
         settle_in_stages(cluster, all_of(cluster));

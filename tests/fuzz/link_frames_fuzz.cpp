@@ -96,8 +96,7 @@ void answer(bytes frame) {
   auto read = decode_stage_answer(frame);
   if (!read.ok())
     return;
-  require_finite(read->values, read->hidden ? read->values.size() / read->hidden : 0,
-                 read->hidden);
+  require_finite(read->values, read->hidden ? read->values.size() / read->hidden : 0, read->hidden);
   auto again = decode_stage_answer(view(encode(*read, wire_type::f32)));
   if (!again.ok() || again->values != read->values || again->outcome.ok() != read->outcome.ok())
     std::abort();

@@ -1,8 +1,7 @@
 // What a stage keeps of neighbours' sessions: no page is lost or given twice, rows come in order.
-#include "policy/stage_book.hpp"
-
 #include "policy/kv_pages.hpp"
 #include "policy/stage_batches.hpp"
+#include "policy/stage_book.hpp"
 
 #include <boost/test/unit_test.hpp>
 
