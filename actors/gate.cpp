@@ -28,6 +28,8 @@ constexpr std::chrono::milliseconds homeless_retry{250};
 void place(self_ptr self, groups experts);
 void advance(self_ptr self);
 
+void begin(self_ptr self, const layer_work& work, caf::typed_response_promise<layer_done> promise);
+
 /// The supplier may let go of what this batch had.
 void end_claim(self_ptr self) {
   const auto& b = *self->state.current;
@@ -36,11 +38,18 @@ void end_claim(self_ptr self) {
                experts_ran{b.claim, 0, true, b.report.stall_us});
 }
 
+/// The last thing that a handler does: the next batch may begin here.
 void finish(self_ptr self) {
+  auto& st = self->state;
   end_claim(self);
-  auto done = std::move(*self->state.current);
-  self->state.current.reset();
+  auto done = std::move(*st.current);
+  st.current.reset();
   done.promise.deliver(std::move(done.report));
+  if (st.queue.empty())
+    return;
+  auto next = std::move(st.queue.front());
+  st.queue.pop_front();
+  begin(self, next.first, std::move(next.second));
 }
 
 /// Answers to a batch that has failed come later than its end: they are nobody's.
@@ -425,21 +434,27 @@ void place(self_ptr self, groups experts) {
   keep_waiting(self, std::move(plan.nowhere));
 }
 
-caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
+void begin(self_ptr self, const layer_work& work, caf::typed_response_promise<layer_done> promise) {
   auto& st = self->state;
-  if (st.current)
-    return to_caf({ec::internal, "a gate takes one batch at a time"});
   auto& b = st.current.emplace();
   b.number = ++st.batches;
   b.work = work;
   b.began = steady::now();
-  b.promise = self->make_response_promise<layer_done>();
-  auto promise = b.promise;
+  b.promise = std::move(promise);
   const auto& c = st.config;
   place(self, c.expert_bias > 0
                   ? near_rows_by_expert(*c.model, work, c.view->table, c.self, c.expert_bias)
                   : rows_by_expert(*c.model, work));
   advance(self); // answers are messages, so nothing has arrived yet: this only acts on failures
+}
+
+caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
+  auto& st = self->state;
+  auto promise = self->make_response_promise<layer_done>();
+  if (st.current)
+    st.queue.emplace_back(work, promise);
+  else
+    begin(self, work, promise);
   return promise;
 }
 

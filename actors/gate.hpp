@@ -8,6 +8,7 @@
 #include "actors/meter.hpp"
 #include "actors/served_model.hpp"
 
+#include <deque>
 #include <optional>
 #include <set>
 
@@ -66,6 +67,8 @@ struct gate_state {
 
   gate_config config;
   std::optional<gate_batch> current;
+  /// A home's own steps and rows of neighbours' sessions may meet in one layer.
+  std::deque<std::pair<layer_work, caf::typed_response_promise<layer_done>>> queue;
   uint64_t batches = 0;
   compute::buffer_ptr arrived; ///< remote sums, [rows, hidden]
   meter cost;

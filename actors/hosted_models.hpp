@@ -16,9 +16,12 @@ struct hosted_model {
   std::vector<expert_actor> experts; ///< by layer, then expert_id
   head_actor head;
   helper_actor helper;
-  scheduler_actor scheduler; ///< none: this node is no home of the model
-  recorder_actor recorder;   ///< none: routing is not recorded
-  std::string no_home{};     ///< why this node is none
+  scheduler_actor scheduler;            ///< none: this node is no home of the model
+  recorder_actor recorder;              ///< none: routing is not recorded
+  std::string no_home{};                ///< why this node is none
+  compute::kv_cache_ptr cache{};        ///< of a home
+  stage_actor stage{};                  ///< none: runs no layers of neighbours' sessions
+  std::vector<component_actor> parts{}; ///< further actors of a home, to be listed and ended
 };
 
 class hosted_models {

@@ -6,7 +6,9 @@
 #include "actors/head.hpp"
 #include "actors/helper.hpp"
 #include "actors/recorder.hpp"
+#include "actors/runner.hpp"
 #include "actors/scheduler.hpp"
+#include "actors/stage.hpp"
 #include "model/quoted.hpp"
 
 #include <caf/all.hpp>
@@ -92,6 +94,32 @@ route_view_ptr nobody(const served_model& m) {
   return std::make_shared<route_view>(route_view{std::move(table), {}});
 }
 
+/// Layers of neighbours' sessions run beside the node's own steps, in memory of their own. Without
+/// room for it the node is a home all the same.
+void add_stage(caf::actor_system& system, hosted_model& to, const tier_actor& ram) {
+  const auto& c = to.model->config();
+  reservations budget(system, ram);
+  if (!budget.take(memory_kind::buffers, stage_buffer_bytes(c)))
+    return;
+  auto buffers = model::make_step_buffers(c, *to.model->device, most_stage_rows, 1);
+  if (!buffers)
+    return;
+  budget.keep();
+  auto layers = system.spawn(runner, runner_config{to.model, to.gates});
+  stage_config how;
+  how.model = to.model;
+  how.runner = layers;
+  how.scheduler = to.scheduler;
+  how.memory = std::make_shared<const step_memory>(step_memory{to.model, *buffers, to.cache});
+  how.context = c.context;
+  how.page_tokens = page_tokens;
+  how.pages = to.cache->shape().pages;
+  how.view = nobody(*to.model);
+  to.stage = system.spawn(stage, std::move(how));
+  to.parts.push_back(layers);
+  to.parts.push_back(to.stage);
+}
+
 /// The same model without what every token needs: experts alone do not ask for it.
 served_model_ptr without_dense(const served_model& m) {
   auto lean = std::make_shared<served_model>(m);
@@ -111,6 +139,10 @@ result<recorder_actor> start_recorder(caf::actor_system& system, const model::mo
 }
 
 } // namespace
+
+uint64_t stage_buffer_bytes(const model::model_config& config) {
+  return model::step_buffer_bytes(config, most_stage_rows, 1);
+}
 
 result<std::shared_ptr<served_model>> open_served_model(const std::filesystem::path& path,
                                                         std::string name,
@@ -166,12 +198,15 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
     return record.err();
   budget.keep();
   hosted_model made{model, {}, {}, {}, {}, {}, *record};
+  made.cache = (*memory)->cache;
   spawn_layers(system, made, ram, config, view);
   policy::batching_limits batching{rows, std::min(config.slice_rows, rows), max_logits};
   policy::admission_limits admission{c.context, page_tokens, shape.pages,
                                      std::min(config.max_sessions, max_logits), config.max_queue};
-  made.scheduler = system.spawn(scheduler, scheduler_config{model, made.gates, made.head, *memory,
-                                                            batching, admission, *record});
+  auto layers = system.spawn(runner, runner_config{model, made.gates});
+  made.parts.push_back(layers);
+  made.scheduler = system.spawn(
+      scheduler, scheduler_config{model, layers, made.head, *memory, batching, admission, *record});
   return made;
 }
 
@@ -186,6 +221,8 @@ result<hosted_model> host_in_cluster(caf::actor_system& system, const served_mod
                                      const tier_actor& ram, const hosting_config& config) {
   auto made = config.helper_only ? result<hosted_model>(ec::helper_only, "it was started so")
                                  : host_model(system, model, ram, config, nobody(*model));
+  if (made)
+    add_stage(system, *made, ram);
   if (made || (made.err().code != ec::out_of_memory && !config.helper_only))
     return made;
   caf::anon_send(ram, atom::release::value, memory_kind::weights, model->dense.bytes);
@@ -253,6 +290,8 @@ void stop(const hosted_model& hosted) {
       caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
   };
   end(hosted.scheduler);
+  for (const auto& part : hosted.parts)
+    end(part);
   end(hosted.recorder);
   end(hosted.helper);
   end(hosted.head);

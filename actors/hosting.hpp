@@ -54,6 +54,9 @@ result<hosted_model> host_in_cluster(caf::actor_system& system, const served_mod
 hosted_model host_helper(caf::actor_system& system, const served_model_ptr& model,
                          const tier_actor& ram, const hosting_config& config, const error& why);
 
+/// Of a home in a cluster, beside those of its own steps: for layers of neighbours' sessions.
+uint64_t stage_buffer_bytes(const model::model_config& config);
+
 /// For logs: that it is a helper, and why.
 std::string helper_event(const hosted_model& hosted);
 

@@ -204,6 +204,23 @@ json plan_nodes_json(const planning_status& p) {
   return out;
 }
 
+std::string name_of(const planning_status& p, const std::string& key) {
+  for (size_t i = 0; i < std::min(p.names.size(), p.plan.shares.size()); ++i)
+    if (p.plan.shares[i].key == key)
+      return p.names[i];
+  return {};
+}
+
+json stages_json(const planning_status& p) {
+  json out = json::array();
+  for (const auto& s : p.plan.stages)
+    out.push_back({{"name", name_of(p, s.key)},
+                   {"key", s.key},
+                   {"first_layer", s.first},
+                   {"layers", s.layers}});
+  return out;
+}
+
 json plan_json(const planning_status& p) {
   json options = json::array(), promised = json::array();
   for (const auto& o : p.plan.options)
@@ -220,6 +237,8 @@ json plan_json(const planning_status& p) {
            {"options", options},
            {"nodes", plan_nodes_json(p)},
            {"memory", {{"capacity_bytes", p.capacity_bytes}, {"promised", promised}}}};
+  if (!p.plan.stages.empty())
+    out["stages"] = stages_json(p);
   if (p.token_us > 0)
     out["predicted"] = {
         {"us_per_token", p.token_us}, {"rounds_per_token", p.rounds}, {"bytes_per_token", p.bytes}};
@@ -256,6 +275,12 @@ json network_json(const cluster_facts& f, const model_network& n) {
            {"repeats", n.totals.repeats}};
   if (costs.alone_us)
     out["alone_us_per_token"] = *costs.alone_us;
+  const auto& t = n.totals;
+  if (t.hops || t.refused)
+    out["stages"] = {{"hops", t.hops},
+                     {"away_us", t.stage_us},
+                     {"moved_sessions", t.moved},
+                     {"refused_sessions", t.refused}};
   if (n.totals.decode_steps) {
     out["decode_us"] = n.totals.decode_us;
     out["decode_rounds"] = n.totals.decode_rounds;

@@ -135,6 +135,9 @@ void gather_actors(inspector_ptr self, const picture_ptr& p, const gathering_ptr
   p->actors.models.resize(p->hosted->size());
   for (size_t i = 0; i < p->hosted->size(); ++i)
     gather_model(self, p, until, i);
+  for (const auto& m : *p->hosted)
+    for (const auto& part : m.parts)
+      gather_other(self, p, until, part);
   for (const auto& tier : st.config.tiers)
     gather_other(self, p, until, tier);
   if (auto socket = socket_of(st))

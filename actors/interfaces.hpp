@@ -71,7 +71,7 @@ using expert_actor = component_actor::extend<
     caf::replies_to<atom::details>::with<expert_status>>;
 
 /// GATE: one per layer of a model. Sends a routed batch's rows to where the routing table says
-/// their experts are, and adds up what comes back. One batch at a time.
+/// their experts are, and adds up what comes back. One batch at a time, others wait for it.
 using gate_actor =
     component_actor::extend<caf::replies_to<layer_work>::with<layer_done>,
                             // From now on experts are where this says; a batch under way keeps to
@@ -86,6 +86,12 @@ using gate_actor =
                             caf::reacts_to<atom::step, compute::completion_info>,
                             // Experts of this layer hosted here.
                             caf::replies_to<atom::details>::with<std::vector<expert_status>>>;
+
+/// RUNNER: one for the steps of a model. Runs a range of layers for a batch of rows: attention and
+/// router on the device, then the layer's gate. One batch at a time.
+using runner_actor = component_actor::extend<caf::replies_to<layers_work>::with<layers_done>,
+                                             // INTERNAL: the device ran an attention.
+                                             caf::reacts_to<atom::step, compute::completion_info>>;
 
 /// HEAD: one per model. Logits of a step's rows; gives columns of the output matrix to neighbours
 /// where that is predicted to end sooner. One batch at a time.
@@ -118,19 +124,39 @@ using session_actor = component_actor::extend<
     // The app cancels, the client vanished, or the deadline passed.
     caf::reacts_to<atom::cancel>, caf::reacts_to<atom::gone>, caf::reacts_to<atom::deadline>>;
 
-/// SCHEDULER: one per model on a node. Owns the running batch, the layer loop and the KV budget.
+/// SCHEDULER: one per model on a node. Owns the running batches and the KV budget.
 using scheduler_actor = component_actor::extend<
     // Queues a session. Fails with busy, too_long or shutting_down.
     caf::replies_to<admission, session_actor>::with<bool>,
     // The session wants no more steps; its KV pages return when no step uses them.
-    caf::reacts_to<atom::leave, request_id>,
-    // INTERNAL: the device finished a list of the running step.
-    caf::reacts_to<atom::step, compute::completion_info>,
-    caf::replies_to<atom::details>::with<scheduler_status>,
+    caf::reacts_to<atom::leave, request_id>, caf::replies_to<atom::details>::with<scheduler_status>,
     // Some of the tokens that it routed, for plans.
     caf::replies_to<atom::sample>::with<routing_sample_ptr>,
     // The last steps of a request.
-    caf::replies_to<atom::details, request_id>::with<std::vector<token_trace>>>;
+    caf::replies_to<atom::details, request_id>::with<std::vector<token_trace>>,
+    // The way of sessions from now on; those under way keep theirs as long as its nodes are there.
+    caf::reacts_to<atom::publish, route_view_ptr>,
+    // KV pages for a neighbour's session, whole or not at all (busy); and back.
+    caf::replies_to<atom::reserve, uint32_t>::with<std::vector<uint32_t>>,
+    caf::reacts_to<atom::release, std::vector<uint32_t>>,
+    // The end of a run that this home sent through stages.
+    caf::reacts_to<stage_answer>,
+    // INTERNAL: the clock, while runs are away.
+    caf::reacts_to<atom::tick>>;
+
+/// STAGE: one per model on a home in a cluster. Runs contiguous layers of neighbours' sessions with
+/// KV pages of this node, and sends the rows on. Refuses with unknown_model, bad_argument,
+/// too_long, busy or shutting_down; what fails later is told to the session's home.
+using stage_actor = component_actor::extend<
+    // As for a neighbour, from this node's own home; an answer is handed to its scheduler.
+    caf::replies_to<stage_open>::with<bool>, caf::reacts_to<stage_close>,
+    caf::replies_to<stage_run>::with<bool>, caf::replies_to<stage_answer>::with<bool>,
+    // From the link of that neighbour.
+    caf::replies_to<node_id, stage_open>::with<bool>, caf::reacts_to<node_id, stage_close>,
+    // Who is there; what homes that are gone had here is free.
+    caf::reacts_to<atom::publish, route_view_ptr>,
+    // INTERNAL: the clock.
+    caf::reacts_to<atom::tick>, caf::replies_to<atom::details>::with<stage_status>>;
 
 /// LIBRARY: reads the files of models for neighbours, on a thread of its own.
 using library_actor = component_actor::extend<

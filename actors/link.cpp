@@ -4,6 +4,7 @@
 #include "actors/link_guests.hpp"
 #include "actors/link_questions.hpp"
 #include "actors/link_service.hpp"
+#include "actors/link_stages.hpp"
 #include "net/node_record.hpp"
 
 #include <caf/all.hpp>
@@ -190,8 +191,50 @@ void take_sum(self_ptr self, std::span<const std::byte> bytes) {
   unusable_sum_came(self, *net::id_of(bytes), sum.err().message);
 }
 
+/// Who sends rows that are no numbers computes wrongly, but keeps to the protocol; the home's
+/// patience ends.
+template <class Frame>
+std::optional<Frame> take_rows(self_ptr self, result<Frame> decoded) {
+  if (!decoded && decoded.err().code == ec::bad_argument) {
+    ++self->state.counts.bad_frames;
+    return {};
+  }
+  return take(self, std::move(decoded));
+}
+
+/// Frames about layers of sessions; false: another kind.
+bool take_stages(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
+  using k = net::link_frame_kind;
+  switch (kind) {
+  case k::stage_open:
+    if (auto f = take(self, net::decode_stage_open(bytes)))
+      serve_stage(self, *f);
+    return true;
+  case k::stage_granted:
+    if (auto f = take(self, net::decode_stage_granted(bytes)))
+      stage_granted(self, *f);
+    return true;
+  case k::stage_close:
+    if (auto f = take(self, net::decode_stage_close(bytes)))
+      close_stage(self, *f);
+    return true;
+  case k::stage_run:
+    if (auto f = take_rows(self, net::decode_stage_run(bytes)))
+      take_run(self, std::move(*f));
+    return true;
+  case k::stage_answer:
+    if (auto f = take_rows(self, net::decode_stage_answer(bytes)))
+      take_answer(self, std::move(*f));
+    return true;
+  default:
+    return false;
+  }
+}
+
 void take_work(self_ptr self, net::link_frame_kind kind, std::span<const std::byte> bytes) {
   using k = net::link_frame_kind;
+  if (take_stages(self, kind, bytes))
+    return;
   switch (kind) {
   case k::dispatch:
     return take_dispatch(self, bytes);
@@ -258,6 +301,9 @@ void decline_work(self_ptr self, net::link_frame_kind kind, std::span<const std:
   } else if (kind == net::link_frame_kind::guest) {
     if (auto asked = net::decode_guest(bytes))
       refuse_guest(self->state, asked->id, why);
+  } else if (kind == net::link_frame_kind::stage_open) {
+    if (auto asked = net::decode_stage_open(bytes))
+      answer_failure(self, asked->id, why);
   }
 }
 
@@ -375,6 +421,16 @@ neighbour_actor::behavior_type link(self_ptr self, link_config config) {
       [self](const remote_output& ask) -> caf::result<partial_sum> {
         auto measured = self->state.cost.measure();
         return ask_for_output(self, ask);
+      },
+      [self](const stage_open& ask) { return ask_for_stage(self, ask); },
+      [self](const stage_close& what) { pass_close(self, what); },
+      [self](const stage_run& run) -> caf::result<bool> {
+        auto measured = self->state.cost.measure();
+        return pass_run(self, run);
+      },
+      [self](const stage_answer& said) -> caf::result<bool> {
+        auto measured = self->state.cost.measure();
+        return pass_answer(self, said);
       },
       [self](const file_want& ask) -> caf::result<file_block> {
         auto measured = self->state.cost.measure();

@@ -44,10 +44,11 @@ struct link_state {
   std::optional<net::link_sender> sender;
   std::unordered_map<uint64_t, pending<partial_sum>> sums;
   std::unordered_map<uint64_t, pending<file_block>> blocks;
+  std::unordered_map<uint64_t, pending<bool>> opens;        ///< rooms for sessions
   std::unordered_map<uint64_t, caf::strong_actor_ptr> away; ///< sessions that are decoded there
   std::unordered_map<uint64_t, session_actor> guests;       ///< its sessions that are decoded here
-  std::shared_ptr<const std::vector<std::byte>> record; ///< this node's, to be told
-  uint64_t announced = 0;                               ///< nonce that perception knows
+  std::shared_ptr<const std::vector<std::byte>> record;     ///< this node's, to be told
+  uint64_t announced = 0;                                   ///< nonce that perception knows
   uint64_t next = 0;
   uint64_t ticks = 0;
   size_t serving = 0; ///< parts of files asked of the library for the neighbour
@@ -61,7 +62,7 @@ using link_ptr = neighbour_actor::stateful_pointer<link_state>;
 
 neighbour_actor::behavior_type link(link_ptr self, link_config config);
 
-// For the parts of the actor (link_questions, link_service):
+// For the parts of the actor (link_questions, link_service, link_stages):
 
 /// "node n2", or its endpoint as long as it has not said its name.
 std::string who(const link_state& st);

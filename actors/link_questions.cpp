@@ -150,6 +150,8 @@ void failure_came(link_ptr self, const net::failure_frame& failure) {
     waiting->promise.deliver(to_caf(why));
   } else if (auto block = settle(st.blocks, failure.id)) {
     block->promise.deliver(to_caf(why));
+  } else if (auto open = settle(st.opens, failure.id)) {
+    open->promise.deliver(to_caf(why));
   }
 }
 
@@ -163,11 +165,13 @@ void unusable_sum_came(link_ptr self, uint64_t id, const std::string& why) {
 void give_up_late(link_state& st) {
   st.counts.late += give_up_late_of(st, st.sums);
   give_up_late_of(st, st.blocks);
+  give_up_late_of(st, st.opens);
 }
 
 void fail_questions(link_state& st, const error& why) {
   fail_all(st.sums, why);
   fail_all(st.blocks, why);
+  fail_all(st.opens, why);
 }
 
 } // namespace coel::actors

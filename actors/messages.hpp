@@ -7,6 +7,7 @@
 #include "common/request.hpp"
 #include "common/reservation_message.hpp"
 #include "common/result.hpp"
+#include "common/stage_message.hpp"
 #include "compute/device.hpp"
 #include "model/byte_presence.hpp"
 #include "model/graph.hpp"
@@ -159,6 +160,18 @@ struct layer_work {
   const model::step_buffers& buffers() const { return memory->buffers; }
 };
 
+/// A range of layers for a batch of rows. The owner leaves the memory untouched until the answer.
+struct layers_work {
+  uint32_t first = 0; ///< layers [first, end); none: the rows are only embedded
+  uint32_t end = 0;
+  uint32_t rows = 0;
+  std::vector<compute::segment> segments; ///< whose rows, and their KV pages
+  std::vector<int32_t> tokens; ///< [rows] to be embedded first; empty: the residual holds the rows
+  step_memory_ptr memory;
+  std::chrono::steady_clock::time_point began; ///< the step, for traces
+  std::vector<request_id> sessions; ///< of the rows, for who learns from routing; empty: nobody
+};
+
 /// Rows whose logits are wanted, after the last layer.
 struct head_work {
   uint32_t rows = 0;            ///< of the residual
@@ -295,6 +308,13 @@ struct link_status {
 using link_actor = caf::typed_actor<caf::replies_to<remote_dispatch>::with<partial_sum>,
                                     caf::replies_to<remote_output>::with<partial_sum>>;
 
+/// The part of a link that schedulers and stages use; for this node's own stage, the stage itself.
+/// An open is answered by the other side; a run or an answer is true once it is sent.
+using stage_link =
+    caf::typed_actor<caf::replies_to<stage_open>::with<bool>, caf::reacts_to<stage_close>,
+                     caf::replies_to<stage_run>::with<bool>,
+                     caf::replies_to<stage_answer>::with<bool>>;
+
 /// Answered by every component.
 using component_actor = caf::typed_actor<
     // Counters and mailbox depth.
@@ -318,6 +338,9 @@ struct guest_order {
 using neighbour_actor = component_actor::extend<
     caf::replies_to<remote_dispatch>::with<partial_sum>,
     caf::replies_to<remote_output>::with<partial_sum>,
+    // Layers of sessions: see stage_link.
+    caf::replies_to<stage_open>::with<bool>, caf::reacts_to<stage_close>,
+    caf::replies_to<stage_run>::with<bool>, caf::replies_to<stage_answer>::with<bool>,
     // Part of a model's file; fails with io, deadline or the neighbour's reason.
     caf::replies_to<file_want>::with<file_block>,
     // A session for the neighbour: true, and then its answers. That it is no longer wanted.
@@ -401,6 +424,7 @@ struct placement_status {
 struct plan_question {
   policy::placement_problem problem;
   std::optional<policy::expert_map> present; ///< to be priced too
+  std::vector<policy::stage> stages;         ///< that sessions pass at present; none: the hub
   bool plan = true;                          ///< false: only priced
 };
 using plan_question_ptr = std::shared_ptr<const plan_question>;
@@ -472,12 +496,33 @@ struct opened_mirror {
 };
 using opened_mirror_ptr = std::shared_ptr<const opened_mirror>;
 
+/// A node of the way that new sessions take through the layers.
+struct stage_place {
+  node_id node{};
+  std::string key;
+  uint32_t first = 0; ///< layers [first, end)
+  uint32_t end = 0;
+  bool operator==(const stage_place&) const = default;
+};
+using stage_path = std::vector<stage_place>;
+
+/// Where layers of sessions may run and how to get there; empty where this node is no home.
+struct stage_view {
+  stage_path path;                     ///< of new sessions of this home; empty: all layers here
+  std::map<node_id, stage_link> links; ///< to homes that are up; of this one: its stage
+  std::set<node_id> leaving;           ///< of these, those that drain: sessions go elsewhere
+  std::map<std::string, node_id> keys; ///< of these
+  std::string own_key;
+  bool draining = false; ///< this node
+};
+
 /// Who holds what and how to get there. Published whole, never changed.
 struct route_view {
   policy::routing_table table;
   std::map<node_id, link_actor> links;
   std::set<node_id> helpers{}; ///< of the linked: run experts, but nothing that every token needs
   bool alone = false;          ///< planned: this node runs all that it holds itself
+  stage_view stages{};
 };
 using route_view_ptr = std::shared_ptr<const route_view>;
 
@@ -492,6 +537,7 @@ struct admission {
 
 /// Logits of one session's rows after a step; valid until the session answers.
 struct session_logits {
+  request_id id{}; ///< for which they were computed: a session may have asked for a place again
   uint32_t first_position = 0;
   uint32_t rows = 0;
   uint32_t vocab = 0;
@@ -522,6 +568,16 @@ struct token_trace {
   std::vector<hop> hops;
 };
 
+/// What a stage did for others since it started.
+struct stage_status {
+  uint32_t open = 0; ///< sessions now
+  uint64_t sessions = 0;
+  uint64_t refused = 0; ///< sessions
+  uint64_t runs = 0;
+  uint64_t rows = 0;
+  uint64_t failed = 0; ///< runs
+};
+
 struct session_status {
   request_id id{};
   std::string state; ///< "queued", "prefill", "decode"
@@ -543,10 +599,34 @@ struct network_totals {
   uint64_t rounds = 0;       ///< layers of steps that needed a neighbour
   uint64_t wire_bytes = 0;   ///< both ways
   uint64_t repeats = 0;      ///< dispatches sent again after a failure
+  uint64_t hops = 0;         ///< of steps through stages, one way
+  uint64_t stage_us = 0;     ///< such steps were away
+  uint64_t refused = 0;      ///< sessions that a stage had no room for
+  uint64_t moved = 0;        ///< sessions fed anew because a stage of theirs was lost
   uint64_t decode_steps = 0; ///< of one token each, which plans predict
   double decode_us = 0;      ///< of such a step, averaged over the last tens
   double decode_rounds = 0;
   uint64_t stall_us = 0; ///< waiting for experts to be read
+
+  /// Adds what layers did; steps, rows and averages of decoding are left.
+  network_totals& operator+=(const network_totals& of) {
+    experts_us += of.experts_us;
+    waited_us += of.waited_us;
+    stall_us += of.stall_us;
+    alone_us += of.alone_us;
+    rounds += of.rounds;
+    wire_bytes += of.wire_bytes;
+    repeats += of.repeats;
+    return *this;
+  }
+};
+
+/// What became of a range of layers; after a failure some of it may have run.
+struct layers_done {
+  result<void> outcome;
+  std::vector<int32_t> chosen; ///< [layers, rows, top_k] routed experts
+  std::vector<hop> hops;
+  network_totals network; ///< what these layers add to it
 };
 
 struct scheduler_status {
@@ -589,6 +669,9 @@ COEL_LOCAL_MESSAGE(lease)
 COEL_LOCAL_MESSAGE(memory_kind)
 COEL_LOCAL_MESSAGE(layer_work)
 COEL_LOCAL_MESSAGE(layer_done)
+COEL_LOCAL_MESSAGE(stage_status)
+COEL_LOCAL_MESSAGE(layers_work)
+COEL_LOCAL_MESSAGE(layers_done)
 COEL_LOCAL_MESSAGE(head_work)
 COEL_LOCAL_MESSAGE(remote_dispatch)
 COEL_LOCAL_MESSAGE(remote_output)
@@ -607,6 +690,10 @@ COEL_LOCAL_MESSAGE(plan_question_ptr)
 COEL_LOCAL_MESSAGE(plan_answer_ptr)
 COEL_LOCAL_MESSAGE(routing_sample_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::reservation_message)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::stage_open)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::stage_close)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::stage_run)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::stage_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<coel::actors::placement_status>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const std::vector<std::byte>>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<const coel::node_record>)

@@ -185,8 +185,7 @@ policy::live_cluster cluster_of(const updater_state& st, const placed_model& m,
   std::map<std::string, uint32_t> number;
   for (const auto& n : basis.nodes) {
     auto from = source_of(st, m, n.key);
-    auto& node =
-        out.nodes.emplace_back(from.who ? node_there(from, m) : node_here(st, m));
+    auto& node = out.nodes.emplace_back(from.who ? node_there(from, m) : node_here(st, m));
     node.home = n.home;
     node.room = n.room;
     if (auto known = samples.find(n.key); known != samples.end() && known->second)
@@ -235,6 +234,18 @@ policy::expert_map held_map(const updater_state& st, const placed_model& m,
   return map;
 }
 
+std::vector<policy::stage> followed_stages(const placed_model& m, const policy::plan_basis& basis) {
+  std::vector<policy::stage> out;
+  for (const auto& s : m.planner.followed.stages) {
+    auto at = std::find_if(basis.nodes.begin(), basis.nodes.end(),
+                           [&](const auto& n) { return n.key == s.key && n.home; });
+    if (at == basis.nodes.end())
+      return {};
+    out.push_back({static_cast<uint32_t>(at - basis.nodes.begin()), s.first, s.layers});
+  }
+  return out;
+}
+
 plan_record record_of_plan(const policy::cluster_plan& plan, const policy::plan_basis& basis) {
   plan_record out;
   const auto& best = plan.placement.best();
@@ -243,6 +254,9 @@ plan_record record_of_plan(const policy::cluster_plan& plan, const policy::plan_
   out.alone = plan.kind == policy::plan_kind::alone;
   out.options = options_of(plan);
   out.shares = shares_of(best.map, basis);
+  if (plan.kind == policy::plan_kind::stages)
+    for (const auto& s : plan.way->stages)
+      out.stages.push_back({basis.nodes[s.node].key, s.first_layer, s.layers});
   return out;
 }
 
@@ -264,6 +278,7 @@ plan_record record_of_present(const policy::expert_map& map, const policy::place
   out.options = options_of(plan);
   out.options.push_back(out.chosen);
   out.shares = shares_of(map, basis);
+  out.stages = followed.stages;
   return out;
 }
 

@@ -22,6 +22,9 @@ policy::expert_map mended_map(const updater_state& st, const placed_model& m,
 policy::expert_map held_map(const updater_state& st, const placed_model& m,
                             const policy::plan_basis& basis);
 
+/// The stages that are followed, by the basis' numbers; none if a node of theirs is not in it.
+std::vector<policy::stage> followed_stages(const placed_model& m, const policy::plan_basis& basis);
+
 /// A plan as it is told; its epoch and planner are set when it is published.
 plan_record record_of_plan(const policy::cluster_plan& plan, const policy::plan_basis& basis);
 /// The same of what nodes have by now, kept because `plan` is not worth moving to.

@@ -1,9 +1,5 @@
-#include "actors/scheduler.hpp"
-
 #include "actors/errors.hpp"
-#include "actors/lane.hpp"
-#include "actors/tiering.hpp"
-#include "policy/session_homing.hpp"
+#include "actors/scheduler_parts.hpp"
 
 #include <caf/all.hpp>
 
@@ -13,21 +9,10 @@ namespace coel::actors {
 
 namespace {
 
-using self_ptr = scheduler_actor::stateful_pointer<scheduler_state>;
+using self_ptr = scheduler_ptr;
 using state = scheduler_state;
 
-constexpr size_t traces_per_request = 64;
 constexpr size_t traced_requests = 32;
-
-void plan_step(self_ptr self);
-void note_dense(state& st, const layer_done& done);
-void note_decode(state& st, uint32_t took_us);
-
-state::running* find(state& st, request_id id) {
-  auto i = std::find_if(st.sessions.begin(), st.sessions.end(),
-                        [&](const auto& s) { return s.id == id; });
-  return i == st.sessions.end() ? nullptr : &*i;
-}
 
 policy::admission_load load_of(const state& st) {
   return {st.pages->free(), static_cast<uint32_t>(st.sessions.size()),
@@ -42,6 +27,8 @@ void start(self_ptr self, admission ask, const session_actor& actor) {
   s.actor = actor;
   s.prompt_tokens = static_cast<uint32_t>(ask.prompt.size());
   s.tokens = std::move(ask.prompt);
+  s.prefill = s.prompt_tokens;
+  s.max_tokens = static_cast<uint32_t>(tokens);
   s.pages = *st.pages->take(policy::pages_for(tokens, st.config.admission.page_tokens));
   s.every_row = ask.every_row;
   if (ask.probe) {
@@ -50,7 +37,7 @@ void start(self_ptr self, admission ask, const session_actor& actor) {
   }
   s.began = steady::now();
   st.tokens_in += s.prompt_tokens;
-  st.sessions.push_back(std::move(s));
+  open_stages(self, st.sessions.emplace_back(std::move(s)));
   self->send(actor, atom::begin::value);
 }
 
@@ -73,298 +60,13 @@ void keep_traces(state& st, state::running& s) {
     st.ended.pop_front();
 }
 
-/// Between steps: sessions that wanted to leave do, and those that waited take their room.
-void settle(self_ptr self) {
-  auto& st = self->state;
-  for (auto& s : st.sessions)
-    if (s.leaving) {
-      st.pages->give_back(s.pages);
-      keep_traces(st, s);
-    }
-  std::erase_if(st.sessions, [](const auto& s) { return s.leaving; });
-  start_waiting(self);
-}
-
-void end_step(self_ptr self) {
-  auto& st = self->state;
-  auto total = static_cast<uint32_t>(us_between(st.current->began, steady::now()));
-  note_decode(st, total);
-  auto done = std::move(*st.current);
-  st.current.reset();
-  ++st.steps;
-  ++st.network.steps;
-  st.network.rows += done.rows;
-  st.network.step_us += total;
-  for (const auto& share : done.shares)
-    if (auto* s = find(st, share.id)) {
-      uint32_t index = s->traces.empty() ? 0 : s->traces.back().index + 1;
-      s->traces.push_back({index, total, done.hops});
-      if (s->traces.size() > traces_per_request)
-        s->traces.pop_front();
-    }
-  settle(self);
-  plan_step(self);
-}
-
-/// The step failed: its sessions fail with the reason, the others go on.
-void fail_step(self_ptr self, const error& why) {
-  auto& st = self->state;
-  for (const auto& share : st.current->shares)
-    if (auto* s = find(st, share.id)) {
-      self->send(s->actor, why);
-      s->leaving = true;
-    }
-  end_step(self);
-}
-
-void note(state& st, std::string_view actor, uint64_t took_us) {
-  auto& s = *st.current;
-  auto at = us_between(s.began, steady::now());
-  s.hops.push_back({actor, static_cast<uint16_t>(s.layer),
-                    static_cast<uint32_t>(at - std::min(at, took_us)),
-                    static_cast<uint32_t>(took_us), this_node, 0});
-}
-
-void submit_list(self_ptr self, compute::command_list list) {
-  const auto& c = self->state.config;
-  submit(*c.model->device, std::move(list), self->system(), self, c.memory,
-         [](const compute::completion_info& info) {
-           return caf::make_message(atom::step::value, info);
-         });
-}
-
-void submit_attention(self_ptr self, compute::command_list before = {}) {
-  auto& st = self->state;
-  auto& s = *st.current;
-  s.submitted = steady::now();
-  auto list =
-      st.config.model->graph().attention(st.config.memory->buffers, static_cast<layer_id>(s.layer),
-                                         s.rows, st.config.memory->cache.get(), s.segments);
-  std::move(list.begin(), list.end(), std::back_inserter(before));
-  submit_list(self, std::move(before));
-}
-
-/// Adds a share's rows to the step: its tokens, where they stand, and whose logits are wanted.
-void add_share(state& st, scheduler_step& s, const policy::batch_share& share,
-               std::vector<int32_t>& tokens) {
-  auto& session = *find(st, share.id);
-  s.first_row.push_back(s.rows);
-  s.segments.push_back({s.rows, share.rows, session.position, session.pages});
-  tokens.insert(tokens.end(), session.tokens.begin(), session.tokens.begin() + share.rows);
-  session.tokens.erase(session.tokens.begin(), session.tokens.begin() + share.rows);
-  uint32_t wanted = !share.logits ? 0 : session.every_row ? share.rows : 1;
-  for (uint32_t r = share.rows - wanted; r < share.rows; ++r)
-    s.logit_rows.push_back(s.rows + r);
-  s.rows += share.rows;
-}
-
-void plan_step(self_ptr self) {
-  auto& st = self->state;
-  if (st.current)
-    return;
-  std::vector<policy::batch_candidate> candidates;
-  for (const auto& s : st.sessions)
-    if (!s.tokens.empty() && !s.leaving)
-      candidates.push_back({s.id, static_cast<uint32_t>(s.tokens.size()),
-                            s.position >= s.prompt_tokens, s.every_row, s.slices});
-  auto shares = policy::plan_batch(std::move(candidates), st.config.batching);
-  if (shares.empty())
-    return;
-  auto& s = st.current.emplace();
-  s.began = steady::now();
-  std::vector<int32_t> tokens;
-  for (const auto& share : shares)
-    add_share(st, s, share, tokens);
-  s.shares = std::move(shares);
-  st.stats->begin_step(s.rows);
-  submit_attention(self,
-                   st.config.model->graph().embed(st.config.memory->buffers, std::move(tokens)));
-}
-
-/// What a layer's neighbours did, for the totals and for traces.
-void note_network(state& st, const layer_done& done) {
-  auto& n = st.network;
-  n.experts_us += us_between(st.current->dispatched, steady::now());
-  n.waited_us += done.network_us;
-  n.stall_us += done.stall_us;
-  // without neighbours it was not predicted but seen
-  n.alone_us +=
-      done.remote.empty() ? us_between(st.current->dispatched, steady::now()) : done.alone_us;
-  n.rounds += !done.remote.empty();
-  n.wire_bytes += done.wire_bytes;
-  n.repeats += done.repeats;
-  auto began = static_cast<uint32_t>(us_between(st.current->began, st.current->dispatched));
-  for (const auto& h : done.remote)
-    st.current->hops.push_back({"link", static_cast<uint16_t>(st.current->layer), began + h.at_us,
-                                h.took_us, h.node, h.wait_us + h.run_us});
-}
-
-/// The session asked how its first tokens are routed.
-void add_to_probe(self_ptr self, state::running& s, uint32_t first_row, uint32_t rows) {
-  auto& st = self->state;
-  auto& probe = *s.probe;
-  const auto& routed = st.stats->last_step();
-  for (uint32_t r = 0; r < rows && probe.routing.tokens() < policy::homing_options{}.prompt_tokens;
-       ++r)
-    probe.routing.append(routed[first_row + r], 0);
-  probe.fed = s.position;
-  if (s.position < s.prompt_tokens &&
-      probe.routing.tokens() < policy::homing_options{}.prompt_tokens)
-    return;
-  probe.sessions = static_cast<uint32_t>(st.sessions.size() - 1);
-  self->send(s.actor, session_probe_ptr(std::move(s.probe)));
-  s.probe.reset();
-}
-
-/// All layers have run: the rows are in the KV cache, and their routing is known.
-void rows_done(self_ptr self) {
-  auto& st = self->state;
-  st.stats->end_step();
-  for (size_t i = 0; i < st.current->shares.size(); ++i) {
-    const auto& share = st.current->shares[i];
-    if (auto* s = find(st, share.id)) {
-      s->position += share.rows;
-      ++s->slices;
-      if (s->probe)
-        add_to_probe(self, *s, st.current->first_row[i], share.rows);
-    }
-  }
-  if (!st.config.recorder)
-    return;
-  std::vector<char> bytes;
-  for (const auto& token : st.stats->last_step())
-    for (uint16_t e : token) {
-      bytes.push_back(static_cast<char>(e & 255));
-      bytes.push_back(static_cast<char>(e >> 8));
-    }
-  self->send(st.config.recorder, atom::append::value, std::move(bytes));
-}
-
-/// With more rows in a step nearly all experts of a layer are chosen, and there is nothing to tell.
-constexpr uint32_t most_told_rows = 16;
-
-/// What has been chosen tells what deeper layers will need.
-void tell_foreseer(self_ptr self, std::span<const int32_t> ids) {
-  const auto& st = self->state;
-  const auto& m = st.config.model;
-  if (!m->tiered || st.current->rows > most_told_rows)
-    return;
-  layer_routed what{static_cast<layer_id>(st.current->layer), st.current->rows,
-                    {ids.begin(), ids.end()}, {}, {}};
-  for (const auto& share : st.current->shares)
-    what.sessions.insert(what.sessions.end(), share.rows, share.id);
-  what.residual.resize(size_t{what.rows} * m->config().hidden);
-  m->device->read(what.residual.data(), st.config.memory->buffers.residual->data(),
-                  what.residual.size() * sizeof(float));
-  self->send(m->tiered->foreseer, std::move(what));
-}
-
-void answered(self_ptr self, request_id id, const session_move& move) {
-  auto& st = self->state;
-  if (auto* s = find(st, id)) {
-    if (move.what == session_move::kind::finish)
-      s->leaving = true;
-    if (move.what == session_move::kind::feed && !s->leaving) {
-      s->tokens.push_back(move.token);
-      ++st.tokens_out;
-    }
-  }
-  if (--st.current->answers_due == 0)
-    end_step(self);
-}
-
-/// Every session whose rows have logits draws its next token; the buffer is theirs until all have.
-void give_logits(self_ptr self) {
-  auto& st = self->state;
-  auto& s = *st.current;
-  uint32_t vocab = st.config.model->config().vocab, row = 0;
-  for (const auto& share : s.shares)
-    s.answers_due += share.logits;
-  for (const auto& share : s.shares) {
-    if (!share.logits)
-      continue;
-    const auto& session = *find(st, share.id);
-    uint32_t rows = session.every_row ? share.rows : 1;
-    session_logits logits{session.position - rows, rows, vocab,
-                          st.config.memory->buffers.logits_row(row, vocab), st.config.memory};
-    row += rows;
-    self->request(session.actor, caf::infinite, logits)
-        .then([self, id = share.id](const session_move& move) { answered(self, id, move); },
-              [self, id = share.id](caf::error&) { // the session is gone
-                answered(self, id, {session_move::kind::finish, 0});
-              });
-  }
-}
-
-void ask_head(self_ptr self) {
-  auto& st = self->state;
-  auto& s = *st.current;
-  if (s.logit_rows.empty())
-    return end_step(self);
-  s.dispatched = steady::now();
-  self->request(st.config.head, caf::infinite, head_work{s.rows, s.logit_rows, st.config.memory})
-      .then(
-          [self](const layer_done& done) {
-            auto measured = self->state.cost.measure();
-            if (!done.outcome.ok())
-              return fail_step(self, done.outcome.err());
-            note(self->state, "head", done.run_us);
-            note_network(self->state, done);
-            give_logits(self);
-          },
-          [self](caf::error& failure) { fail_step(self, from_caf(failure)); });
-}
-
-void dispatch_layer(self_ptr self) {
-  auto& st = self->state;
-  auto& s = *st.current;
-  auto layer = static_cast<layer_id>(s.layer);
-  std::span<const int32_t> ids(st.config.memory->buffers.chosen_experts(),
-                               size_t{s.rows} * st.config.model->config().top_k);
-  st.stats->add_layer(layer, ids);
-  tell_foreseer(self, ids);
-  s.dispatched = steady::now();
-  self->request(st.config.gates[s.layer], caf::infinite,
-                layer_work{layer, s.rows, st.config.memory})
-      .then(
-          [self](const layer_done& done) {
-            auto measured = self->state.cost.measure();
-            if (!done.outcome.ok())
-              return fail_step(self, done.outcome.err());
-            note_dense(self->state, done);
-            self->state.current->rounds += !done.remote.empty();
-            note(self->state, "gate", done.dispatch_us);
-            note(self->state, "experts", done.run_us);
-            note_network(self->state, done);
-            auto& now = *self->state.current;
-            if (++now.layer < self->state.config.model->config().layers)
-              return submit_attention(self);
-            rows_done(self);
-            ask_head(self);
-          },
-          [self](caf::error& failure) { fail_step(self, from_caf(failure)); });
-}
-
-/// What a layer takes beside its experts; of one with neighbours, what the gate did is not told
-/// apart from waiting.
-void note_dense(state& st, const layer_done& done) {
-  auto& s = *st.current;
-  auto gate_us = us_between(s.dispatched, steady::now());
-  auto beside = done.remote.empty() ? gate_us - std::min(gate_us, done.run_us) : 0;
-  st.config.model->costs->ran_layer(
-      s.rows, static_cast<double>(us_between(s.submitted, s.dispatched) + beside));
-}
-
-/// Of steps of one token, which plans predict.
-void note_decode(state& st, uint32_t took_us) {
-  constexpr double fresh = 0.05;
-  const auto& s = *st.current;
-  if (s.rows != 1 || s.logit_rows.size() != 1)
-    return;
-  auto& n = st.network;
-  double share = n.decode_steps++ ? fresh : 1;
-  n.decode_us += share * (took_us - n.decode_us);
-  n.decode_rounds += share * (s.rounds - n.decode_rounds);
+/// A step of the session's present life is under way, or one that has the memory.
+bool is_in_use(const state& st, const state::running& s) {
+  for (const auto& [number, step] : st.under_way)
+    for (const auto& share : step.shares)
+      if (share.id == s.id && (share.life == s.life || st.here == number))
+        return true;
+  return false;
 }
 
 routing_sample_ptr sample_of(const state& st) {
@@ -373,14 +75,6 @@ routing_sample_ptr sample_of(const state& st) {
   for (const auto& token : st.stats->sample())
     out->append(token, 0);
   return out;
-}
-
-void device_done(self_ptr self, const compute::completion_info& info) {
-  auto& st = self->state;
-  if (!info.outcome.ok())
-    return fail_step(self, info.outcome.err());
-  note(st, "attention", info.busy_us);
-  dispatch_layer(self);
 }
 
 caf::error refusal(const state& st, const admission& ask, policy::admission_verdict why) {
@@ -408,7 +102,7 @@ caf::result<bool> admit(self_ptr self, const admission& ask, const session_actor
   switch (verdict) {
   case policy::admission_verdict::start:
     start(self, ask, actor);
-    plan_step(self);
+    go_on(self);
     return true;
   case policy::admission_verdict::wait:
     st.queue.push_back({ask, actor, steady::now()});
@@ -421,20 +115,27 @@ caf::result<bool> admit(self_ptr self, const admission& ask, const session_actor
 void leave(self_ptr self, request_id id) {
   auto& st = self->state;
   std::erase_if(st.queue, [&](const auto& w) { return w.ask.id == id; });
-  auto* s = find(st, id);
+  auto* s = find_session(st, id);
   if (!s)
     return;
   s->leaving = true;
-  if (!st.current) {
-    settle(self);
-    plan_step(self);
-  }
+  settle(self);
+  go_on(self);
+}
+
+caf::result<std::vector<uint32_t>> lend_pages(state& st, uint32_t count) {
+  auto pages = st.pages->take(count);
+  if (!pages)
+    return to_caf({ec::busy, "its KV memory is full: " + std::to_string(st.pages->free()) + " of " +
+                                 std::to_string(st.pages->total()) + " pages are free, " +
+                                 std::to_string(count) + " are needed"});
+  return std::move(*pages);
 }
 
 session_status status_of(const state::running& s) {
   auto age = us_between(s.began, steady::now());
-  bool decoding = s.position >= s.prompt_tokens;
-  uint32_t answer = decoding ? s.position - s.prompt_tokens : 0;
+  bool decoding = !s.anew && s.fed >= s.prefill;
+  uint32_t answer = static_cast<uint32_t>(s.tokens.size()) - s.prompt_tokens;
   return {s.id,
           decoding ? "decode" : "prefill",
           s.prompt_tokens,
@@ -471,7 +172,7 @@ scheduler_status details(const state& st) {
 }
 
 caf::result<std::vector<token_trace>> traces(state& st, request_id id) {
-  if (const auto* s = find(st, id))
+  if (const auto* s = find_session(st, id))
     return std::vector<token_trace>(s->traces.begin(), s->traces.end());
   for (const auto& [ended, kept] : st.ended)
     if (ended == id)
@@ -481,6 +182,30 @@ caf::result<std::vector<token_trace>> traces(state& st, request_id id) {
 }
 
 } // namespace
+
+state::running* find_session(state& st, request_id id) {
+  auto i = std::find_if(st.sessions.begin(), st.sessions.end(),
+                        [&](const auto& s) { return s.id == id; });
+  return i == st.sessions.end() ? nullptr : &*i;
+}
+
+state::running* live_session(state& st, const scheduler_step::share& share) {
+  auto* s = find_session(st, share.id);
+  return s && s->life == share.life ? s : nullptr;
+}
+
+void settle(self_ptr self) {
+  auto& st = self->state;
+  std::erase_if(st.sessions, [&](auto& s) {
+    if (!s.leaving || is_in_use(st, s))
+      return false;
+    st.pages->give_back(s.pages);
+    close_stages(self, s);
+    keep_traces(st, s);
+    return true;
+  });
+  start_waiting(self);
+}
 
 scheduler_actor::behavior_type scheduler(self_ptr self, scheduler_config config) {
   auto& st = self->state;
@@ -500,13 +225,21 @@ scheduler_actor::behavior_type scheduler(self_ptr self, scheduler_config config)
         auto measured = self->state.cost.measure();
         leave(self, id);
       },
-      [self](atom::step, const compute::completion_info& info) {
-        auto measured = self->state.cost.measure();
-        device_done(self, info);
-      },
       [self](atom::details) { return details(self->state); },
       [self](atom::sample) { return sample_of(self->state); },
       [self](atom::details, request_id id) { return traces(self->state, id); },
+      [self](atom::publish, const route_view_ptr& view) { take_view(self, view); },
+      [self](atom::reserve, uint32_t pages) { return lend_pages(self->state, pages); },
+      [self](atom::release, const std::vector<uint32_t>& pages) {
+        self->state.pages->give_back(pages);
+        start_waiting(self);
+        go_on(self);
+      },
+      [self](const stage_answer& said) {
+        auto measured = self->state.cost.measure();
+        take_answer(self, said);
+      },
+      [self](atom::tick) { give_up_late_runs(self); },
   };
 }
 

@@ -216,7 +216,7 @@ session_actor::behavior_type session(self_ptr self, session_config config) {
       [self](atom::begin) { self->state.admitted = steady::now(); },
       [self](const session_logits& logits) -> caf::result<session_move> {
         auto measured = self->state.cost.measure();
-        if (self->state.ended || self->state.away)
+        if (self->state.ended || self->state.away || logits.id != self->state.id)
           return over;
         return generating(self->state) ? next_token(self, logits) : next_scores(self, logits);
       },

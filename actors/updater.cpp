@@ -40,6 +40,39 @@ bool runs_alone(const placed_model& m) {
          m.plan.count() == m.items();
 }
 
+/// Homes, to which layers of sessions may go, and the way that is planned through them.
+stage_view stages_of(const updater_state& st, const placed_model& m) {
+  stage_view out;
+  if (!m.hosted.stage)
+    return out;
+  out.own_key = st.config.key;
+  out.draining = st.draining;
+  out.links.emplace(this_node, m.hosted.stage);
+  out.keys.emplace(st.config.key, this_node);
+  for (const auto& who : *st.members) {
+    const auto* r = record_of(who, m);
+    if (!r || (!r->home && !who.record->draining)) // who drains says of nothing that it is home
+      continue;
+    out.links.emplace(who.id, who.link);
+    out.keys.emplace(who.key, who.id);
+    if (who.record->draining)
+      out.leaving.insert(who.id);
+  }
+  for (const auto& s : m.planner.followed.stages) {
+    auto at = out.keys.find(s.key);
+    if (at == out.keys.end() || out.leaving.contains(at->second)) {
+      out.path.clear(); // until there is a plan without that node
+      break;
+    }
+    out.path.push_back({at->second, s.key, s.first, s.first + s.layers});
+  }
+  return out;
+}
+
+bool same(const stage_view& a, const stage_view& b) {
+  return a.path == b.path && a.keys == b.keys && a.leaving == b.leaving && a.draining == b.draining;
+}
+
 void publish(self_ptr self, placed_model& m) {
   std::map<node_id, bitmap> holds{{this_node, m.holds}};
   std::map<node_id, link_actor> links;
@@ -52,16 +85,22 @@ void publish(self_ptr self, placed_model& m) {
         helpers.insert(who.id);
     }
   bool alone = runs_alone(m);
-  if (m.view && holds == m.routed && helpers == m.view->helpers && alone == m.view->alone)
+  auto stages = stages_of(self->state, m);
+  if (m.view && holds == m.routed && helpers == m.view->helpers && alone == m.view->alone &&
+      same(stages, m.view->stages))
     return;
   m.routed = holds;
   const auto& model = *m.hosted.model;
   policy::routing_table table(model.config().layers, model.experts_per_layer, holds, ++m.epoch);
   m.view = std::make_shared<const route_view>(
-      route_view{std::move(table), std::move(links), std::move(helpers), alone});
+      route_view{std::move(table), std::move(links), std::move(helpers), alone, std::move(stages)});
   for (const auto& g : m.hosted.gates)
     self->send(g, atom::publish::value, m.view);
   self->send(m.hosted.head, atom::publish::value, m.view);
+  if (!m.hosted.stage)
+    return;
+  self->send(m.hosted.scheduler, atom::publish::value, m.view);
+  self->send(m.hosted.stage, atom::publish::value, m.view);
 }
 
 void settle_ready(updater_state& st) {

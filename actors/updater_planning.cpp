@@ -198,13 +198,17 @@ void take_answer(updater_ptr self, placed_model& m, const policy::plan_basis& ba
     return;
   }
   const auto& plan = *answer.plan;
-  bool move = !p.followed.epoch || !answer.present ||
+  bool broken = !p.followed.stages.empty() && followed_stages(m, basis).empty();
+  bool pinned = st.config.planning.shape == policy::plan_shape::stages &&
+                p.followed.stages.empty() && plan.kind == policy::plan_kind::stages;
+  bool move = !p.followed.epoch || !answer.present || broken || pinned ||
               policy::worth_moving(answer.present->request_us, plan.placement.best().request_us);
   if (move)
     p.candidate = record_of_plan(plan, basis);
   else
     p.candidate = record_of_present(present, *answer.present, plan, p.followed, basis);
-  bool same = p.followed.planner == st.config.key && p.followed.shares == p.candidate->shares;
+  bool same = p.followed.planner == st.config.key && p.followed.shares == p.candidate->shares &&
+              p.followed.stages == p.candidate->stages;
   if (same && is_held(p) && covers(p.reserved, needs_of(st, m))) { // nothing to tell
     p.note = p.candidate->why;
     p.candidate.reset();
@@ -223,6 +227,7 @@ void ask_placer(updater_ptr self, const std::string& name, const policy::plan_ba
   ask->problem = policy::problem_of(cluster);
   if (present.covered())
     ask->present = present;
+  ask->stages = followed_stages(m, basis);
   self->request(st.placer, answer_patience, plan_question_ptr(std::move(ask)))
       .then(
           [=](const plan_answer_ptr& answer) {
@@ -303,6 +308,7 @@ void price_here(updater_ptr self, const std::string& name, const routing_sample_
   auto ask = std::make_shared<plan_question>();
   ask->problem = policy::problem_of(cluster);
   ask->present = held_map(st, m, m.planner.seen);
+  ask->stages = followed_stages(m, m.planner.seen);
   ask->plan = false;
   self->request(st.placer, answer_patience, plan_question_ptr(std::move(ask)))
       .then(

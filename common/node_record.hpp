@@ -66,6 +66,14 @@ struct planned_share {
   bool operator==(const planned_share&) const = default;
 };
 
+/// Layers that one node runs for all sessions, attention and KV with them.
+struct planned_stage {
+  std::string key;
+  uint32_t first = 0; ///< layer
+  uint32_t layers = 0;
+  bool operator==(const planned_stage&) const = default;
+};
+
 /// A placement that was thought of, as it was predicted. Times of a request are of the lengths
 /// that were planned for.
 struct plan_option {
@@ -86,6 +94,7 @@ struct plan_record {
   bool alone = false;               ///< one node is faster than several
   std::vector<plan_option> options; ///< the chosen among them
   std::vector<planned_share> shares;
+  std::vector<planned_stage> stages; ///< all layers in order; empty: each home runs all of them
   bool operator==(const plan_record&) const = default;
   bool newer_than(const plan_record& other) const {
     return epoch != other.epoch ? epoch > other.epoch : planner > other.planner;

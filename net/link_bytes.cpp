@@ -9,7 +9,7 @@ namespace coel::net {
 namespace {
 
 constexpr std::string_view letters = "CoL";
-constexpr auto last_kind = link_frame_kind::guest_end;
+constexpr auto last_kind = link_frame_kind::stage_answer;
 
 } // namespace
 
@@ -29,7 +29,7 @@ std::optional<uint64_t> id_of(std::span<const std::byte> frame) {
   if (!kind || frame.size() < at + sizeof id)
     return std::nullopt;
   if (*kind != k::dispatch && *kind != k::output && *kind != k::sum && *kind != k::failure &&
-      *kind != k::want && *kind != k::block)
+      *kind != k::want && *kind != k::block && *kind != k::stage_open && *kind != k::stage_granted)
     return std::nullopt;
   std::memcpy(&id, frame.data() + at, sizeof id);
   return id;

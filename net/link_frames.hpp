@@ -6,6 +6,7 @@
 #include "common/ids.hpp"
 #include "common/reservation_message.hpp"
 #include "common/result.hpp"
+#include "common/stage_message.hpp"
 
 #include <zmq.hpp>
 
@@ -24,7 +25,7 @@ inline constexpr uint16_t link_protocol_version = 4;
 /// Activations on the wire (POLICY P7): int8 with one f32 scale per 64 values.
 enum class wire_type : uint8_t { f32, f16, int8 };
 
-using hash256 = std::array<std::byte, 32>;
+using coel::hash256;
 
 enum class link_frame_kind : uint8_t {
   greeting,
@@ -44,6 +45,11 @@ enum class link_frame_kind : uint8_t {
   guest,
   guest_answer,
   guest_end,
+  stage_open,
+  stage_granted,
+  stage_close,
+  stage_run,
+  stage_answer,
 };
 
 /// One expert's rows: indices into the frame's rows.
@@ -181,11 +187,19 @@ struct goodbye_frame {
 /// Asks the neighbour to take no new work and to let others hold its experts.
 struct drain_frame {};
 
+struct stage_open_frame {
+  uint64_t id = 0; ///< the answer, granted or a failure, carries it
+  stage_open open;
+};
+struct stage_granted_frame {
+  uint64_t id = 0;
+};
+
 /// Whether all are numbers that an answer may have: no NaN, no infinity.
 bool all_finite(std::span<const float> values);
 
-/// Of a dispatch, output, sum, failure, want or block, also of one that does not decode; nothing of
-/// others and of frames that end before it.
+/// Of a dispatch, output, sum, failure, want, block, stage_open or stage_granted, also of one that
+/// does not decode; nothing of others and of frames that end before it.
 std::optional<uint64_t> id_of(std::span<const std::byte> frame);
 
 /// Kind of a frame; nothing if it is not one of ours.
@@ -210,6 +224,12 @@ zmq::message_t encode(const guest_end_frame&);
 zmq::message_t encode(const goodbye_frame&);
 zmq::message_t encode(const drain_frame&);
 zmq::message_t encode(const reservation_message&);
+zmq::message_t encode(const stage_open_frame&);
+zmq::message_t encode(const stage_granted_frame&);
+zmq::message_t encode(const stage_close&);
+/// Rows are residuals: `wire` should not be int8 (docs/links.md).
+zmq::message_t encode(const stage_run&, wire_type wire);
+zmq::message_t encode(const stage_answer&, wire_type wire);
 
 // decode: bad_frame with what is wrong; rows, experts and widths are bounded (constants in the
 // .cpp, said in docs/links.md), every row index is below rows, every float is finite. A dispatch or
@@ -231,5 +251,10 @@ result<guest_end_frame> decode_guest_end(std::span<const std::byte> frame);
 result<goodbye_frame> decode_goodbye(std::span<const std::byte> frame);
 result<drain_frame> decode_drain(std::span<const std::byte> frame);
 result<reservation_message> decode_reservation(std::span<const std::byte> frame);
+result<stage_open_frame> decode_stage_open(std::span<const std::byte> frame);
+result<stage_granted_frame> decode_stage_granted(std::span<const std::byte> frame);
+result<stage_close> decode_stage_close(std::span<const std::byte> frame);
+result<stage_run> decode_stage_run(std::span<const std::byte> frame);
+result<stage_answer> decode_stage_answer(std::span<const std::byte> frame);
 
 } // namespace coel::net

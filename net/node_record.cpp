@@ -38,6 +38,13 @@ void put_share(packer& to, const planned_share& s) {
   put(to, "holds"), put_bytes(to, s.holds.bytes());
 }
 
+void put_stage(packer& to, const planned_stage& s) {
+  to.pack_map(3);
+  put(to, "key"), to.pack(s.key);
+  put(to, "first"), to.pack(s.first);
+  put(to, "layers"), to.pack(s.layers);
+}
+
 void put_option(packer& to, const plan_option& o) {
   to.pack_map(5);
   put(to, "name"), to.pack(o.name);
@@ -48,7 +55,7 @@ void put_option(packer& to, const plan_option& o) {
 }
 
 void put_plan(packer& to, const plan_record& p) {
-  to.pack_map(7);
+  to.pack_map(8);
   put(to, "epoch"), to.pack(p.epoch);
   put(to, "planner"), to.pack(p.planner);
   put(to, "chosen"), put_option(to, p.chosen);
@@ -60,6 +67,9 @@ void put_plan(packer& to, const plan_record& p) {
   put(to, "shares"), to.pack_array(static_cast<uint32_t>(p.shares.size()));
   for (const auto& s : p.shares)
     put_share(to, s);
+  put(to, "stages"), to.pack_array(static_cast<uint32_t>(p.stages.size()));
+  for (const auto& s : p.stages)
+    put_stage(to, s);
 }
 
 void put_model(packer& to, const model_record& m) {
@@ -150,7 +160,26 @@ void read_option(field_reader from, plan_option& o, std::optional<error>& proble
   problem = from.problem();
 }
 
-void read_plan(field_reader from, plan_record& p, size_t items, std::optional<error>& problem) {
+void read_stage(field_reader from, planned_stage& s, std::optional<error>& problem) {
+  from.text("key", s.key, max_text);
+  from.count("first", s.first);
+  from.count("layers", s.layers);
+  problem = from.problem();
+}
+
+/// All layers of the model, each once and in order.
+bool cover(const std::vector<planned_stage>& stages, uint32_t layers) {
+  uint32_t next = 0;
+  for (const auto& s : stages) {
+    if (s.first != next || s.layers == 0 || s.layers > layers - next)
+      return false;
+    next += s.layers;
+  }
+  return next == layers;
+}
+
+void read_plan(field_reader from, plan_record& p, size_t items, uint32_t layers,
+               std::optional<error>& problem) {
   from.count("epoch", p.epoch);
   from.text("planner", p.planner, max_text);
   from.text("why", p.why, max_reason);
@@ -171,6 +200,9 @@ void read_plan(field_reader from, plan_record& p, size_t items, std::optional<er
               if (!wrong)
                 s.holds = bitmap(items, std::move(holds));
             });
+  read_list(from, "stages", max_shares, p.stages, read_stage);
+  if (!p.stages.empty() && !cover(p.stages, layers))
+    from.fail(ec::bad_frame, "a plan's stages are not all layers in order");
   problem = from.problem();
 }
 
@@ -212,7 +244,7 @@ void read_model(field_reader from, model_record& m, std::optional<error>& proble
   if (plan && plan->type != msgpack::type::MAP)
     problem = error{ec::bad_frame, "a record's 'plan' is not a map"};
   else if (plan)
-    read_plan(field_reader(*plan), m.plan, items, problem);
+    read_plan(field_reader(*plan), m.plan, items, m.layers, problem);
 }
 
 void read_neighbour(field_reader from, neighbour_record& n, std::optional<error>& problem) {

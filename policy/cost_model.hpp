@@ -37,6 +37,10 @@ class cost_model {
   /// A prompt of `tokens`; `us` and the rest are of the whole prompt.
   token_cost prompt(const expert_map& map, const home_traffic& traffic, uint32_t tokens) const;
 
+  /// Layers [first, end) of one token at `node`, or of rows that are one batch; no output matrix.
+  token_cost layers(const expert_map& map, const routing_trace& trace, std::span<const size_t> rows,
+                    uint32_t node, uint32_t first, uint32_t end) const;
+
   /// From popularity alone, activations taken as independent: P(node used) = 1 - (1 - mass)^K, the
   /// maximum over nodes by telescoping from the dearest down (POLICY P2).
   double decode_closed_form_us(const expert_map& map, std::span<const double> popularity,
@@ -60,6 +64,8 @@ class cost_model {
   const network_facts& network() const { return network_; }
   /// Dense work of a decoded token at its home: all layers and the output matrix.
   double dense_token_us(uint32_t home) const;
+  /// Utilisation counted.
+  const node_times& times(uint32_t node) const { return times_[node]; }
 
   struct lane_cost {
     double fixed_us = 0;        ///< round trip and handling; 0 at home
@@ -74,6 +80,9 @@ class cost_model {
   struct batch;
   void split_batch(const expert_map& map, uint32_t home, batch& b, token_cost& sum,
                    double weight) const;
+  void add_layers(const expert_map& map, uint32_t home, const routing_trace& trace,
+                  std::span<const size_t> rows, uint32_t first, uint32_t end, token_cost& sum,
+                  double weight) const;
   void add_prompt(const expert_map& map, uint32_t home, const routing_trace& trace,
                   std::span<const size_t> tokens, token_cost& sum, double weight) const;
 

@@ -135,20 +135,36 @@ void cost_model::split_batch(const expert_map& map, uint32_t home, batch& b, tok
   sum.messages += weight * messages;
 }
 
-void cost_model::add_prompt(const expert_map& map, uint32_t home, const routing_trace& trace,
-                            std::span<const size_t> tokens, token_cost& sum, double weight) const {
-  double dense = times_[home].head_us;
-  for (size_t from = 0; from < tokens.size(); from += options_.slice_rows) {
-    auto rows = tokens.subspan(from, std::min<size_t>(options_.slice_rows, tokens.size() - from));
-    dense += model_.layers * (times_[home].layer_us +
-                              times_[home].layer_row_us * static_cast<double>(rows.size() - 1));
-    for (uint32_t l = 0; l < model_.layers; ++l) {
-      batch b(l, rows, trace);
-      split_batch(map, home, b, sum, weight);
-    }
-  }
+void cost_model::add_layers(const expert_map& map, uint32_t home, const routing_trace& trace,
+                            std::span<const size_t> rows, uint32_t first, uint32_t end,
+                            token_cost& sum, double weight) const {
+  double dense = (end - first) * (times_[home].layer_us +
+                                  times_[home].layer_row_us * static_cast<double>(rows.size() - 1));
   sum.us += weight * dense;
   sum.busy_us[home] += weight * dense;
+  for (uint32_t l = first; l < end; ++l) {
+    batch b(l, rows, trace);
+    split_batch(map, home, b, sum, weight);
+  }
+}
+
+token_cost cost_model::layers(const expert_map& map, const routing_trace& trace,
+                              std::span<const size_t> rows, uint32_t node, uint32_t first,
+                              uint32_t end) const {
+  token_cost sum;
+  sum.busy_us.assign(nodes_.size(), 0);
+  add_layers(map, node, trace, rows, first, end, sum, 1);
+  return sum;
+}
+
+void cost_model::add_prompt(const expert_map& map, uint32_t home, const routing_trace& trace,
+                            std::span<const size_t> tokens, token_cost& sum, double weight) const {
+  for (size_t from = 0; from < tokens.size(); from += options_.slice_rows) {
+    auto rows = tokens.subspan(from, std::min<size_t>(options_.slice_rows, tokens.size() - from));
+    add_layers(map, home, trace, rows, 0, model_.layers, sum, weight);
+  }
+  sum.us += weight * times_[home].head_us;
+  sum.busy_us[home] += weight * times_[home].head_us;
 }
 
 token_cost cost_model::prompt(const expert_map& map, const home_traffic& traffic,

@@ -1,5 +1,7 @@
 #include "policy/live_plan.hpp"
 
+#include "policy/stage_way.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -157,9 +159,14 @@ std::vector<home_price> price_homes(const live_cluster& c, const expert_map& hel
   return out;
 }
 
-placement_price price_of(const placement_problem& p, const expert_map& map) {
+placement_price price_of(const placement_problem& p, const expert_map& map,
+                         const std::vector<stage>& stages) {
   cost_model costs(p.model, p.nodes, p.network);
   placement_price out;
+  if (!stages.empty()) {
+    auto way = price_way(costs, map, p.held_out, p.options, stages);
+    return {way.decode, way.prompt, way.request_us};
+  }
   out.decode = costs.decode(map, p.held_out);
   if (p.options.prompt_tokens)
     out.prompt = costs.prompt(map, p.held_out, p.options.prompt_tokens);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy/placement.hpp"
+#include "policy/stages.hpp"
 
 namespace coel::policy {
 
@@ -43,11 +44,12 @@ struct home_price {
 std::vector<home_price> price_homes(const live_cluster& cluster, const expert_map& held,
                                     const routing_trace& probe, uint32_t fed);
 
-/// Time of a request with this placement, as candidates are scored.
+/// Time of a request with this placement, as candidates are scored; through stages, if there are.
 struct placement_price {
   token_cost decode, prompt;
   double request_us = 0;
 };
-placement_price price_of(const placement_problem& problem, const expert_map& map);
+placement_price price_of(const placement_problem& problem, const expert_map& map,
+                         const std::vector<stage>& stages = {});
 
 } // namespace coel::policy

@@ -13,7 +13,7 @@ namespace coel::policy {
 
 namespace {
 
-constexpr std::string_view shape_names[] = {"auto", "horizontal", "layers"};
+constexpr std::string_view shape_names[] = {"auto", "horizontal", "layers", "stages"};
 constexpr double horizontal_slack = 0.2;
 
 std::string gigabytes(double bytes) {
@@ -140,7 +140,8 @@ class planner {
 
   void add(std::string name, expert_map map, plan_shape shape) {
     placement_candidate c{std::move(name), std::move(map), {}, {}, 0, true};
-    c.eligible = p_.options.shape == plan_shape::automatic || p_.options.shape == shape;
+    auto asked = p_.options.shape;
+    c.eligible = asked == plan_shape::automatic || asked == plan_shape::stages || asked == shape;
     score(c);
     plan_.candidates.push_back(std::move(c));
   }

@@ -11,6 +11,7 @@ enum class plan_shape : uint8_t {
   automatic,
   horizontal, ///< every node an equal share of each layer, within 20 %: the paper's form
   layers,     ///< whole layers
+  stages,     ///< any, if sessions' layers then run in stages (policy/planner); else as automatic
 };
 std::string_view to_string(plan_shape shape);
 std::optional<plan_shape> shape_from_name(std::string_view name);

@@ -10,6 +10,10 @@ namespace coel::policy {
 
 namespace {
 
+/// A lost stage costs its sessions their prompts again, so stages must be sooner by some margin.
+constexpr double stages_margin = 0.95;
+constexpr size_t ways_priced = 3; // of the soonest tokens; prompts are priced only then
+
 class whole_planner {
  public:
   whole_planner(const placement_problem& p, const region_options& region)
@@ -32,7 +36,12 @@ class whole_planner {
     if (more)
       out_.members = every();
     out_.placement = std::move(more ? *all : *with);
-    compare_alone();
+    hub_request_us_ = out_.placement.best().request_us;
+    hub_name_ = out_.placement.best().name;
+    hub_rounds_ = out_.placement.best().decode.rounds;
+    add_way();
+    if (p_.options.shape != plan_shape::stages)
+      compare_alone();
     add_stages();
     explain();
     return std::move(out_);
@@ -72,6 +81,61 @@ class whole_planner {
       p.room.push_back(members >> n & 1 ? expert_room(p_.nodes[n], p_.model, home) : 0);
     }
     return plan_placement(p);
+  }
+
+  /// The soonest way through homes over any of the maps, and over maps made for it.
+  void add_way() {
+    auto maps = out_.placement.candidates;
+    std::erase_if(maps, [](const auto& c) { return c.name == "random" || !c.eligible; });
+    for (bool even : {false, true})
+      if (auto map = place_stages(costs_, p_.held_out, out_.placement.room, even)) {
+        placement_candidate made;
+        made.name = even ? "layers by speed" : "layers where fastest";
+        made.map = std::move(*map);
+        maps.push_back(std::move(made));
+      }
+    std::vector<std::pair<found_way, const placement_candidate*>> ways;
+    for (const auto& c : maps)
+      if (auto way = find_way(costs_, c.map, p_.held_out))
+        ways.emplace_back(std::move(*way), &c);
+    std::stable_sort(ways.begin(), ways.end(), [](const auto& a, const auto& b) {
+      return a.first.token_us < b.first.token_us;
+    });
+    if (ways.size() > ways_priced)
+      ways.resize(ways_priced);
+    placement_candidate best;
+    for (auto& [found, c] : ways) {
+      auto way = price_way(costs_, c->map, p_.held_out, p_.options, std::move(found.stages));
+      if (out_.way && way.request_us >= out_.way->request_us)
+        continue;
+      best = {"stages: " + c->name, c->map, way.decode, way.prompt, way.request_us, true};
+      out_.way = std::move(way);
+    }
+    if (!out_.way)
+      return;
+    bool pinned = p_.options.shape == plan_shape::stages;
+    bool taken = pinned || (p_.options.shape == plan_shape::automatic &&
+                            out_.way->request_us < stages_margin * hub_request_us_);
+    out_.placement.candidates.push_back(std::move(best));
+    if (!taken)
+      return;
+    out_.kind = plan_kind::stages;
+    out_.placement.chosen = out_.placement.candidates.size() - 1;
+    out_.placement.memory_bytes = costs_.memory_bytes(out_.placement.best().map, homes_);
+  }
+
+  std::string way_text() const {
+    std::string out;
+    for (const auto& s : out_.way->stages) {
+      char range[64];
+      std::snprintf(range, sizeof range, " layers %u to %u", s.first_layer,
+                    s.first_layer + s.layers - 1);
+      if (!out.empty())
+        out += ", ";
+      out += p_.nodes[s.node].name;
+      out += range;
+    }
+    return out;
   }
 
   /// A node that says how many experts fit does not say what else of a stage would.
@@ -121,6 +185,13 @@ class whole_planner {
                     "%.1f ms, and several nodes must take at most %.0f %% to be worth their upkeep",
                     name.c_str(), best.request_us / 1000, others / 1000, 100 * options_.margin);
       out_.why = text;
+    } else if (out_.kind == plan_kind::stages) {
+      std::snprintf(text, sizeof text,
+                    ": %.1f ms a request by prediction; with all attention at the home %s would "
+                    "take %.1f ms, in %.2f rounds a token instead of %zu hops",
+                    best.request_us / 1000, hub_name_.c_str(), hub_request_us_ / 1000, hub_rounds_,
+                    out_.way->stages.size());
+      out_.why = "stages, " + way_text() + text;
     } else {
       out_.why = out_.placement.why;
       if (out_.alone_decode) {
@@ -129,7 +200,12 @@ class whole_planner {
         out_.why += text;
       }
     }
-    if (out_.stages && out_.stages_request_us < best.request_us) {
+    if (out_.way && out_.kind != plan_kind::stages) {
+      std::snprintf(text, sizeof text, ". Stages (%zu) would take %.1f ms", out_.way->stages.size(),
+                    out_.way->request_us / 1000);
+      out_.why += text;
+    }
+    if (!out_.way && out_.stages && out_.stages_request_us < best.request_us) {
       std::snprintf(text, sizeof text, ". Stages of whole layers would take %.1f ms",
                     out_.stages_request_us / 1000);
       out_.why += text;
@@ -140,13 +216,15 @@ class whole_planner {
   region_options options_;
   cost_model costs_;
   std::vector<uint32_t> homes_;
+  double hub_request_us_ = 0, hub_rounds_ = 0;
+  std::string hub_name_;
   cluster_plan out_;
 };
 
 } // namespace
 
 std::string_view to_string(plan_kind kind) {
-  return kind == plan_kind::alone ? "alone" : "experts";
+  return kind == plan_kind::alone ? "alone" : kind == plan_kind::stages ? "stages" : "experts";
 }
 
 result<cluster_plan> plan_cluster(const placement_problem& problem, const region_options& region) {

@@ -4,13 +4,14 @@
 
 #include "policy/placement.hpp"
 #include "policy/region.hpp"
-#include "policy/stages.hpp"
+#include "policy/stage_way.hpp"
 
 namespace coel::policy {
 
 enum class plan_kind : uint8_t {
   alone,   ///< one home with all experts is faster, or not enough slower
   experts, ///< experts over nodes, attention at the home
+  stages,  ///< contiguous layers by node, attention and KV with them
 };
 std::string_view to_string(plan_kind kind);
 
@@ -22,7 +23,10 @@ struct cluster_plan {
   placement_plan placement;          ///< over the members; of `alone`: everything at the home
   std::optional<token_cost> alone_decode, alone_prompt; ///< one home with all experts, exactly
   double alone_request_us = 0;
-  std::optional<stage_plan> stages; ///< for the first home
+  /// The best over the candidates' maps, taken (kind stages) or not; of `stages` the placement's
+  /// chosen candidate has its map and prediction.
+  std::optional<stage_way> way;
+  std::optional<stage_plan> stages; ///< for the first home, by memory; not for nodes that run
   double stages_request_us = 0;
   std::string why;
 };

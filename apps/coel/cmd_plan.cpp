@@ -146,7 +146,7 @@ result<void> run(const plan_options& o) {
     return {ec::bad_argument, "which model? Give --model, or name it in [model]"};
   auto shape = policy::shape_from_name(o.shape);
   if (!shape)
-    return {ec::bad_argument, "--shape is auto, horizontal or layers, not " + o.shape};
+    return {ec::bad_argument, "--shape is auto, horizontal, layers or stages, not " + o.shape};
   auto f = figures(model, o.type.empty() ? file->type : o.type, file->context);
   if (!f)
     return f.err();
@@ -218,7 +218,7 @@ void add_plan(CLI::App& app, int& exit) {
                   "How unlike experts' popularity is, standard deviation in logits")
       ->check(CLI::Range(0.0, 10.0))
       ->excludes(routing);
-  command.add_option("--shape", options->shape, "auto, horizontal or layers")
+  command.add_option("--shape", options->shape, "auto, horizontal, layers or stages")
       ->capture_default_str();
   command.add_flag("--homing", options->homing, "Sessions go to the home that has their experts");
   command.add_option("--seed", options->seed, "Of the search and of synthetic routing")

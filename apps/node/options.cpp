@@ -141,10 +141,10 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->check(CLI::IsMember({"f32", "f16", "int8"}))
       ->envname("COEL_WIRE");
   app.add_option("--shape", shape,
-                 "placement of experts: auto, horizontal (each node a share of every layer) or "
-                 "layers (whole layers)")
+                 "who runs what: auto, horizontal (each node a share of every layer's experts), "
+                 "layers (whole layers of experts) or stages (layers with attention and KV)")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "horizontal", "layers"}))
+      ->check(CLI::IsMember({"auto", "horizontal", "layers", "stages"}))
       ->envname("COEL_SHAPE");
   app.add_option("--homing", homing,
                  "in a cluster: auto moves a session to the home that is predicted to answer it "

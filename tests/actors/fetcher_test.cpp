@@ -108,13 +108,25 @@ neighbour_actor::behavior_type played(neighbour_actor::pointer self, answering a
                                       at_tick tick) {
   return {
       [](atom::status) { return component_status{}; },
-      [](const guest_order&) -> caf::result<bool> { return to_caf({ec::io, "not played"}); },
+      [](const guest_order&) -> caf::result<bool> {
+        return to_caf({ec::io, "not played"});
+      },
       [](atom::cancel, request_id) {},
       [](const app_answer&) {},
       [](const remote_dispatch&) -> caf::result<partial_sum> {
         return to_caf({ec::busy, "not played"});
       },
       [](const remote_output&) -> caf::result<partial_sum> {
+        return to_caf({ec::busy, "not played"});
+      },
+      [](const stage_open&) -> caf::result<bool> {
+        return to_caf({ec::busy, "not played"});
+      },
+      [](const stage_close&) {},
+      [](const stage_run&) -> caf::result<bool> {
+        return to_caf({ec::busy, "not played"});
+      },
+      [](const stage_answer&) -> caf::result<bool> {
         return to_caf({ec::busy, "not played"});
       },
       [=](const file_want& ask) { return answer(self, ask); },

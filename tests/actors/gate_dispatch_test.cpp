@@ -149,23 +149,32 @@ BOOST_AUTO_TEST_CASE(sums_are_added_to_the_rows_that_were_sent) {
     BOOST_REQUIRE_EQUAL(with[i], without[i] + (i / hidden() == 3 ? 2.f : 0.f));
 }
 
-BOOST_AUTO_TEST_CASE(a_gate_takes_one_batch_at_a_time) {
+BOOST_AUTO_TEST_CASE(a_second_batch_waits_for_the_first) {
   auto wanted = expected();
   auto door = std::make_shared<doorway>();
+  auto notes = std::make_shared<notebook>();
   auto slow = link(
       [=, this](link_actor::pointer, const remote_dispatch& asked) -> caf::result<partial_sum> {
+        notes->add(asked);
         door->pass();
         return computed(asked);
       });
   auto asked = gate_at(view(table({{3, {there}}}), {{there, slow}}));
   fill();
   auto first = self->request(asked, generous, work());
-  self->request(asked, generous, work())
-      .receive([](const layer_done&) { BOOST_ERROR("two batches at once"); },
-               [](caf::error& e) { BOOST_TEST(to_string(from_caf(e).code) == "internal"); });
+  door->wait_until_reached();
+  auto memory_of_first = std::exchange(memory, make_memory());
+  fill();
+  auto second = self->request(asked, generous, work());
+  auto status = self->request(asked, generous, atom::status::value); // behind it
+  status.receive([](component_status&) {}, [](caf::error& e) { BOOST_FAIL(from_caf(e).message); });
+  BOOST_TEST(notes->all().size() == 1u);
   door->open();
+  auto memory_of_second = std::exchange(memory, memory_of_first);
   check_right(outcome_of(first), wanted);
-  check_right(dispatch(asked), wanted);
+  memory = memory_of_second;
+  check_right(outcome_of(second), wanted);
+  BOOST_TEST(notes->all().size() == 2u);
 }
 
 BOOST_AUTO_TEST_CASE(a_new_table_does_not_disturb_what_is_under_way) {

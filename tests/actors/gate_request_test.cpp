@@ -1,5 +1,6 @@
 // What a gate's failure means to a request: the scheduler between them.
 #include "actors/head.hpp"
+#include "actors/runner.hpp"
 #include "actors/scheduler.hpp"
 #include "gate_world.hpp"
 
@@ -30,14 +31,16 @@ struct request_world : gate_world {
   scheduler_actor schedule(answering answer) {
     const auto& c = model->config();
     scheduler_config how{model, {}, {}, memory, {16, 16, 4}, {c.context, 32, 8, 4, 4}, {}};
+    std::vector<gate_actor> gates;
     auto neighbour = link(std::move(answer));
     how.head = keep(system.spawn(head, head_config{model, here, view(table())}));
     for (uint32_t l = 0; l < c.layers; ++l)
-      how.gates.push_back(
+      gates.push_back(
           keep(system.spawn(gate, gate_config{model, layer_id(l), here,
                                               view(layer_id(l) == layer ? all_at({there}) : table(),
                                                    {{there, neighbour}}),
                                               spawn_experts(layer_id(l)), 0ms})));
+    how.runner = keep(system.spawn(runner, runner_config{model, std::move(gates)}));
     return keep(system.spawn(scheduler, std::move(how)));
   }
   std::future<error> ask(const scheduler_actor& of, uint64_t id) {

@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(the_plan_is_told_with_what_was_predicted_and_measured) {
   auto before = json::parse(cluster_json(facts, 0))["placement"][0]["plan"];
   BOOST_TEST(before["epoch"] == 0);
   BOOST_TEST(!before.contains("predicted"));
-  planning.plan = {3, key2, {"layers", 900, 5e5, 1.5, 2048}, "it is sooner", false, {}, {}};
+  planning.plan = {3, key2, {"layers", 900, 5e5, 1.5, 2048}, "it is sooner", false, {}, {}, {}};
   planning.plan.options = {planning.plan.chosen, {"random", 1200, 8e5, 2, 4096}};
   planning.plan.shares = {{key1, bits("####....")}, {key2, bits("...#####")}};
   planning.planner = "n2";

@@ -106,7 +106,8 @@ uint64_t test_cluster::budget() const {
   auto experts =
       static_cast<uint64_t>(std::ceil(options_.share * c.layers * per_layer) + 1) * largest;
   return dense->bytes + page.page_bytes() * pages +
-         model::step_buffer_bytes(c, std::min(512u, c.context), 64) + experts + largest * 9 / 10;
+         model::step_buffer_bytes(c, std::min(512u, c.context), 64) +
+         actors::stage_buffer_bytes(c) + experts + largest * 9 / 10;
 }
 
 void test_cluster::start(size_t i) {

@@ -78,6 +78,30 @@ void sum(bytes frame) {
     std::abort();
 }
 
+void run(bytes frame) {
+  auto read = decode_stage_run(frame);
+  if (!read.ok())
+    return;
+  require_finite(read->values, read->rows(), read->hidden);
+  for (auto row : read->wanted)
+    if (row >= read->rows())
+      std::abort();
+  auto again = decode_stage_run(view(encode(*read, wire_type::f32)));
+  if (!again.ok() || again->values != read->values || again->parts != read->parts ||
+      again->hops != read->hops || again->routing != read->routing)
+    std::abort();
+}
+
+void answer(bytes frame) {
+  auto read = decode_stage_answer(frame);
+  if (!read.ok())
+    return;
+  require_finite(read->values, read->hidden ? read->values.size() / read->hidden : 0, read->hidden);
+  auto again = decode_stage_answer(view(encode(*read, wire_type::f32)));
+  if (!again.ok() || again->values != read->values || again->outcome.ok() != read->outcome.ok())
+    std::abort();
+}
+
 constexpr auto write_again = [](const auto& frame) { return encode(frame); };
 
 void small(link_frame_kind kind, bytes frame) {
@@ -111,6 +135,16 @@ void small(link_frame_kind kind, bytes frame) {
     return survives(frame, decode_guest_answer, write_again);
   case link_frame_kind::guest_end:
     return survives(frame, decode_guest_end, write_again);
+  case link_frame_kind::stage_open:
+    return survives(frame, decode_stage_open, write_again);
+  case link_frame_kind::stage_granted:
+    return survives(frame, decode_stage_granted, write_again);
+  case link_frame_kind::stage_close:
+    return survives(frame, decode_stage_close, write_again);
+  case link_frame_kind::stage_run:
+    return run(frame);
+  case link_frame_kind::stage_answer:
+    return answer(frame);
   default:
     return;
   }

@@ -103,6 +103,16 @@ ec verdict(std::span<const std::byte> frame) {
     return code(decode_guest_answer(frame));
   case link_frame_kind::guest_end:
     return code(decode_guest_end(frame));
+  case link_frame_kind::stage_open:
+    return code(decode_stage_open(frame));
+  case link_frame_kind::stage_granted:
+    return code(decode_stage_granted(frame));
+  case link_frame_kind::stage_close:
+    return code(decode_stage_close(frame));
+  case link_frame_kind::stage_run:
+    return code(decode_stage_run(frame));
+  case link_frame_kind::stage_answer:
+    return code(decode_stage_answer(frame));
   }
   return ec::internal;
 }
@@ -128,6 +138,33 @@ reservation_message some_reservation() {
           std::chrono::microseconds(123456)};
 }
 
+stage_run some_run(uint32_t hidden) {
+  stage_run r;
+  r.model = some_hash(4);
+  r.run = 1ull << 40;
+  r.home = "key of the home";
+  r.hops = {{"second", 2, 5}, {"third", 5, 6}};
+  r.parts = {{7, 0, 2}, {1ull << 33, 900, 1}};
+  r.wanted = {1, 2};
+  r.hidden = hidden;
+  r.top_k = 2;
+  r.values = some_values(size_t{3} * hidden, hidden);
+  r.routing = {1, 2, 3, 4, 5, 6, 59, 8, 9, 10, 11, 12};
+  r.costs = {5, 6, 7, 1ull << 35};
+  return r;
+}
+
+stage_answer some_stage_answer(uint32_t rows, uint32_t hidden) {
+  stage_answer a;
+  a.model = some_hash(4);
+  a.run = 9;
+  a.hidden = hidden;
+  a.values = some_values(size_t{rows} * hidden, hidden);
+  a.routing = {3, 1, 2};
+  a.costs = {1, 2, 3, 4};
+  return a;
+}
+
 // One of each kind whose size is fixed by its fields.
 std::vector<bytes> one_of_each() {
   auto values = some_values(3 * 70, 1);
@@ -147,6 +184,14 @@ std::vector<bytes> one_of_each() {
   out.push_back(bytes_of(encode(drain_frame{})));
   out.push_back(bytes_of(encode(some_reservation())));
   out.push_back(bytes_of(encode(guest_end_frame{6})));
+  out.push_back(bytes_of(encode(stage_open_frame{5, {some_hash(1), 6, 700, 3, 9}})));
+  out.push_back(bytes_of(encode(stage_granted_frame{5})));
+  out.push_back(bytes_of(encode(stage_close{some_hash(1), 6})));
+  for (auto wire : {wire_type::f32, wire_type::f16}) {
+    out.push_back(bytes_of(encode(some_run(70), wire)));
+    out.push_back(bytes_of(encode(some_stage_answer(3, 70), wire)));
+    out.push_back(bytes_of(encode(some_stage_answer(0, 70), wire)));
+  }
   return out;
 }
 
@@ -159,6 +204,67 @@ bytes with(bytes frame, size_t at, T value) {
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(link_frames)
+
+BOOST_AUTO_TEST_CASE(layers_elsewhere) {
+  auto open = decode_stage_open(bytes_of(encode(stage_open_frame{5, {some_hash(1), 6, 70, 3, 9}})));
+  BOOST_REQUIRE(open.ok());
+  BOOST_TEST((open->id == 5 && open->open.model == some_hash(1) && open->open.session == 6 &&
+              open->open.tokens == 70 && open->open.first == 3 && open->open.end == 9));
+  BOOST_TEST(decode_stage_granted(bytes_of(encode(stage_granted_frame{8})))->id == 8u);
+  auto close = decode_stage_close(bytes_of(encode(stage_close{some_hash(2), 6})));
+  BOOST_TEST((close->session == 6 && close->model == some_hash(2)));
+  for (auto wire : {wire_type::f32, wire_type::f16})
+    for (uint32_t hidden : {1u, 8u, 65u, 2048u}) {
+      auto sent = some_run(hidden);
+      auto got = decode_stage_run(bytes_of(encode(sent, wire)));
+      BOOST_REQUIRE(got.ok());
+      BOOST_TEST((got->model == sent.model && got->run == sent.run && got->home == sent.home &&
+                  got->hops == sent.hops && got->parts == sent.parts && got->hidden == hidden &&
+                  got->top_k == sent.top_k && got->costs == sent.costs));
+      BOOST_TEST(got->wanted == sent.wanted);
+      BOOST_TEST(got->routing == sent.routing);
+      check_close(wire, sent.values, got->values, hidden);
+      auto said = some_stage_answer(2, hidden);
+      auto heard = decode_stage_answer(bytes_of(encode(said, wire)));
+      BOOST_REQUIRE(heard.ok());
+      BOOST_TEST((heard->outcome.ok() && heard->model == said.model && heard->run == said.run &&
+                  heard->costs == said.costs && heard->routing == said.routing));
+      check_close(wire, said.values, heard->values, hidden);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_stage_says_what_went_wrong) {
+  stage_answer failed;
+  failed.run = 3;
+  failed.outcome = error{ec::shutting_down, "it drains"};
+  auto heard = decode_stage_answer(bytes_of(encode(failed, wire_type::f16)));
+  BOOST_REQUIRE(heard.ok());
+  BOOST_REQUIRE(!heard->outcome.ok());
+  BOOST_TEST((heard->outcome.err().code == ec::shutting_down));
+  BOOST_TEST(heard->outcome.err().message == "it drains");
+  BOOST_TEST(heard->values.empty());
+}
+
+BOOST_AUTO_TEST_CASE(runs_that_contradict_themselves) {
+  auto refused = [](const char* what, auto change) {
+    auto run = some_run(8);
+    change(run);
+    BOOST_TEST(!decode_stage_run(bytes_of(encode(run, wire_type::f32))).ok(), what);
+  };
+  refused("a gap between stages", [](auto& r) { r.hops[1].first = 6, r.hops[1].end = 7; });
+  refused("a stage without layers", [](auto& r) { r.hops[1].end = 5; });
+  refused("routing of another shape", [](auto& r) { r.routing.pop_back(); });
+  refused("a wanted row that is not there", [](auto& r) { r.wanted = {1, 3}; });
+  refused("wanted rows that do not rise", [](auto& r) { r.wanted = {2, 1}; });
+  refused("no sessions", [](auto& r) { r.parts.clear(), r.values.clear(), r.routing.clear(); });
+  refused("positions beyond what can be counted",
+          [](auto& r) { r.parts[1].position = UINT32_MAX; });
+  auto nan = some_run(8);
+  nan.values[3] = std::numeric_limits<float>::quiet_NaN();
+  auto got = decode_stage_run(bytes_of(encode(nan, wire_type::f32)));
+  BOOST_REQUIRE(!got.ok());
+  BOOST_TEST((got.err().code == ec::bad_argument));
+}
 
 BOOST_AUTO_TEST_CASE(dispatches_and_sums) {
   for (auto wire : {wire_type::f32, wire_type::f16, wire_type::int8})
@@ -432,7 +538,7 @@ BOOST_AUTO_TEST_CASE(strangers_are_of_no_kind) {
   BOOST_TEST((verdict(with(drain, 4, uint32_t{1})) == ec::bad_frame)); // for later versions
   auto frame = bytes_of(encode(goodbye_frame{}));
   BOOST_TEST((kind_of(frame) == link_frame_kind::goodbye));
-  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{17})));
+  BOOST_TEST(!kind_of(with(frame, 0, uint8_t{22})));
   BOOST_TEST(!kind_of(with(frame, 3, 'l')));
   BOOST_TEST((decode_ping(frame).err().code == ec::bad_frame));
   BOOST_TEST((decode_sum(frame).err().code == ec::bad_frame));

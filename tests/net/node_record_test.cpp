@@ -35,9 +35,10 @@ node_record example() {
   m.popularity.assign(15, 200);
   m.dense = {30, 0.5, 400};
   m.tokens_per_s = 16;
-  m.plan = {4, "home key", {"layers", 20000, 5e6, 3.5, 4096}, "it is sooner", true, {}, {}};
+  m.plan = {4, "home key", {"layers", 20000, 5e6, 3.5, 4096}, "it is sooner", true, {}, {}, {}};
   m.plan.options = {m.plan.chosen, {"random", 30000, 7e6, 5, 8192}};
   m.plan.shares = {{"a", m.holds}, {"b", bitmap(15)}};
+  m.plan.stages = {{"a", 0, m.layers - 1}, {"b", m.layers - 1, 1}};
   r.models = {m};
   r.neighbours = {{"key", 200, 118'000'000}};
   return r;
@@ -51,6 +52,22 @@ BOOST_AUTO_TEST_CASE(come_back_as_they_went) {
   auto back = net::unpack_node_record(net::pack_node_record(example()));
   BOOST_REQUIRE_MESSAGE(back.ok(), (back.ok() ? "" : back.err().message));
   BOOST_TEST((*back == example()));
+}
+
+BOOST_AUTO_TEST_CASE(stages_are_all_layers_in_order) {
+  auto refused = [](std::vector<planned_stage> stages) {
+    auto record = example();
+    record.models[0].plan.stages = std::move(stages);
+    return !net::unpack_node_record(net::pack_node_record(record)).ok();
+  };
+  auto layers = example().models[0].layers;
+  BOOST_TEST(!refused({}));
+  BOOST_TEST(!refused({{"a", 0, layers}}));
+  BOOST_TEST(refused({{"a", 0, layers - 1}}));
+  BOOST_TEST(refused({{"a", 1, layers - 1}}));
+  BOOST_TEST(refused({{"a", 0, layers + 1}}));
+  BOOST_TEST(refused({{"a", 0, layers}, {"b", layers, 0}}));
+  BOOST_TEST(refused({{"a", 0, 1}, {"b", 0, layers}}));
 }
 
 BOOST_AUTO_TEST_CASE(damaged_ones_are_refused_or_harmless) {

@@ -1,0 +1,282 @@
+// Layers of a session at other nodes: same answers, whoever runs which layers and whatever dies.
+#include "actors/errors.hpp"
+#include "tests/cluster/test_cluster.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <future>
+
+using namespace coel;
+using namespace coel::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::vector<int32_t> some_tokens(uint32_t vocab, size_t n, size_t from = 0) {
+  std::vector<int32_t> tokens(n);
+  for (size_t i = 0; i < n; ++i)
+    tokens[i] = static_cast<int32_t>(((i + from) * 7919 + 13) % vocab);
+  return tokens;
+}
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  BOOST_REQUIRE(a.size() == b.size());
+  double off = 0, all = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    off += (a[i] - b[i]) * (a[i] - b[i]);
+    all += a[i] * a[i];
+  }
+  return std::sqrt(off / all);
+}
+
+std::vector<float> must(result<std::vector<float>> r) {
+  BOOST_REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.err().message));
+  return *r;
+}
+
+node_options staged(double share) {
+  node_options how;
+  how.share = share;
+  how.adjust = [](size_t, actors::node_config& c) {
+    c.cluster->planning.shape = policy::plan_shape::stages;
+    c.cluster->planning.settle = 200ms;
+  };
+  return how;
+}
+
+/// Until every running node follows a plan with stages over nodes that are up, and has its experts.
+void settle_in_stages(test_cluster& cluster, std::vector<size_t> running) {
+  for (auto i : running)
+    test_cluster::wait_for(
+        [&] {
+          auto p = cluster.placement(i);
+          return "node " + std::to_string(i) + " to follow stages: " + p.planning.plan.why + "; " +
+                 p.planning.note + cluster.links(i);
+        },
+        [&] {
+          auto p = cluster.placement(i);
+          return p.planning.plan.stages.size() > 1 && p.uncovered == 0 && p.wanted == 0 &&
+                 p.loading == 0;
+        });
+}
+
+std::vector<size_t> all_of(const test_cluster& cluster) {
+  std::vector<size_t> out(cluster.size());
+  for (size_t i = 0; i < out.size(); ++i)
+    out[i] = i;
+  return out;
+}
+
+/// Which node of the test a stage of the plan is at; by name.
+size_t node_of_stage(test_cluster& cluster, size_t home, size_t stage) {
+  auto p = cluster.placement(home);
+  BOOST_REQUIRE(stage < p.planning.plan.stages.size());
+  const auto& key = p.planning.plan.stages[stage].key;
+  for (size_t s = 0; s < p.planning.plan.shares.size(); ++s)
+    if (p.planning.plan.shares[s].key == key)
+      return static_cast<size_t>(p.planning.names[s].back() - '0');
+  BOOST_FAIL("a stage of no node");
+  return 0;
+}
+
+/// Takes the likeliest token each time.
+struct sentence {
+  std::promise<result<std::vector<int32_t>>> done;
+  std::vector<int32_t> tokens;
+};
+
+actors::session_actor::behavior_type writer(actors::session_actor::pointer self,
+                                            std::shared_ptr<sentence> to, size_t length,
+                                            std::function<void(size_t)> at_token) {
+  using namespace actors;
+  return {
+      [](atom::status) { return component_status{}; },
+      [](atom::begin) {},
+      [](const session_probe_ptr&) {},
+      [](const app_answer&) {},
+      [=](const session_logits& l) -> caf::result<session_move> {
+        const float* row = l.values + size_t{l.rows - 1} * l.vocab;
+        auto best = static_cast<int32_t>(std::max_element(row, row + l.vocab) - row);
+        to->tokens.push_back(best);
+        if (at_token)
+          at_token(to->tokens.size());
+        if (to->tokens.size() < length)
+          return session_move{session_move::kind::feed, best};
+        to->done.set_value(to->tokens);
+        self->quit();
+        return session_move{session_move::kind::finish, 0};
+      },
+      [=](const error& why) { to->done.set_value(why); },
+      [](atom::cancel) {},
+      [](atom::gone) {},
+      [](atom::deadline) {},
+  };
+}
+
+std::future<result<std::vector<int32_t>>> write(test_cluster& cluster, size_t home,
+                                                const std::vector<int32_t>& prompt, size_t length,
+                                                std::function<void(size_t)> at_token = {}) {
+  using namespace actors;
+  static std::atomic<uint64_t> requests = 5'000'000;
+  auto to = std::make_shared<sentence>();
+  auto outcome = to->done.get_future();
+  auto& system = cluster.system(home);
+  auto session = system.spawn(writer, to, length, std::move(at_token));
+  caf::scoped_actor self{system};
+  self->request(cluster.model(home).scheduler, 20s,
+                admission{request_id{++requests}, prompt, static_cast<uint32_t>(length), false},
+                session)
+      .receive([](bool) {}, [&](caf::error& why) { to->done.set_value(from_caf(why)); });
+  return outcome;
+}
+
+std::vector<int32_t> written(std::future<result<std::vector<int32_t>>> outcome) {
+  BOOST_REQUIRE_MESSAGE(outcome.wait_for(60s) == std::future_status::ready, "no answer in 60 s");
+  auto got = outcome.get();
+  BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
+  return *got;
+}
+
+actors::stage_status stage_of(test_cluster& cluster, size_t i) {
+  caf::scoped_actor self{cluster.system(i)};
+  actors::stage_status out;
+  self->request(cluster.model(i).stage, 5s, actors::atom::details::value)
+      .receive([&](actors::stage_status& s) { out = s; }, [](caf::error&) {});
+  return out;
+}
+
+uint32_t pages_used(test_cluster& cluster, size_t i) {
+  caf::scoped_actor self{cluster.system(i)};
+  uint32_t out = 0;
+  self->request(cluster.model(i).scheduler, 5s, actors::atom::details::value)
+      .receive([&](actors::scheduler_status& s) { out = s.pages_used; }, [](caf::error&) {});
+  return out;
+}
+
+constexpr size_t long_sentence = 200;
+
+/// The sentence that one node alone writes.
+std::vector<int32_t> undisturbed(const std::vector<int32_t>& prompt, size_t length) {
+  test_cluster one(1, {});
+  one.settle();
+  return written(write(one, 0, prompt, length));
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(stages)
+
+BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
+  auto tokens = some_tokens(500, 150); // several slices
+  std::vector<float> alone;
+  for (size_t nodes : {1u, 2u, 3u, 5u})
+    BOOST_TEST_CONTEXT(nodes << " nodes") {
+      test_cluster cluster(nodes,
+                           nodes == 1 ? node_options{} : staged(1.25 / static_cast<double>(nodes)));
+      cluster.settle();
+      if (nodes > 1)
+        settle_in_stages(cluster, all_of(cluster));
+      for (size_t home : {size_t{0}, nodes - 1}) {
+        auto got = must(cluster.logits(home, tokens));
+        if (alone.empty())
+          alone = got;
+        BOOST_TEST(distance(got, alone) < 0.02); // Q8_0: see exact_test
+        if (nodes > 1) {
+          auto n = cluster.network(home);
+          BOOST_TEST(n.hops > 0u);
+          BOOST_TEST(n.moved == 0u);
+          BOOST_TEST(n.refused == 0u);
+        }
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(sessions_at_once_write_what_one_node_writes) {
+  std::vector<std::vector<int32_t>> prompts, expected;
+  test_cluster one(1, {});
+  one.settle();
+  for (size_t s = 0; s < 6; ++s) {
+    prompts.push_back(some_tokens(500, 5 + 40 * s, s));
+    expected.push_back(written(write(one, 0, prompts[s], 40)));
+  }
+  test_cluster cluster(3, staged(0.45));
+  cluster.settle();
+  settle_in_stages(cluster, all_of(cluster));
+  std::vector<std::future<result<std::vector<int32_t>>>> under_way;
+  for (size_t s = 0; s < prompts.size(); ++s)
+    under_way.push_back(write(cluster, s % 3, prompts[s], 40));
+  for (size_t s = 0; s < prompts.size(); ++s)
+    BOOST_TEST(written(std::move(under_way[s])) == expected[s], boost::test_tools::per_element());
+  uint64_t hops = 0;
+  for (size_t i = 0; i < 3; ++i)
+    hops += cluster.network(i).hops;
+  BOOST_TEST(hops > 0u);
+  for (size_t i = 0; i < 3; ++i) // all that was lent came back
+    test_cluster::wait_for(
+        [&] {
+          return "pages of node " + std::to_string(i) + ": " +
+                 std::to_string(pages_used(cluster, i)) + " used";
+        },
+        [&] { return pages_used(cluster, i) == 0 && stage_of(cluster, i).open == 0; });
+}
+
+BOOST_AUTO_TEST_CASE(a_stage_dies_in_mid_sentence_and_the_sentence_goes_on) {
+  auto prompt = some_tokens(500, 30);
+  auto expected = undisturbed(prompt, long_sentence);
+  test_cluster cluster(3, staged(0.8));
+  cluster.settle();
+  settle_in_stages(cluster, all_of(cluster));
+  size_t home = node_of_stage(cluster, 0, 0), victim = node_of_stage(cluster, home, 1);
+  std::promise<void> reached;
+  auto outcome = write(cluster, home, prompt, long_sentence, [&](size_t n) {
+    if (n == 60)
+      reached.set_value();
+  });
+  BOOST_REQUIRE(reached.get_future().wait_for(60s) == std::future_status::ready);
+  cluster.kill(victim);
+  BOOST_TEST(written(std::move(outcome)) == expected, boost::test_tools::per_element());
+  BOOST_TEST(cluster.network(home).moved == 1u);
+  BOOST_TEST(cluster.network(home).hops > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_stage_that_drains_is_left_and_the_sentence_goes_on) {
+  auto prompt = some_tokens(500, 30);
+  auto expected = undisturbed(prompt, long_sentence);
+  test_cluster cluster(3, staged(0.8));
+  cluster.settle();
+  settle_in_stages(cluster, all_of(cluster));
+  size_t home = node_of_stage(cluster, 0, 0), leaves = node_of_stage(cluster, home, 1);
+  std::promise<void> reached;
+  auto outcome = write(cluster, home, prompt, long_sentence, [&](size_t n) {
+    if (n == 40)
+      reached.set_value();
+  });
+  BOOST_REQUIRE(reached.get_future().wait_for(60s) == std::future_status::ready);
+  caf::anon_send(cluster.node(leaves).neighbours()->updater(), actors::atom::drain::value);
+  BOOST_TEST(written(std::move(outcome)) == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_stage_without_room_refuses_and_the_session_runs_as_before) {
+  auto how = staged(0.6);
+  auto stages = how.adjust;
+  how.adjust = [=](size_t i, actors::node_config& c) {
+    stages(i, c);
+    if (i == 1)
+      c.hosting.kv_bytes = 128 << 10; // for a short sentence only
+  };
+  auto prompt = some_tokens(500, 300);
+  auto expected = undisturbed(prompt, 10);
+  test_cluster cluster(2, how);
+  cluster.settle();
+  settle_in_stages(cluster, all_of(cluster));
+  BOOST_TEST(written(write(cluster, 0, prompt, 10)) == expected, boost::test_tools::per_element());
+  BOOST_TEST(cluster.network(0).refused == 1u);
+  BOOST_TEST(stage_of(cluster, 1).refused == 1u);
+  auto brief = some_tokens(500, 12);
+  written(write(cluster, 0, brief, 4));
+  BOOST_TEST(cluster.network(0).hops > 0u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
