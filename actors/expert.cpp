@@ -90,8 +90,8 @@ struct presence {
 presence presence_of(const expert_state& st) {
   const auto& m = *st.config.model;
   if (m.tiered && index(st.config.key.expert) < m.config().experts) {
-    size_t slot = size_t{index(st.config.key.layer)} * m.config().experts +
-                  index(st.config.key.expert);
+    size_t slot =
+        size_t{index(st.config.key.layer)} * m.config().experts + index(st.config.key.expert);
     const auto& line = m.tiered->board[slot];
     return {line.rows, line.bytes, line.bytes > 0 ? "ram" : "ssd"};
   }

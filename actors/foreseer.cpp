@@ -23,8 +23,9 @@ void learn_row(foreseer_state& st, const layer_routed& what, uint32_t row) {
   const auto& c = st.config.model->config();
   auto id = index(what.sessions[row]);
   auto at = st.streams
-                .try_emplace(id, foreseer_state::stream{policy::route_history(st.predictor->shape()),
-                                                        0, 0, {}, {}})
+                .try_emplace(id,
+                             foreseer_state::stream{
+                                 policy::route_history(st.predictor->shape()), 0, 0, {}, {}})
                 .first;
   auto& s = at->second;
   if (s.next_layer != index(what.layer)) { // a step failed on its way
@@ -73,8 +74,8 @@ void predict(self_ptr self, const layer_routed& what, uint32_t ahead) {
     bool told = same_token && !s.residual.empty(); // the next token's state is another
     if (told)
       st.config.routers->apply(layer, s.residual, st.gate);
-    rows.push_back(st.predictor->predict(layer, ahead, s.history,
-                                         told ? st.gate : std::vector<float>{}));
+    rows.push_back(
+        st.predictor->predict(layer, ahead, s.history, told ? st.gate : std::vector<float>{}));
     s.open.push_back(rows.back());
   }
   if (!rows.empty())
@@ -91,9 +92,8 @@ void routed(self_ptr self, const layer_routed& what) {
   for (uint32_t a = 1; a <= std::min(expert_predictor::max_ahead, layers - 1); ++a)
     predict(self, what, a);
   if (st.steps % forget_after_steps == 0)
-    std::erase_if(st.streams, [&](const auto& s) {
-      return s.second.seen + forget_after_steps < st.steps;
-    });
+    std::erase_if(st.streams,
+                  [&](const auto& s) { return s.second.seen + forget_after_steps < st.steps; });
 }
 
 void keep(foreseer_state& st) {
@@ -134,8 +134,8 @@ foreseer_actor::behavior_type foreseer(self_ptr self, foreseer_config config) {
   auto& st = self->state;
   st.config = std::move(config);
   const auto& m = *st.config.model;
-  st.predictor = start_from(m.tiered->state_file,
-                            {m.config().layers, m.config().experts, m.config().top_k});
+  st.predictor =
+      start_from(m.tiered->state_file, {m.config().layers, m.config().experts, m.config().top_k});
   self->delayed_send(self, keep_interval, atom::tick::value);
   return {
       [self](atom::status) {

@@ -164,8 +164,7 @@ void run_local(self_ptr self, size_t end) {
   for (const auto& t : tasks)
     b.rows_here += t.rows.size();
   b.report.local_experts += static_cast<uint32_t>(b.experts_here);
-  run_list(self,
-           st.config.model->graph().experts(b.work.buffers(), b.work.rows, std::move(tasks)));
+  run_list(self, st.config.model->graph().experts(b.work.buffers(), b.work.rows, std::move(tasks)));
 }
 
 void advance(self_ptr self) {

@@ -47,15 +47,15 @@ struct gate_batch {
   std::set<node_id> avoid; ///< failed in this batch
   uint32_t leases_due = 0;
   uint32_t sums_due = 0;
-  bool running = false; ///< the device has the local tasks
-  bool added = false;   ///< remote sums are in the residual
-  bool waiting = false; ///< a timer runs for the homeless rows
-  uint64_t claim = 0;             ///< of a supplier, for the tasks from `claimed_from` on
-  size_t claimed_from = 0;        ///< as many of them as were claimed, in its order
+  bool running = false;    ///< the device has the local tasks
+  bool added = false;      ///< remote sums are in the residual
+  bool waiting = false;    ///< a timer runs for the homeless rows
+  uint64_t claim = 0;      ///< of a supplier, for the tasks from `claimed_from` on
+  size_t claimed_from = 0; ///< as many of them as were claimed, in its order
   std::vector<policy::expert_use> claimed;
-  size_t lent = 0;                ///< of these
-  size_t claimed_run = 0;         ///< of these; the supplier knows
-  bool claim_heard = false;       ///< what else is lent comes later: it is being read
+  size_t lent = 0;          ///< of these
+  size_t claimed_run = 0;   ///< of these; the supplier knows
+  bool claim_heard = false; ///< what else is lent comes later: it is being read
   layer_done report;
   steady::time_point began;
   steady::time_point idle_since;  ///< nothing left to do here

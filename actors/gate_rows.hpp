@@ -8,9 +8,9 @@
 
 namespace coel::actors {
 
-/// Every row for each slice of the shared expert, whose factors (the shared gate) stay on the device
-/// and are left empty here; then routed rows by expert. Sums are in this order: the slices are always
-/// in memory and run while other experts are read.
+/// Every row for each slice of the shared expert, whose factors (the shared gate) stay on the
+/// device and are left empty here; then routed rows by expert. Sums are in this order: the slices
+/// are always in memory and run while other experts are read.
 std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work);
 /// The same of other choices than the router's, [rows, top_k].
 std::vector<expert_rows> rows_by_expert(const served_model& m, const layer_work& work,

@@ -15,15 +15,10 @@ std::string text_of(const json& document) {
 }
 
 json layer_tiering_json(const layer_tiering& l) {
-  return {{"here", l.here},
-          {"hits", l.hits},
-          {"foreseen", l.foreseen},
-          {"late", l.late},
-          {"misses", l.misses},
-          {"reads_ahead", l.reads_ahead},
-          {"precision", l.precision},
-          {"recall", l.recall},
-          {"recall_of_popular", l.recall_of_popular}};
+  return {
+      {"here", l.here},           {"hits", l.hits},     {"foreseen", l.foreseen},
+      {"late", l.late},           {"misses", l.misses}, {"reads_ahead", l.reads_ahead},
+      {"precision", l.precision}, {"recall", l.recall}, {"recall_of_popular", l.recall_of_popular}};
 }
 
 /// Means over the layers: what it knew, and what that was worth.
@@ -40,9 +35,12 @@ json predictor_json(const tiering_status& t) {
     precision += l.precision / layers;
     on += l.reads_ahead;
   }
-  return {{"recall", recall},           {"recall_of_popular", popular},
-          {"precision", precision},     {"layers_on", on},
-          {"saved_us", t.saved_us},     {"predict_us", t.predict_us},
+  return {{"recall", recall},
+          {"recall_of_popular", popular},
+          {"precision", precision},
+          {"layers_on", on},
+          {"saved_us", t.saved_us},
+          {"predict_us", t.predict_us},
           {"predict_us_per_token",
            t.tokens ? static_cast<double>(t.predict_us) / static_cast<double>(t.tokens) : 0.0}};
 }

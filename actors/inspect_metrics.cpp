@@ -179,7 +179,8 @@ void tiering_metrics(exposition& out, const std::vector<tier_status>& tiers) {
   of_tiered(out, tiers, "coel_prediction_seconds_total", "counter", "Predicting and learning.",
             [](const s& m) { return static_cast<double>(m.predict_us) / 1e6; });
   of_tiered(out, tiers, "coel_decode_token_seconds", "gauge",
-            "Of a sequence that decodes alone, lately.", [](const s& m) { return m.token_us / 1e6; });
+            "Of a sequence that decodes alone, lately.",
+            [](const s& m) { return m.token_us / 1e6; });
   of_tiered(out, tiers, "coel_decode_token_predicted_seconds", "gauge",
             "The same by what is known of disk, popularity and computation.",
             [](const s& m) { return m.predicted_token_us / 1e6; });

@@ -54,10 +54,11 @@ using supplier_actor = component_actor::extend<
     caf::replies_to<atom::details>::with<tiering_status>>;
 
 /// FORESEER: of such a model; learns what is chosen and foresees what will be, on its own thread.
-using foreseer_actor = component_actor::extend<
-    caf::reacts_to<layer_routed>,
-    // INTERNAL: what was learnt is kept.
-    caf::reacts_to<atom::tick>, caf::replies_to<atom::details>::with<predictor_status>>;
+using foreseer_actor =
+    component_actor::extend<caf::reacts_to<layer_routed>,
+                            // INTERNAL: what was learnt is kept.
+                            caf::reacts_to<atom::tick>,
+                            caf::replies_to<atom::details>::with<predictor_status>>;
 
 /// EXPERT: one per (model, layer, expert) hosted here. Owns the right to run it: residency,
 /// version, statistics. The arithmetic runs on a device under the lease it grants.

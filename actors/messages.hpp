@@ -113,14 +113,14 @@ struct tiering_status {
   uint64_t wasted_bytes = 0;     ///< of these: read and never used
   uint64_t failed_reads = 0;
   double disk_bytes_per_s = 0;
-  double demand_us = 0; ///< mean of the last reads that somebody waited for
-  double saved_us = 0;  ///< of waiting, by reading ahead, less what reading for nothing cost
-  uint64_t predict_us = 0;         ///< predicting and learning took
-  double token_us = 0;             ///< of a sequence that decodes alone: mean of the last ones
-  double compute_us = 0;           ///< of such a token without waiting for experts
-  double predicted_token_us = 0;   ///< by what is known of disk, routing and computation
+  double demand_us = 0;    ///< mean of the last reads that somebody waited for
+  double saved_us = 0;     ///< of waiting, by reading ahead, less what reading for nothing cost
+  uint64_t predict_us = 0; ///< predicting and learning took
+  double token_us = 0;     ///< of a sequence that decodes alone: mean of the last ones
+  double compute_us = 0;   ///< of such a token without waiting for experts
+  double predicted_token_us = 0; ///< by what is known of disk, routing and computation
   double predicted_hit_rate = 0;
-  std::string reader;   ///< "io_uring", "threads"
+  std::string reader; ///< "io_uring", "threads"
   std::vector<layer_tiering> layers;
 };
 

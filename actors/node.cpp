@@ -167,11 +167,11 @@ result<void> node::serve(const node_config& config) {
     inspected.cluster = cluster_->inspected();
   auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
   socket_ = keep(system_.spawn(
-      app_socket, app_socket_config{server_, models_, inspects,
-                                    cluster_ ? cluster_->perception() : perception_actor{},
-                                    cluster_ && config.cluster->homing ? cluster_->updater()
-                                                                       : updater_actor{},
-                                    config.default_deadline_ms}));
+      app_socket,
+      app_socket_config{server_, models_, inspects,
+                        cluster_ ? cluster_->perception() : perception_actor{},
+                        cluster_ && config.cluster->homing ? cluster_->updater() : updater_actor{},
+                        config.default_deadline_ms}));
   door.set(socket_);
   caf::anon_send(inspects, atom::begin::value, socket_);
   return {};

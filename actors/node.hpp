@@ -28,7 +28,7 @@ struct join_choice {
 struct node_config {
   std::vector<model_choice> models; ///< may be empty in a cluster
   net::app_server_options server;
-  uint64_t ram_bytes = 0; ///< budget of all that this process takes; 0: what is free
+  uint64_t ram_bytes = 0;  ///< budget of all that this process takes; 0: what is free
   double expert_share = 0; ///< of routed experts in memory, instead of a budget; 0: by the budget
   hosting_config hosting;
   std::optional<cluster_config> cluster; ///< none: this node stands alone
@@ -71,7 +71,7 @@ class node {
   node(caf::actor_system& system, compute::device_ptr device)
       : system_(system), device_(std::move(device)) {}
   result<std::vector<std::shared_ptr<served_model>>> open_models(const node_config& config,
-                                                    const load_progress& progress);
+                                                                 const load_progress& progress);
   result<void> host(const node_config& config,
                     const std::vector<std::shared_ptr<served_model>>& models);
   result<void> load(const load_progress& progress);

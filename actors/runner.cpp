@@ -78,8 +78,11 @@ void tell_foreseer(self_ptr self, const int32_t* chosen) {
   const auto& m = *self->state.config.model;
   if (!m.tiered || b.work.rows > most_told_rows)
     return;
-  layer_routed what{static_cast<layer_id>(b.layer), b.work.rows,
-                    {chosen, chosen + size_t{b.work.rows} * m.config().top_k}, b.work.sessions, {}};
+  layer_routed what{static_cast<layer_id>(b.layer),
+                    b.work.rows,
+                    {chosen, chosen + size_t{b.work.rows} * m.config().top_k},
+                    b.work.sessions,
+                    {}};
   what.residual.resize(size_t{what.rows} * m.config().hidden);
   m.device->read(what.residual.data(), b.work.memory->buffers.residual->data(),
                  what.residual.size() * sizeof(float));

@@ -37,7 +37,8 @@ policy::foresight::state_of states(const supplier_state& st) {
 
 void carry_out(supplier_ptr self);
 
-// --- orders ---------------------------------------------------------------------------------------
+// --- orders
+// ---------------------------------------------------------------------------------------
 
 /// One of its matrices; a failure comes as an answer too.
 model::read_ticket read_piece(supplier_ptr self, const order& o, uint32_t piece,
@@ -49,10 +50,9 @@ model::read_ticket read_piece(supplier_ptr self, const order& o, uint32_t piece,
           caf::actor_cast<supplier_actor>(to),
           piece_arrived{id, piece, std::make_shared<result<model::staged_read>>(std::move(got))});
   };
-  auto ticket = self->state.reader->submit({std::move(from)},
-                                           o.urgent ? model::read_priority::demand
-                                                    : model::read_priority::prefetch,
-                                           post);
+  auto ticket = self->state.reader->submit(
+      {std::move(from)}, o.urgent ? model::read_priority::demand : model::read_priority::prefetch,
+      post);
   if (!ticket)
     post(ticket.err());
   return ticket ? *ticket : model::read_ticket{};
@@ -195,7 +195,8 @@ void carry_out(supplier_ptr self) {
   }
 }
 
-// --- what others tell -----------------------------------------------------------------------------
+// --- what others tell
+// -----------------------------------------------------------------------------
 
 void arrived(supplier_ptr self, const piece_arrived& what) {
   auto& st = self->state;
@@ -219,9 +220,8 @@ void arrived(supplier_ptr self, const piece_arrived& what) {
 
 /// It has been read ahead, and has only to be packed.
 bool is_read(const supplier_state& st, expert_key key) {
-  return std::any_of(st.jobs.begin(), st.jobs.end(), [&](const auto& j) {
-    return j.second.key == key && j.second.reads_due == 0;
-  });
+  return std::any_of(st.jobs.begin(), st.jobs.end(),
+                     [&](const auto& j) { return j.second.key == key && j.second.reads_due == 0; });
 }
 
 void count(supplier_state& st, const expert_claim& what, const std::vector<found>& how) {
@@ -230,8 +230,8 @@ void count(supplier_state& st, const expert_claim& what, const std::vector<found
     bool read = how[i] == found::coming && is_read(st, {what.layer, what.experts[i].expert});
     ++(how[i] == found::here               ? l.hits
        : how[i] == found::foreseen || read ? l.foreseen
-       : how[i] == found::coming   ? l.late
-                                   : l.misses);
+       : how[i] == found::coming           ? l.late
+                                           : l.misses);
     auto at = slot(st, {what.layer, what.experts[i].expert});
     st.used[at] += what.experts[i].rows;
     st.config.model->tiered->board[at].rows += what.experts[i].rows;
@@ -284,7 +284,8 @@ void forecast(supplier_ptr self, const layer_forecast& what) {
   carry_out(self);
 }
 
-// --- start ----------------------------------------------------------------------------------------
+// --- start
+// ----------------------------------------------------------------------------------------
 
 result<void> start(supplier_ptr self) {
   auto& st = self->state;
@@ -342,7 +343,8 @@ caf::result<uint64_t> fill(supplier_ptr self) {
   return promise;
 }
 
-// --- status ---------------------------------------------------------------------------------------
+// --- status
+// ---------------------------------------------------------------------------------------
 
 void add_prediction(const supplier_state& st, tiering_status& s) {
   s.token_us = st.clock.token_us();
@@ -362,8 +364,8 @@ void add_layers(const supplier_state& st, tiering_status& s, const predictor_sta
     auto& layer = s.layers[l];
     auto id = static_cast<layer_id>(l);
     for (uint32_t e = 0; e < c.experts; ++e)
-      layer.here += st.supply->is({id, static_cast<expert_id>(e)}) ==
-                    policy::expert_supply::state::resident;
+      layer.here +=
+          st.supply->is({id, static_cast<expert_id>(e)}) == policy::expert_supply::state::resident;
     s.here += layer.here;
     layer.reads_ahead = st.foresight->on(id);
     layer.precision = st.foresight->precision(id);
@@ -398,9 +400,7 @@ caf::result<tiering_status> details(supplier_ptr self) {
     return tiering_status{};
   auto promise = self->make_response_promise<tiering_status>();
   self->request(self->state.foreseer, caf::infinite, atom::details::value)
-      .then([=](const predictor_status& p) mutable {
-              promise.deliver(status_of(self->state, p));
-            },
+      .then([=](const predictor_status& p) mutable { promise.deliver(status_of(self->state, p)); },
             [=](caf::error&) mutable { promise.deliver(status_of(self->state, {})); });
   return promise;
 }

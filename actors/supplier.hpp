@@ -28,8 +28,10 @@ struct supplier_state {
     steady::time_point since;
     bool urgent = false; ///< a step waits for it
     bool lazy = false; ///< it is read ahead: packed when somebody waits, while nothing can compute
-    std::vector<std::pair<uint32_t, std::shared_ptr<const model::staged_read>>> staged; ///< till then
-    std::vector<model::read_ticket> tickets; ///< of its pieces: each is packed as soon as it is read
+    std::vector<std::pair<uint32_t, std::shared_ptr<const model::staged_read>>>
+        staged; ///< till then
+    std::vector<model::read_ticket>
+        tickets; ///< of its pieces: each is packed as soon as it is read
     std::vector<std::shared_ptr<const compute::weight>> pieces;
     uint32_t reads_due = 0, packs_due = 0;
     result<void> outcome; ///< the first failure
@@ -45,8 +47,8 @@ struct supplier_state {
   std::unique_ptr<policy::foresight> foresight;
   std::vector<model::expert_ptr> held; ///< [layers, experts]
   std::map<uint64_t, job> jobs;
-  std::map<uint64_t, lease_listener> gates;  ///< by open step
-  std::map<uint64_t, experts_lent> to_say;   ///< by step, at the end of a handler
+  std::map<uint64_t, lease_listener> gates;     ///< by open step
+  std::map<uint64_t, experts_lent> to_say;      ///< by step, at the end of a handler
   std::deque<pending_piece> packs, packs_ahead; ///< bounded by the jobs
   std::vector<piece_loader_actor> idle;
   std::optional<caf::typed_response_promise<uint64_t>> filled;
@@ -55,7 +57,7 @@ struct supplier_state {
   std::vector<double> used; ///< [layers, experts], tokens that chose it
   bool carrying_out = false;
   double demand_us = 0; ///< mean of the last experts that were waited for, until they could run
-  double busy = 0; ///< share of time in which something is read, lately
+  double busy = 0;      ///< share of time in which something is read, lately
   token_clock clock;
   meter cost;
   std::unique_ptr<model::disk_reader> reader; ///< ends first

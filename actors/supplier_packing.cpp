@@ -49,8 +49,9 @@ void start(supplier_ptr self, done then) {
     st.idle.pop_back();
     auto job = what.job;
     auto piece = what.piece;
-    self->request(by, caf::infinite, piece_packing{st.config.model, st.jobs.at(job).key, piece,
-                                                   std::move(what.staged)}) // then its slot is free
+    self->request(by, caf::infinite,
+                  piece_packing{st.config.model, st.jobs.at(job).key, piece,
+                                std::move(what.staged)}) // then its slot is free
         .then([=](const packed_piece& got) { finish(self, by, job, piece, got.matrix, then); },
               [=](caf::error& why) { finish(self, by, job, piece, from_caf(why), then); });
   }

@@ -28,7 +28,7 @@ struct layer_routed {
 /// What a predictor expects of a layer's next turn.
 struct layer_forecast {
   layer_id layer{};
-  uint32_t ahead = 0; ///< layers from the one just routed: 1 to 3
+  uint32_t ahead = 0;             ///< layers from the one just routed: 1 to 3
   std::vector<float> probability; ///< [experts], of a use by any row
 };
 
@@ -43,7 +43,7 @@ struct expert_claim {
 /// The first answer comes at once, with those that are in memory, up to the first that is not.
 struct experts_lent {
   uint64_t step = 0;
-  std::vector<lease> next; ///< in the claim's order
+  std::vector<lease> next;      ///< in the claim's order
   std::optional<error> failure; ///< the claim is over
 };
 

@@ -58,14 +58,14 @@ uint64_t sum(const needs_list& all, uint64_t (*of)(const memory_needs&)) {
 /// What each gets of a budget that is too small for all of everything.
 std::vector<uint64_t> shares(const needs_list& all, uint64_t budget) {
   auto least = sum(all, policy::least_budget), full = sum(all, policy::full_budget);
-  double part = budget > least && full > least ? static_cast<double>(budget - least) /
-                                                     static_cast<double>(full - least)
-                                               : 0;
+  double part = budget > least && full > least
+                    ? static_cast<double>(budget - least) / static_cast<double>(full - least)
+                    : 0;
   std::vector<uint64_t> out;
   for (const auto& n : all) {
     auto low = policy::least_budget(n), high = policy::full_budget(n);
-    out.push_back(low + static_cast<uint64_t>(part * static_cast<double>(high > low ? high - low
-                                                                                    : 0)));
+    out.push_back(low +
+                  static_cast<uint64_t>(part * static_cast<double>(high > low ? high - low : 0)));
   }
   // A single model is told what it lacks of the budget, not of its share.
   if (out.size() == 1)
@@ -73,8 +73,8 @@ std::vector<uint64_t> shares(const needs_list& all, uint64_t budget) {
   return out;
 }
 
-/// Copies the table of tokens: a mapped file that is cut short while the node runs would end it, and
-/// after this nothing is read from the mapping any more.
+/// Copies the table of tokens: a mapped file that is cut short while the node runs would end it,
+/// and after this nothing is read from the mapping any more.
 result<void> own_embedding(served_model& m) {
   auto view = m.source->matrix({model::role::token_embedding, {}, {}});
   if (!view)
@@ -180,8 +180,7 @@ result<void> warm_experts(caf::actor_system& system, const hosted_model& hosted,
     return outcome;
   if (progress)
     progress(m.name, 0, total);
-  self->request(ram, caf::infinite, atom::load::value, hosted.model)
-      .receive([](uint64_t) {}, note);
+  self->request(ram, caf::infinite, atom::load::value, hosted.model).receive([](uint64_t) {}, note);
   if (progress && outcome)
     progress(m.name, total, total);
   return outcome;

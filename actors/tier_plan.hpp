@@ -7,8 +7,8 @@
 namespace coel::actors {
 
 struct tiering_choice {
-  uint64_t ram_bytes = 0;   ///< 0: what is free
-  double expert_share = 0;  ///< of routed experts in memory, instead of a budget; 0: by the budget
+  uint64_t ram_bytes = 0;  ///< 0: what is free
+  double expert_share = 0; ///< of routed experts in memory, instead of a budget; 0: by the budget
   hosting_config hosting;
   std::filesystem::path state_folder; ///< of predictors; empty: they are not kept
 };
@@ -16,7 +16,7 @@ struct tiering_choice {
 struct tier_plan {
   bool any = false;          ///< a model's experts do not all fit
   uint64_t budget_bytes = 0; ///< then: of the whole node
-  uint64_t other_bytes = 0; ///< staging rings, the program, and what it reads in place
+  uint64_t other_bytes = 0;  ///< staging rings, the program, and what it reads in place
 };
 
 /// Gives models of which not all fits what they read by (served_model::tiered): each gets what it

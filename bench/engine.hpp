@@ -48,8 +48,8 @@ using engine_ptr = std::unique_ptr<engine>;
 struct engine_needs {
   std::filesystem::path model;
   compute::device_ptr on;
-  uint32_t context = 0;  ///< tokens of one session, prompt and answer
-  uint32_t sessions = 1; ///< at once
+  uint32_t context = 0;       ///< tokens of one session, prompt and answer
+  uint32_t sessions = 1;      ///< at once
   uint64_t ram_bytes = 0;     ///< budget of the node; 0: no limit
   double expert_share = 0;    ///< of routed experts in memory, instead of a budget; 0: all
   bool drawn_answers = false; ///< tokens are drawn, nearly all as likely, not the likeliest

@@ -69,7 +69,7 @@ result<model_report> measure_model(const options& o, const std::filesystem::path
   const auto& about = (*from)->info();
   auto start = std::chrono::steady_clock::now();
   auto engines = make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions,
-                                 o.ram_bytes, o.expert_share, o.drawn_answers});
+                                  o.ram_bytes, o.expert_share, o.drawn_answers});
   if (!engines)
     return engines.err();
   std::chrono::duration<double> load = std::chrono::steady_clock::now() - start;

@@ -126,12 +126,11 @@ class node_engine : public engine {
     });
     const auto served = node_->models()->front();
     for (size_t i = 0; i < prompts.size(); ++i) {
-      auto request = std::make_shared<const app_request>(
-          request_for(prompts[i], tokens, drawn_, requests_++));
+      auto request =
+          std::make_shared<const app_request>(request_for(prompts[i], tokens, drawn_, requests_++));
       actors::app_call call{0, i, std::move(request)};
-      system_.spawn(actors::session,
-                    actors::session_config{node_->registry(), std::move(call), served.model,
-                                           served.scheduler, sink});
+      system_.spawn(actors::session, actors::session_config{node_->registry(), std::move(call),
+                                                            served.model, served.scheduler, sink});
     }
     auto outcome = done.get();
     if (!outcome)

@@ -64,7 +64,8 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
                              "memory of the node, such as 5GB: experts that do not fit are read "
                              "when they are needed (docs/tiers.md); 0: no limit")
                   ->transform(CLI::AsSizeValue(false));
-  app.add_option("--resident", o.expert_share, "share of routed experts in memory, instead of --ram")
+  app.add_option("--resident", o.expert_share,
+                 "share of routed experts in memory, instead of --ram")
       ->check(CLI::Range(0.01, 0.99))
       ->excludes(ram);
   app.add_flag("--draw", o.drawn_answers,

@@ -16,12 +16,12 @@ struct options {
   std::filesystem::path model; ///< empty with --random or --machine
   std::optional<model::random_model_spec> random;
   std::filesystem::path cache = model::default_cache_folder();
-  std::string endpoint;   ///< of a node that runs; empty: the model is run here
-  std::string node_model; ///< as that node calls it
+  std::string endpoint;       ///< of a node that runs; empty: the model is run here
+  std::string node_model;     ///< as that node calls it
   uint64_t ram_bytes = 0;     ///< budget of the node that is measured; 0: no limit
   double expert_share = 0;    ///< of its routed experts in memory, instead of a budget; 0: all
   bool drawn_answers = false; ///< see engine_needs
-  bool only_make = false; ///< make the random model, measure nothing
+  bool only_make = false;     ///< make the random model, measure nothing
   bool machine = false;
   bool json = false;
   through way = through::actors;

@@ -80,8 +80,8 @@ result<void> direct_file::check_unchanged() const {
     return system_error(path_, "cannot stat");
   auto now = identity_of(about);
   if (now.size != identity_.size)
-    return {ec::bad_file, path_.string() + ": has " + std::to_string(now.size) +
-                              " bytes, had " + std::to_string(identity_.size) +
+    return {ec::bad_file, path_.string() + ": has " + std::to_string(now.size) + " bytes, had " +
+                              std::to_string(identity_.size) +
                               " when it was opened: put the file back and restart the node"};
   if (allowed_ == writes::refused && now.modified_ns != identity_.modified_ns)
     return {ec::bad_file,

@@ -57,7 +57,8 @@ uint64_t left_in_group(const std::string& root, std::string group, const char* l
                        const char* usage) {
   uint64_t left = std::numeric_limits<uint64_t>::max();
   for (;;) {
-    uint64_t most = number_in(root + group + "/" + limit), now = number_in(root + group + "/" + usage);
+    uint64_t most = number_in(root + group + "/" + limit),
+             now = number_in(root + group + "/" + usage);
     // A group without a limit says "max" or a number as large as any.
     if (most && most < uint64_t{1} << 60)
       left = std::min(left, most > now ? most - now : 0);
@@ -127,10 +128,10 @@ uint64_t memory_within_reach() {
   uint64_t free_bytes = number_in("/proc/meminfo", "MemAvailable:") * 1024;
   if (free_bytes == 0)
     return 0;
-  uint64_t group = std::min(left_in_group("/sys/fs/cgroup", group_of(""), "memory.max",
-                                          "memory.current"),
-                            left_in_group("/sys/fs/cgroup/memory", group_of("memory"),
-                                          "memory.limit_in_bytes", "memory.usage_in_bytes"));
+  uint64_t group =
+      std::min(left_in_group("/sys/fs/cgroup", group_of(""), "memory.max", "memory.current"),
+               left_in_group("/sys/fs/cgroup/memory", group_of("memory"), "memory.limit_in_bytes",
+                             "memory.usage_in_bytes"));
   return resident_memory() + std::min(free_bytes, group);
 }
 

@@ -130,9 +130,7 @@ expert_predictor::prediction expert_predictor::predict(layer_id layer, uint32_t 
                                                        const route_history& history,
                                                        std::span<const float> gate_logits) const {
   const auto& m = at(layer, ahead);
-  auto copy = [](std::span<const uint16_t> s) {
-    return std::vector<uint16_t>(s.begin(), s.end());
-  };
+  auto copy = [](std::span<const uint16_t> s) { return std::vector<uint16_t>(s.begin(), s.end()); };
   prediction p{layer, ahead, copy(history.last(0)), copy(history.last(1)), {}, {}, {}};
   if (shape_.layers >= ahead)
     p.again = copy(history.last(shape_.layers - ahead));

@@ -39,10 +39,10 @@ class expert_predictor {
   /// What was predicted, and from what: handed back to learn() when the layer has been routed.
   struct prediction {
     layer_id layer{};
-    uint32_t ahead = 0;                      ///< 1 to max_ahead
+    uint32_t ahead = 0;                       ///< 1 to max_ahead
     std::vector<uint16_t> now, before, again; ///< chosen one and two steps back, and a token back
     std::vector<float> gate; ///< [experts], over the top_k-th, in their deviation; empty: not known
-    std::vector<float> probability;          ///< [experts]: to be among the chosen
+    std::vector<float> probability; ///< [experts]: to be among the chosen
   };
 
   /// `layer` is `ahead` steps after the last that `history` knows. `gate_logits` [experts] are that
@@ -68,8 +68,7 @@ class expert_predictor {
 
   /// Self-contained, with version and checksum. load: bad_file where these or the shape do not fit.
   std::vector<std::byte> save() const;
-  static result<expert_predictor> load(std::span<const std::byte> from,
-                                       const routing_shape& shape);
+  static result<expert_predictor> load(std::span<const std::byte> from, const routing_shape& shape);
 
  private:
   /// A weight and the sum of its squared gradients (AdaGrad): rare pairs learn in large steps.
@@ -85,10 +84,11 @@ class expert_predictor {
     std::vector<weight> bias;        ///< [experts]
     std::vector<weight> now, before; ///< [experts, experts]: from, to
     std::vector<weight> again;       ///< [experts]
-    /// Where the router is known: its part, and a bias of their own, since it knows what is popular.
+    /// Where the router is known: its part, and a bias of their own, since it knows what is
+    /// popular.
     weight gate{2.5f, 0};
     std::vector<weight> gate_bias; ///< [experts]
-    std::vector<float> frequency; ///< [experts], decayed: the guess to beat
+    std::vector<float> frequency;  ///< [experts], decayed: the guess to beat
     score judged;
   };
 

@@ -30,7 +30,8 @@ std::vector<supply_order> expert_supply::take_orders() {
   return std::exchange(orders_, {});
 }
 
-// --- steps ----------------------------------------------------------------------------------------
+// --- steps
+// ----------------------------------------------------------------------------------------
 
 std::vector<expert_supply::found> expert_supply::begin(uint64_t step, layer_id layer,
                                                        std::span<const expert_use> wanted,
@@ -104,7 +105,8 @@ void expert_supply::close(uint64_t step) {
   }
 }
 
-// --- what nobody waits for yet --------------------------------------------------------------------
+// --- what nobody waits for yet
+// --------------------------------------------------------------------
 
 void expert_supply::foresee(std::span<const wish> wishes) {
   for (const auto& w : wishes) {
@@ -128,7 +130,8 @@ void expert_supply::end_fill(entry& e) {
     --fills_;
 }
 
-// --- jobs -----------------------------------------------------------------------------------------
+// --- jobs
+// -----------------------------------------------------------------------------------------
 
 void expert_supply::was_read(uint64_t job, const result<void>& outcome) {
   auto under_way = jobs_.find(job);
@@ -199,7 +202,8 @@ void expert_supply::freed(expert_key key) {
   settle();
 }
 
-// --- what can be done now -------------------------------------------------------------------------
+// --- what can be done now
+// -------------------------------------------------------------------------
 
 void expert_supply::settle() {
   lend();
@@ -237,9 +241,8 @@ bool expert_supply::start_demands() {
 }
 
 uint32_t expert_supply::ahead_jobs() const {
-  return static_cast<uint32_t>(std::count_if(jobs_.begin(), jobs_.end(), [this](const auto& j) {
-    return at(j.second).waiting == 0;
-  }));
+  return static_cast<uint32_t>(std::count_if(
+      jobs_.begin(), jobs_.end(), [this](const auto& j) { return at(j.second).waiting == 0; }));
 }
 
 void expert_supply::start_ahead() {
@@ -254,7 +257,7 @@ void expert_supply::start_ahead() {
     if (start(w.key, need::ahead))
       continue;
     if (used_ - leaving_ + bytes(w.key) <= limits_.pool_bytes)
-      break; // room is on its way
+      break;        // room is on its way
     e.expected = 0; // what would have to go for it is worth more
   }
   wishes_.erase(wishes_.begin(), wishes_.begin() + static_cast<std::ptrdiff_t>(done));

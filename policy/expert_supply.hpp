@@ -27,8 +27,8 @@ struct supply_limits {
 
 struct supply_order {
   enum class what : uint8_t {
-    read,   ///< `key`, for a step if `urgent`; was_read(job) answers; if `ahead`, it may be when it is
-            ///< hurried or cancelled and not before
+    read, ///< `key`, for a step if `urgent`; was_read(job) answers; if `ahead`, it may be when it
+          ///< is hurried or cancelled and not before
     hurry,  ///< a step waits now for what `job` reads
     cancel, ///< nobody wants what `job` reads; it answers all the same, soon
     pack,   ///< bring what `job` has read into the device's layout; was_packed(job) answers
@@ -154,8 +154,8 @@ class expert_supply {
   std::vector<wish> wishes_;
   std::vector<expert_key> to_fill_; ///< last first
   uint32_t fills_ = 0;              ///< under way
-  uint64_t used_ = 0;    ///< of the pool: read, packed, here, and leaving
-  uint64_t leaving_ = 0; ///< of these, let go of and not freed yet
+  uint64_t used_ = 0;               ///< of the pool: read, packed, here, and leaving
+  uint64_t leaving_ = 0;            ///< of these, let go of and not freed yet
   uint64_t next_job_ = 1;
   std::vector<supply_order> orders_;
   counts counts_;

@@ -8,8 +8,8 @@ namespace {
 
 using state = expert_supply::state;
 
-/// What is read for nothing costs little where the disk is idle (it is packed only when it is wanted);
-/// where it is never idle it delays what is waited for (rule 3 of the policy).
+/// What is read for nothing costs little where the disk is idle (it is packed only when it is
+/// wanted); where it is never idle it delays what is waited for (rule 3 of the policy).
 constexpr double least_idle = 0.12, least_busy = 0.6;
 /// The less sure, the further: there is time to ask again.
 constexpr double more_per_layer = 0.03;

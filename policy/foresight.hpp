@@ -21,8 +21,8 @@ class foresight {
   /// only those that are here; what would have been read is judged all the same. `busy`: share of
   /// time in which something is read, 0 to 1.
   std::vector<expert_supply::wish> consider(layer_id layer, uint32_t ahead,
-                                            std::span<const float> probability,
-                                            const state_of& is, double now_us, double busy);
+                                            std::span<const float> probability, const state_of& is,
+                                            double now_us, double busy);
 
   /// The layer's turn has come and wants these; `is`: just before. A read takes `read_us`.
   void turn(layer_id layer, std::span<const expert_use> wanted, const state_of& is, double now_us,

@@ -58,15 +58,17 @@ result<memory_plan> plan_memory(const memory_needs& n, uint64_t budget) {
   }
   if (auto least = least_budget(n); budget < least)
     return {ec::out_of_memory,
-            "a budget of " + text_of(budget) + " is too little for this model: " +
-                text_of(pinned(n)) + " are needed by every token, with buffers and room to read "
-                "experts at least " + text_of(least) + ". Give --ram " + text_of(least) +
+            "a budget of " + text_of(budget) +
+                " is too little for this model: " + text_of(pinned(n)) +
+                " are needed by every token, with buffers and room to read "
+                "experts at least " +
+                text_of(least) + ". Give --ram " + text_of(least) +
                 ", take a file of fewer bits, or let more nodes share the model"};
   uint64_t left = budget - least_budget(n);
   // KV first, up to a quarter of what is left: a cache of experts only costs time.
   if (n.kv_page_bytes) {
-    uint64_t more = std::min<uint64_t>(n.kv_pages_wanted - n.kv_pages_least,
-                                       left / 4 / n.kv_page_bytes);
+    uint64_t more =
+        std::min<uint64_t>(n.kv_pages_wanted - n.kv_pages_least, left / 4 / n.kv_page_bytes);
     p.kv_pages = n.kv_pages_least + static_cast<uint32_t>(more);
   }
   p.kv_bytes = n.kv_page_bytes * p.kv_pages;
@@ -82,9 +84,10 @@ result<memory_plan> plan_memory(const memory_needs& n, uint64_t budget) {
   uint64_t extra = std::min(left / 16, uint64_t{n.experts} * n.expert_bytes);
   p.transient_bytes = least_transient(n) + extra;
   p.cache_bytes = left - extra;
-  p.cache_share = n.routed_bytes ? std::min(1.0, static_cast<double>(p.cache_bytes) /
-                                                     static_cast<double>(n.routed_bytes))
-                                 : 1;
+  p.cache_share =
+      n.routed_bytes
+          ? std::min(1.0, static_cast<double>(p.cache_bytes) / static_cast<double>(n.routed_bytes))
+          : 1;
   return p;
 }
 
@@ -99,8 +102,8 @@ memory_plan plan_share(const memory_needs& n, double share) {
   p.staging_bytes = p.staging_slots * n.read_bytes;
   p.cache_bytes = static_cast<uint64_t>(share * static_cast<double>(n.routed_bytes));
   p.cache_share = share;
-  p.transient_bytes = least_transient(n) + std::min(p.cache_bytes / 16,
-                                                    uint64_t{n.experts} * n.expert_bytes);
+  p.transient_bytes =
+      least_transient(n) + std::min(p.cache_bytes / 16, uint64_t{n.experts} * n.expert_bytes);
   return p;
 }
 
@@ -124,8 +127,8 @@ hit_curve popularity_curve(std::vector<double> per_token) {
   hit_curve curve{{0, 0}};
   for (size_t i = 0; i < per_token.size(); ++i) {
     sum += per_token[i];
-    curve.push_back({static_cast<double>(i + 1) / static_cast<double>(per_token.size()),
-                     sum / total});
+    curve.push_back(
+        {static_cast<double>(i + 1) / static_cast<double>(per_token.size()), sum / total});
   }
   return curve;
 }
@@ -151,8 +154,8 @@ speed_answer predict_speed(const memory_needs& needs, const memory_plan& plan,
   double mean = experts > 0 ? static_cast<double>(needs.routed_bytes) / experts : 0;
   a.read_bytes_per_token = (1 - a.hits) * needs.layers * needs.top_k * mean;
   if (a.read_bytes_per_token > 0 && speed.disk_bytes_per_s > 0)
-    a.stall_us_per_token = std::max(
-        0.0, a.read_bytes_per_token / speed.disk_bytes_per_s * 1e6 - speed.overlap_us);
+    a.stall_us_per_token =
+        std::max(0.0, a.read_bytes_per_token / speed.disk_bytes_per_s * 1e6 - speed.overlap_us);
   double us = speed.compute_us + a.stall_us_per_token;
   a.tokens_per_s = us > 0 ? 1e6 / us : 0;
   return a;

@@ -103,23 +103,26 @@ double real(const json& in, const char* name) {
 void print_tiering(const json& m) {
   auto decode = part(m, "decode", json::value_t::object);
   auto predictor = part(m, "predictor", json::value_t::object);
-  std::printf("\n%s: %llu of %llu experts in memory; %.1f %% of uses found theirs; a token read %s; "
-              "disk %s/s by %s\n",
-              text(m, "model").c_str(), static_cast<unsigned long long>(number(m, "here")),
-              static_cast<unsigned long long>(number(m, "experts")), 100 * real(m, "hit_rate"),
-              bytes_text(static_cast<uint64_t>(real(m, "read_bytes_per_token"))).c_str(),
-              bytes_text(static_cast<uint64_t>(real(m, "disk_bytes_per_s"))).c_str(),
-              text(m, "reader").c_str());
+  std::printf(
+      "\n%s: %llu of %llu experts in memory; %.1f %% of uses found theirs; a token read %s; "
+      "disk %s/s by %s\n",
+      text(m, "model").c_str(), static_cast<unsigned long long>(number(m, "here")),
+      static_cast<unsigned long long>(number(m, "experts")), 100 * real(m, "hit_rate"),
+      bytes_text(static_cast<uint64_t>(real(m, "read_bytes_per_token"))).c_str(),
+      bytes_text(static_cast<uint64_t>(real(m, "disk_bytes_per_s"))).c_str(),
+      text(m, "reader").c_str());
   if (auto us = real(decode, "token_us"); us > 0)
-    std::printf("  decodes %.2f tokens/s alone, predicted %.2f; %.1f ms of %.1f ms a token wait for "
-                "the disk\n",
-                1e6 / us, 1e6 / std::max(real(decode, "predicted_token_us"), 1.),
-                (us - real(decode, "compute_us")) / 1e3, us / 1e3);
-  std::printf("  predictor: on in %llu layers, %.0f %% of what it read ahead was used, saved %.1f s, "
-              "took %.1f s; recall",
-              static_cast<unsigned long long>(number(predictor, "layers_on")),
-              100 * real(predictor, "precision"), real(predictor, "saved_us") / 1e6,
-              real(predictor, "predict_us") / 1e6);
+    std::printf(
+        "  decodes %.2f tokens/s alone, predicted %.2f; %.1f ms of %.1f ms a token wait for "
+        "the disk\n",
+        1e6 / us, 1e6 / std::max(real(decode, "predicted_token_us"), 1.),
+        (us - real(decode, "compute_us")) / 1e3, us / 1e3);
+  std::printf(
+      "  predictor: on in %llu layers, %.0f %% of what it read ahead was used, saved %.1f s, "
+      "took %.1f s; recall",
+      static_cast<unsigned long long>(number(predictor, "layers_on")),
+      100 * real(predictor, "precision"), real(predictor, "saved_us") / 1e6,
+      real(predictor, "predict_us") / 1e6);
   for (const auto& r : part(predictor, "recall", json::value_t::array))
     if (r.is_number())
       std::printf(" %.2f", r.get<double>());

@@ -54,8 +54,8 @@ struct disk_mood {
 class moody_engine : public model::read_engine {
  public:
   moody_engine(uint32_t depth, finished done, std::shared_ptr<disk_mood> mood)
-      : mood_(mood), real_(depth, std::move(done),
-                           [mood](int64_t truth) { return mood->told(truth); }) {}
+      : mood_(mood),
+        real_(depth, std::move(done), [mood](int64_t truth) { return mood->told(truth); }) {}
   const char* name() const override { return "moody"; }
   void read(const model::raw_read& what) override {
     mood_->begins(what);
@@ -95,7 +95,8 @@ class listener {
   }
   void wait_for_tokens(size_t n) {
     std::unique_lock hold(lock_);
-    bool came = changed_.wait_for(hold, patience, [&] { return over_ || said_.tokens.size() >= n; });
+    bool came =
+        changed_.wait_for(hold, patience, [&] { return over_ || said_.tokens.size() >= n; });
     BOOST_REQUIRE_MESSAGE(came && said_.tokens.size() >= n,
                           (said_.failure ? said_.failure->message : "no token came"));
   }
@@ -204,7 +205,9 @@ struct tier_world {
       *who = started;
     return hears;
   }
-  spoken ask(std::vector<int32_t> prompt, uint32_t n) { return begin(std::move(prompt), n)->wait(); }
+  spoken ask(std::vector<int32_t> prompt, uint32_t n) {
+    return begin(std::move(prompt), n)->wait();
+  }
 
   tier_status status() {
     caf::scoped_actor self{system};
@@ -229,8 +232,8 @@ struct tier_world {
     for (auto logits = plain.feed(prompt); out.size() < n;
          logits = plain.feed(std::span(out).last(1))) {
       BOOST_REQUIRE(logits.ok());
-      out.push_back(static_cast<int32_t>(
-          std::max_element(logits->begin(), logits->end()) - logits->begin()));
+      out.push_back(
+          static_cast<int32_t>(std::max_element(logits->begin(), logits->end()) - logits->begin()));
     }
     return out;
   }

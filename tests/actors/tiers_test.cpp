@@ -1,7 +1,7 @@
-// A model of which a part is in memory: the same answers, within the budget, whatever the disk does.
-#include "tier_world.hpp"
-
+// A model of which a part is in memory: the same answers, within the budget, whatever the disk
+// does.
 #include "model/memory_needs.hpp"
+#include "tier_world.hpp"
 
 #include <cerrno>
 #include <cstdlib>

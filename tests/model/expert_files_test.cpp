@@ -1,6 +1,6 @@
 // Experts read past the mapping are the experts of the mapping, byte by byte and row by row.
-#include "model/expert_files.hpp"
 #include "cpu/device.hpp"
+#include "model/expert_files.hpp"
 #include "tests/model/disk_files.hpp"
 
 #include <cmath>

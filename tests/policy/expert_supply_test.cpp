@@ -288,8 +288,8 @@ struct world {
 /// One expert of one byte each, in a pool of that many.
 expert_supply small(uint64_t pool, uint32_t jobs = 4, uint32_t ahead = 2) {
   cache_shape shape{2, 8};
-  return {shape, std::vector<uint64_t>(shape.slots(), 1), {pool, jobs, ahead},
-          activation_aware(shape)};
+  return {
+      shape, std::vector<uint64_t>(shape.slots(), 1), {pool, jobs, ahead}, activation_aware(shape)};
 }
 std::vector<expert_use> uses(std::initializer_list<uint32_t> of) {
   std::vector<expert_use> out;
