@@ -142,6 +142,10 @@ void ask_for_memory(updater_ptr self, placed_model& m, std::map<std::string, uin
 
 // ---- a plan becomes the one that is followed
 
+std::string sources_of(const planning& p) {
+  return ", from tokens of " + std::to_string(p.sampled) + (p.sampled == 1 ? " home" : " homes");
+}
+
 void publish_plan(updater_ptr self, placed_model& m) {
   auto& p = m.planner;
   auto epoch = p.followed.epoch + 1;
@@ -150,8 +154,7 @@ void publish_plan(updater_ptr self, placed_model& m) {
   p.followed.epoch = epoch;
   p.followed.planner = self->state.config.key;
   p.failures = 0;
-  p.note = "planned for " + std::to_string(p.planned.nodes.size()) + " nodes, from tokens of " +
-           std::to_string(p.sampled) + (p.sampled == 1 ? " home" : " homes");
+  p.note = "planned for " + std::to_string(p.planned.nodes.size()) + " nodes" + sources_of(p);
 }
 
 void fail_candidate(const updater_state& st, planning& p) {
@@ -210,7 +213,7 @@ void take_answer(updater_ptr self, placed_model& m, const policy::plan_basis& ba
   bool same = p.followed.planner == st.config.key && p.followed.shares == p.candidate->shares &&
               p.followed.stages == p.candidate->stages;
   if (same && is_held(p) && covers(p.reserved, needs_of(st, m))) { // nothing to tell
-    p.note = p.candidate->why;
+    p.note = p.candidate->why + sources_of(p);
     p.candidate.reset();
   }
 }

@@ -17,6 +17,10 @@ namespace {
 const std::string story = "Once upon a time, there was a little girl named Lily. She";
 constexpr int long_answer = 600;
 
+std::string model_argument() {
+  return "tiny=" + demo_model_f16().string();
+}
+
 struct staged_programs {
   static constexpr size_t nodes = 3;
   scratch_folder folder;
@@ -46,7 +50,7 @@ struct staged_programs {
   void start(size_t i) {
     node[i].emplace(folder.path(), "coel-node",
                     std::vector<std::string>{
-                        "--model", demo_model.string(), "--endpoint", endpoint(i), "--threads", "1",
+                        "--model", model_argument(), "--endpoint", endpoint(i), "--threads", "1",
                         "--cluster", (folder.path() / "cluster.toml").string(), "--state",
                         (folder.path() / ("state" + std::to_string(i))).string(), "--listen",
                         address(i), "--name", "n" + std::to_string(i), "--shape", "stages",
@@ -91,8 +95,12 @@ struct staged_programs {
   void check_same_sentence(int harm) {
     std::string whole;
     {
-      coel::test::node_process alone(folder.path(), "alone");
-      auto client = generate(alone.endpoint());
+      auto at = "ipc://" + (folder.path() / "alone.sock").string();
+      process alone(folder.path(), "coel-node",
+                    {"--model", model_argument(), "--endpoint", at, "--threads", "1"});
+      test_cluster::wait_for([&] { return "the node alone, not " + alone.errors(); },
+                             [&] { return alone.errors().find("event=ready") != std::string::npos; });
+      auto client = generate(at);
       whole = client->read_all();
       BOOST_REQUIRE(client->wait() == 0);
     }

@@ -36,8 +36,14 @@ std::vector<float> must(result<std::vector<float>> r) {
   return *r;
 }
 
-node_options staged(double share) {
+node_options plain() {
   node_options how;
+  how.model = demo_model_f16();
+  return how;
+}
+
+node_options staged(double share) {
+  auto how = plain();
   how.share = share;
   how.adjust = [](size_t, actors::node_config& c) {
     c.cluster->planning.shape = policy::plan_shape::stages;
@@ -159,7 +165,7 @@ constexpr size_t long_sentence = 200;
 
 /// The sentence that one node alone writes.
 std::vector<int32_t> undisturbed(const std::vector<int32_t>& prompt, size_t length) {
-  test_cluster one(1, {});
+  test_cluster one(1, plain());
   one.settle();
   return written(write(one, 0, prompt, length));
 }
@@ -174,7 +180,7 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
   for (size_t nodes : {1u, 2u, 3u, 5u})
     BOOST_TEST_CONTEXT(nodes << " nodes") {
       test_cluster cluster(nodes,
-                           nodes == 1 ? node_options{} : staged(1.25 / static_cast<double>(nodes)));
+                           nodes == 1 ? plain() : staged(1.25 / static_cast<double>(nodes)));
       cluster.settle();
       if (nodes > 1)
         settle_in_stages(cluster, all_of(cluster));
@@ -195,7 +201,7 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
 
 BOOST_AUTO_TEST_CASE(sessions_at_once_write_what_one_node_writes) {
   std::vector<std::vector<int32_t>> prompts, expected;
-  test_cluster one(1, {});
+  test_cluster one(1, plain());
   one.settle();
   for (size_t s = 0; s < 6; ++s) {
     prompts.push_back(some_tokens(500, 5 + 40 * s, s));

@@ -1,6 +1,7 @@
 #include "tests/cluster/test_cluster.hpp"
 
 #include "actors/errors.hpp"
+#include "model/quantise_model.hpp"
 #include "model/weights.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -63,6 +64,23 @@ actors::session_actor::behavior_type collector(actors::session_actor::pointer se
 }
 
 } // namespace
+
+const std::filesystem::path& demo_model_f16() {
+  struct copy {
+    std::filesystem::path path = std::filesystem::temp_directory_path() /
+                                 ("coel-demo-f16-" + std::to_string(getpid()) + ".gguf");
+    copy() {
+      auto from = model::open_model(demo_model);
+      BOOST_REQUIRE(from.ok());
+      auto plan = model::plan_quantisation(**from, dtype::f16);
+      BOOST_REQUIRE(plan.ok());
+      BOOST_REQUIRE(model::quantise_model(**from, *plan, path, 2).ok());
+    }
+    ~copy() { std::filesystem::remove(path); }
+  };
+  static const copy made;
+  return made.path;
+}
 
 test_cluster::test_cluster(size_t nodes, node_options options)
     : options_(std::move(options)), folder_(std::filesystem::temp_directory_path() /

@@ -14,6 +14,10 @@ namespace coel::testing {
 inline const std::filesystem::path demo_model =
     std::filesystem::path(COEL_SOURCE_DIR) / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf";
 
+/// The demo model in F16, for as long as the program runs: activations are not rounded to 8 bits
+/// then, so who adds up what hardly matters, and greedy answers of any placement are the same.
+const std::filesystem::path& demo_model_f16();
+
 struct node_options {
   std::filesystem::path model = demo_model;
   double share = 1; ///< of all experts, that fit into a node's memory
