@@ -3,6 +3,7 @@
 #include "actors/errors.hpp"
 #include "actors/inspector.hpp"
 #include "actors/joiner.hpp"
+#include "actors/prompt_threads.hpp"
 #include "actors/tier.hpp"
 #include "actors/tier_plan.hpp"
 
@@ -14,6 +15,7 @@
 namespace coel::actors {
 
 void configure(caf::actor_system_config& config) {
+  config.add_thread_hook<prompt_threads>();
   config.set("scheduler.policy", caf::atom("sharing")); // stealing runs a fan-out one by one
   config.set("scheduler.max-threads", size_t{2});       // the device's threads do the work
   config.set("scheduler.max-throughput", size_t{8});    // a busy actor lets others in
@@ -110,10 +112,16 @@ node::open_models(const node_config& config, const load_progress& progress) {
 
 result<void> node::host(const node_config& config,
                         const std::vector<std::shared_ptr<served_model>>& models) {
-  tiering_choice choice{config.ram_bytes, config.expert_share, config.hosting, config.state_folder};
+  tiering_choice choice{config.ram_bytes, config.expert_share, config.hosting, config.state_folder,
+                        {config.stores, {}}};
+  for (const auto& m : config.models)
+    choice.stores.beside.push_back(model::usual_store_path(m.path));
   auto plan = cluster_ ? result<tier_plan>(tier_plan{}) : plan_tiers(models, choice);
   if (!plan)
     return plan.err();
+  for (const auto& note : plan->notes)
+    if (config.join.event)
+      config.join.event("event=store " + note);
   tier_config ram;
   ram.budget_bytes = plan->any ? plan->budget_bytes : config.ram_bytes;
   for (const auto& m : models)

@@ -79,15 +79,21 @@ struct device_status {
 
 enum class memory : uint8_t { device, host_visible };
 
+class kept_layout;
+
 class device {
  public:
   virtual ~device() = default;
+
+  /// For files of weights that need no more work (kept_layout.hpp); null: this device has none.
+  virtual const kept_layout* layout() const { return nullptr; }
 
   /// Copies a matrix into the device's layout. Blocks: call from a loading thread. Thread-safe.
   /// Errors: unsupported (type or shape), out_of_memory.
   virtual result<weight_ptr> load(const matrix_view& matrix, weight_use use) = 0;
 
-  /// Uninitialised memory, aligned for any operation. Errors: out_of_memory.
+  /// Uninitialised memory, aligned for any operation; whole pages of 4 KiB begin on one. Errors:
+  /// out_of_memory.
   virtual result<buffer_ptr> allocate(size_t bytes, memory where = memory::device) = 0;
 
   /// Errors: out_of_memory.

@@ -73,6 +73,8 @@ class cpu_device : public compute::device {
     return compute::weight_ptr(*made);
   }
 
+  const compute::kept_layout* layout() const override { return parts_->kernels.layout(); }
+
   result<compute::buffer_ptr> allocate(size_t bytes, compute::memory) override {
     auto memory = block::make(bytes, "buffer", parts_->memory);
     if (!memory.ok())

@@ -69,6 +69,9 @@ class kernel_set {
   virtual result<compute::weight_ptr> load(const compute::matrix_view& matrix,
                                            const budget_ptr& from) const = 0;
 
+  /// Null: what load() makes is kept in no file.
+  virtual const compute::kept_layout* layout() const { return nullptr; }
+
   /// Whether load() of this set made it.
   virtual bool owns(const compute::weight& w) const = 0;
 
