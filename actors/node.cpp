@@ -3,7 +3,6 @@
 #include "actors/errors.hpp"
 #include "actors/inspector.hpp"
 #include "actors/joiner.hpp"
-#include "actors/prompt_threads.hpp"
 #include "actors/tier.hpp"
 #include "actors/tier_plan.hpp"
 
@@ -15,7 +14,6 @@
 namespace coel::actors {
 
 void configure(caf::actor_system_config& config) {
-  config.add_thread_hook<prompt_threads>();
   config.set("scheduler.policy", caf::atom("sharing")); // stealing runs a fan-out one by one
   config.set("scheduler.max-threads", size_t{2});       // the device's threads do the work
   config.set("scheduler.max-throughput", size_t{8});    // a busy actor lets others in

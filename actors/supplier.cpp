@@ -379,7 +379,7 @@ void add_prediction(const supplier_state& st, tiering_status& s) {
     return;
   const auto& t = *st.config.model->tiered;
   auto p = policy::predict_speed(t.needs, t.plan, policy::popularity_curve(st.used),
-                                 {s.compute_us, s.disk_bytes_per_s, 0});
+                                 {s.compute_us, s.disk_bytes_per_s, has_store(st)});
   s.predicted_hit_rate = p.hits;
   s.predicted_token_us = p.tokens_per_s > 0 ? 1e6 / p.tokens_per_s : 0;
 }

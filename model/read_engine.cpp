@@ -1,7 +1,5 @@
 #include "model/read_engine.hpp"
 
-#include "model/prompt_thread.hpp"
-
 #include <cerrno>
 #include <condition_variable>
 #include <cstring>
@@ -71,7 +69,6 @@ class uring_engine : public read_engine {
   }
 
   void wait_for_completions() {
-    be_prompt();
     for (;;) {
       io_uring_cqe* entry = nullptr;
       if (int code = io_uring_wait_cqe(&ring_, &entry); code < 0)
@@ -121,7 +118,6 @@ class thread_engine : public read_engine {
 
  private:
   void work() {
-    be_prompt();
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [this] { return ending_ || !queue_.empty(); });

@@ -202,7 +202,7 @@ result<forecast> forecast_of(const std::filesystem::path& file, const model::sou
   auto seen = routing_seen(from->config());
   f.routing_seen = seen.has_value();
   f.speed = policy::predict_speed(*needs, f.plan, seen ? *seen : policy::usual_hit_curve(),
-                                  {f.compute_us, f.disk_bytes_per_s, 0});
+                                  {f.compute_us, f.disk_bytes_per_s, f.from_store});
   return f;
 }
 
