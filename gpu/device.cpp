@@ -114,7 +114,7 @@ struct core {
   result<void> grow_scratch(uint64_t bytes) {
     if (scratch && scratch->size() >= bytes)
       return {};
-    auto made = memory->make(bytes + bytes / 4, "scratch");
+    auto made = memory->make(bytes, "scratch");
     if (!made)
       return made.err();
     scratch = std::make_shared<block>(std::move(*made));
@@ -151,8 +151,10 @@ struct core {
       }
       if (auto ok = grow(slot, plans.table_bytes()); !ok)
         return ok.err();
-      if (auto ok = grow_scratch(plans.scratch_bytes()); !ok)
-        return ok.err();
+      auto wanted = plans.scratch_bytes();
+      if (auto ok = grow_scratch(wanted + wanted / 4); !ok) // fewer steps of growth
+        if (ok = grow_scratch(wanted); !ok)
+          return ok.err();
     }
   }
 
@@ -253,8 +255,23 @@ class gpu_device : public compute::device {
   compute::device_status status() const override {
     auto totals = through_.totals();
     const auto& about = core_->on->info();
-    return {"gpu/" + about.name, about.multiprocessors, totals.lists,
-            totals.busy_us,      totals.waiting,        core_->memory->used()};
+    auto loaded = core_->loading.totals();
+    compute::own_memory_status own;
+    own.name = "gpu/" + about.name;
+    own.budget_bytes = core_->memory->budget();
+    own.used_bytes = core_->memory->used();
+    own.busy_us = totals.busy_us;
+    own.loaded_bytes = loaded.bytes;
+    own.load_us = loaded.us;
+    own.bus_us = loaded.bus_us;
+    own.lost = !core_->alive();
+    return {own.name,       about.multiprocessors, totals.lists, totals.busy_us,
+            totals.waiting, own.used_bytes,        own};
+  }
+
+  result<void> reserve(size_t bytes) override {
+    std::lock_guard lock(core_->submitting);
+    return core_->noted(core_->grow_scratch(bytes));
   }
 
  private:
