@@ -417,7 +417,8 @@ void place(self_ptr self, groups experts) {
   for (const auto& [host, link] : view.links)
     hosts.push_back(host);
   auto costs = st.config.model->costs->costs(st.config.self, hosts);
-  auto plan = policy::split_rows({&view.table, st.config.layer, st.config.self, &costs, &b.avoid},
+  auto plan = policy::split_rows({&view.table, st.config.layer, st.config.self, &costs, &b.avoid,
+                                  st.config.model->costs->pick()},
                                  std::move(experts));
   if (!b.report.alone_us)
     b.report.alone_us = static_cast<uint64_t>(plan.alone_us);

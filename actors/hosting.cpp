@@ -182,6 +182,7 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
                                 const tier_actor& ram, const hosting_config& config,
                                 route_view_ptr view) {
   const auto& c = model->config();
+  model->costs->choose_by(config.replica_choice);
   auto shape = kv_shape_for(c, config.kv_bytes);
   auto rows = std::min(config.max_rows, c.context);
   reservations budget(system, ram);

@@ -41,7 +41,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   std::string keys;
   actors::cluster_config cluster;
   cluster.state_folder = default_state_folder();
-  std::string wire = "f16", shape = "auto", homing = "auto";
+  std::string wire = "f16", shape = "auto", homing = "auto", replica_choice = "trained";
   uint16_t link_port = 0;
   std::optional<uint16_t> hello_port;
   int64_t missing_ms = cluster.missing_patience.count();
@@ -158,6 +158,12 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(0.0, 0.5))
       ->envname("COEL_EXPERT_BIAS");
+  app.add_option("--replica-choice", replica_choice,
+                 "which of several nodes that hold an expert runs it: trained, average (latency "
+                 "times those under way) or, to compare with, random, two-choices, least-loaded")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"trained", "average", "random", "two-choices", "least-loaded"}))
+      ->envname("COEL_REPLICA_CHOICE");
   app.add_option(
          "--missing-patience-ms", missing_ms,
          "how long a request waits for an expert that no node holds before it fails; 0: not at all")
@@ -182,6 +188,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
     cluster.wire = wire == "f32"    ? net::wire_type::f32
                    : wire == "int8" ? net::wire_type::int8
                                     : net::wire_type::f16;
+    o.node.hosting.replica_choice = *policy::replica_rule_named(replica_choice);
     cluster.planning.shape = *policy::shape_from_name(shape);
     cluster.homing = homing == "auto";
     if (link_port)

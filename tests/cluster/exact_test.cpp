@@ -1,5 +1,6 @@
 // The answer of a cluster is the answer of one node, however many there are and whatever they hold.
 #include "model/sampler.hpp"
+#include "tests/cluster/answers.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -12,29 +13,6 @@ using namespace coel;
 using namespace coel::testing;
 
 namespace {
-
-std::vector<int32_t> some_tokens(uint32_t vocab, size_t n) {
-  std::vector<int32_t> tokens(n);
-  for (size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<int32_t>((i * 7919 + 13) % vocab);
-  return tokens;
-}
-
-/// Root of the mean squared difference over that of the logits.
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  BOOST_REQUIRE(a.size() == b.size());
-  double off = 0, all = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    off += (a[i] - b[i]) * (a[i] - b[i]);
-    all += a[i] * a[i];
-  }
-  return std::sqrt(off / all);
-}
-
-std::vector<float> must(result<std::vector<float>> r) {
-  BOOST_REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.err().message));
-  return *r;
-}
 
 constexpr size_t window = 512;
 
@@ -64,11 +42,13 @@ struct family {
   std::string file;
   double tolerance;
 };
-const std::vector<family> families{
-    {"../../../models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf", 0.02},
-    {"nano-random-qwen2moe-f16.gguf", 1e-4}, {"nano-random-qwen2moe-q4_0.gguf", 0.02},
-    {"nano-random-qwen3moe-f16.gguf", 1e-4}, {"nano-random-mixtral-f16.gguf", 1e-4},
-    {"nano-random-olmoe-f16.gguf", 1e-4},    {"k256-random-qwen2moe-q4_k_m.gguf", 0.02}};
+const std::vector<family> families{{"../../../models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf", 0.02},
+                                   {"nano-random-qwen2moe-f16.gguf", 1e-4},
+                                   {"nano-random-qwen2moe-q4_0.gguf", 0.02},
+                                   {"nano-random-qwen3moe-f16.gguf", 1e-4},
+                                   {"nano-random-mixtral-f16.gguf", 1e-4},
+                                   {"nano-random-olmoe-f16.gguf", 1e-4},
+                                   {"k256-random-qwen2moe-q4_k_m.gguf", 0.02}};
 
 } // namespace
 
@@ -91,7 +71,7 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_the_number_of_nodes) {
         test_cluster cluster(nodes, how);
         cluster.settle();
         if (tokens.empty())
-          tokens = some_tokens(cluster.model(0).model->config().vocab, 48);
+          tokens = some_tokens(48, 0, cluster.model(0).model->config().vocab);
         for (size_t home : {size_t{0}, nodes - 1}) {
           auto got = must(cluster.logits(home, tokens));
           if (alone.empty())
@@ -111,7 +91,7 @@ BOOST_AUTO_TEST_CASE(narrow_wires_cost_little) {
       how.share = 0.6;
       test_cluster one(1, {});
       one.settle();
-      auto tokens = some_tokens(one.model(0).model->config().vocab, 64);
+      auto tokens = some_tokens(64, 0, one.model(0).model->config().vocab);
       auto alone = must(one.logits(0, tokens));
       how.wire = wire;
       test_cluster two(2, how);

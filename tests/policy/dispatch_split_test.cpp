@@ -70,7 +70,9 @@ BOOST_AUTO_TEST_CASE(nothing_is_lost_or_doubled_and_every_host_holds_what_it_get
           asked.push_back(some);
       }
       std::set<node_id> avoid{node_id{static_cast<uint32_t>(random() % 6)}};
-      auto s = split_rows({&table, layer_id{0}, self, &costs, &avoid}, asked);
+      replica_pick any = [&](std::span<const node_id> hosts) { return random() % hosts.size(); };
+      split_problem problem{&table, layer_id{0}, self, &costs, &avoid, seed % 2 ? &any : nullptr};
+      auto s = split_rows(problem, asked);
       std::map<expert_id, std::vector<uint32_t>> got;
       for (const auto& h : s.hosts) {
         BOOST_TEST(!avoid.count(h.host));
@@ -88,6 +90,23 @@ BOOST_AUTO_TEST_CASE(nothing_is_lost_or_doubled_and_every_host_holds_what_it_get
       for (const auto& e : asked)
         BOOST_TEST(got[e.expert] == e.rows);
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_rule_chooses_among_others_and_what_is_here_stays_here) {
+  std::map<node_id, bitmap> holds{{self, bitmap(4)}, {peer, bitmap(4)}, {other, bitmap(4)}};
+  for (uint32_t e = 0; e < 4; ++e) {
+    holds[self].set(e, e == 0);
+    holds[peer].set(e);
+    holds[other].set(e, e != 3);
+  }
+  routing_table table(1, 4, holds, 1);
+  std::map<node_id, host_cost> costs{
+      {self, {0, 0, {3000, 0}}}, {peer, {10, 1, {1, 0}}}, {other, {9000, 1, {1, 0}}}};
+  replica_pick last = [](std::span<const node_id> hosts) { return hosts.size() - 1; };
+  auto s = split_rows({&table, layer_id{0}, self, &costs, nullptr, &last}, one_row_each(4));
+  BOOST_TEST(experts_at(s, self) == 1u);
+  BOOST_TEST(experts_at(s, other) == 2u); // dear as it is
+  BOOST_TEST(experts_at(s, peer) == 1u);  // the only one that holds it
 }
 
 BOOST_AUTO_TEST_CASE(equal_nodes_share_where_the_round_trip_is_short) {
