@@ -128,6 +128,9 @@ class device {
   virtual result<void> reserve(size_t /*bytes*/) { return {}; }
 
   virtual device_status status() const = 0;
+
+  /// The device that is left when its own memory is lost; null: none.
+  virtual std::shared_ptr<device> spare() const { return nullptr; }
 };
 using device_ptr = std::shared_ptr<device>;
 

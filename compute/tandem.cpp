@@ -371,7 +371,7 @@ struct core : std::enable_shared_from_this<core> {
         continue;
       }
       if (observer)
-        observer->copied(bytes_of(*t.expert), us_since(began));
+        observer->brought(bytes_of(*t.expert), us_since(began));
       ++counted.copied;
       t.expert = *there;
       std::lock_guard lock(mutex);
@@ -415,7 +415,7 @@ class tandem : public device {
 
   result<weight_ptr> load(const matrix_view& matrix, weight_use use) override {
     if (use != weight_use::far_expert)
-      return core_->near->load(matrix, use);
+      return load_near(matrix, use);
     auto inner = core_->far->load(matrix, weight_use::project);
     if (!inner)
       return inner.err();
@@ -437,6 +437,7 @@ class tandem : public device {
     core_->submit({std::move(list), std::move(done), steady::now()});
   }
   result<void> reserve(size_t bytes) override { return core_->near->reserve(bytes); }
+  device_ptr spare() const override { return core_->far; }
 
   device_status status() const override {
     auto s = core_->near->status(), beside = core_->far->status();
@@ -460,6 +461,14 @@ class tandem : public device {
   }
 
  private:
+  result<weight_ptr> load_near(const matrix_view& matrix, weight_use use) {
+    auto began = steady::now();
+    auto there = core_->near->load(matrix, use);
+    if (there && core_->observer)
+      core_->observer->brought(matrix.bytes(), us_since(began));
+    return there;
+  }
+
   std::shared_ptr<core> core_;
 };
 

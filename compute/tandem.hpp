@@ -33,8 +33,8 @@ class tandem_observer {
   virtual ~tandem_observer() = default;
   /// The far device ran so many experts with so many rows and bytes in one go.
   virtual void ran_far(uint64_t bytes, uint64_t rows, uint32_t experts, uint64_t us) = 0;
-  /// An expert was brought to the near device, and run there for one list.
-  virtual void copied(uint64_t bytes, uint64_t us) = 0;
+  /// So much of weights was brought to the near device, for good or for one list.
+  virtual void brought(uint64_t bytes, uint64_t us) = 0;
 };
 
 struct tandem_options {

@@ -45,7 +45,7 @@ copy_plan plan_copies(std::span<const copy_candidate> all, const copy_costs& cos
     return best;
   std::vector<uint32_t> order;
   for (uint32_t i = 0; i < all.size(); ++i)
-    if (all[i].copyable)
+    if (all[i].copyable && costs.copy_us(all[i].bytes) < costs.slow_us(all[i].bytes, all[i].rows))
       order.push_back(i);
   std::stable_sort(order.begin(), order.end(),
                    [&](uint32_t a, uint32_t b) { return all[a].rows > all[b].rows; });

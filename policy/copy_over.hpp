@@ -41,8 +41,9 @@ struct copy_plan {
   double alone_us = 0;          ///< if none is copied
 };
 
-/// Those with the most rows are copied first, as many as shorten the step the most; none unless that
-/// saves a tenth of it, or as long as a time is not known.
+/// Only those whose copy takes less than their rows on the slow device, whose processor has a part
+/// in copies. Of them those with the most rows first, as many as shorten the step the most; none
+/// unless that saves a tenth of it, or as long as a time is not known.
 copy_plan plan_copies(std::span<const copy_candidate> all, const copy_costs& costs);
 
 } // namespace coel::policy

@@ -25,8 +25,8 @@ void near_residency::used(std::span<const uint64_t> rows, uint64_t tokens) {
     return;
   double kept = std::exp2(-static_cast<double>(tokens) / limits_.half_life_tokens);
   for (size_t i = 0; i < value_.size(); ++i)
-    value_[i] = kept * value_[i] +
-                (1 - kept) * static_cast<double>(rows[i]) / static_cast<double>(tokens);
+    value_[i] =
+        kept * value_[i] + (1 - kept) * static_cast<double>(rows[i]) / static_cast<double>(tokens);
 }
 
 uint64_t near_residency::near_bytes() const {

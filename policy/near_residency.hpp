@@ -3,9 +3,10 @@
 // outcomes in, moves out: it knows no thread, no clock and no device.
 //
 // Benefit by bytes is the greedy rule for knapsacks (Dantzig, 1957), whose loss is at most the last
-// item that did not fit; experts of a model are nearly equal. One that is in the memory is exchanged
-// only for one that is worth clearly more, since each move costs a copy. While nothing is known, and
-// among equals, layers come one after another: a layer that is whole there needs nobody beside it.
+// item that did not fit; experts of a model are nearly equal. One that is in the memory is
+// exchanged only for one that is worth clearly more, since each move costs a copy. While nothing is
+// known, and among equals, layers come one after another: a layer that is whole there needs nobody
+// beside it.
 #pragma once
 
 #include "policy/cache_value.hpp"

@@ -72,9 +72,9 @@ struct counting : compute::tandem_observer {
     BOOST_TEST(n >= experts);
     far_experts += experts;
   }
-  void copied(uint64_t bytes, uint64_t) override {
-    BOOST_TEST(bytes > 0u);
-    ++copies;
+  void brought(uint64_t bytes, uint64_t) override {
+    if (bytes > 3 * 4 * hidden * 90) // a whole expert: no single matrix of the near ones
+      ++copies;
   }
 };
 
