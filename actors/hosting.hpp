@@ -20,7 +20,15 @@ struct hosting_config {
   policy::replica_rule replica_choice = policy::replica_rule::trained;
   bool helper_only = false; ///< in a cluster: runs experts for others, answers no application
   std::filesystem::path record_routing; ///< empty: not recorded
+  double near_share = 1; ///< of a model's routed experts in the device's own memory, at the most
+  tier_actor near;       ///< of memory that the device has to itself; none: it has none
 };
+
+/// Its experts may lie in the device's own memory, where there is one. Before its actors are.
+void use_near(served_model& model, const hosting_config& config);
+
+/// The tier of what every token needs, KV and buffers.
+const tier_actor& pinned_tier(const served_model& model, const tier_actor& ram);
 
 /// The part of a model that every token needs, loaded (a helper needs none of it); no actors yet.
 /// Blocks. Errors: those of open_model and device::load.
@@ -65,7 +73,8 @@ std::string helper_event(const hosted_model& hosted);
 /// Called while experts load, with bytes done and in total.
 using load_progress = std::function<void(const std::string& model, uint64_t done, uint64_t total)>;
 
-/// Makes every expert resident and waits. Errors: the first failure.
+/// Makes every expert resident and waits, as many as fit in the device's own memory. Errors: the
+/// first failure.
 result<void> load_experts(caf::actor_system& system, const hosted_model& hosted,
                           const load_progress& progress);
 

@@ -65,7 +65,7 @@ class cpu_device : public compute::device {
                                    compute::weight_use use) override {
     if (auto fine = compute::check(matrix); !fine.ok())
       return fine.err();
-    if (use == compute::weight_use::project)
+    if (use != compute::weight_use::lookup)
       return parts_->kernels.load(matrix, parts_->memory);
     auto made = view_weight::make(matrix, parts_->memory);
     if (!made.ok())

@@ -72,6 +72,17 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->transform(CLI::AsSizeValue(false))
       ->envname("COEL_RAM");
   app.add_option(
+         "--gpu", o.gpu_bytes,
+         "memory of a CUDA card that this node may take, such as 8GB: what every token uses "
+         "and the experts used most lie there, the others run on the CPU beside it "
+         "(docs/gpu.md); 0: no card")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false))
+      ->envname("COEL_GPU");
+  app.add_option("--card", o.card, "with --gpu: which, counted from 0")
+      ->capture_default_str()
+      ->envname("COEL_CARD");
+  app.add_option(
          "--kv", o.node.hosting.kv_bytes,
          "KV memory of each model, such as 1GB; 0: one full context, or more while that is cheap")
       ->capture_default_str()
