@@ -4,6 +4,26 @@
 
 namespace coel::actors {
 
+void cost_book::choose_by(policy::replica_rule rule) {
+  std::lock_guard lock(mutex_);
+  policy::replica_options how;
+  how.trained = rule == policy::replica_rule::trained;
+  chooser_ = policy::replica_chooser(0, how);
+  pick_ = nullptr;
+  if (policy::is_blind(rule))
+    pick_ = [this, rule](std::span<const node_id> hosts) { return pick_one(rule, hosts); };
+}
+
+size_t cost_book::pick_one(policy::replica_rule rule, std::span<const node_id> hosts) {
+  std::lock_guard lock(mutex_);
+  std::vector<double> loads;
+  for (auto host : hosts) {
+    const auto* e = find(host);
+    loads.push_back(e && e->replica ? chooser_.load(*e->replica) : 0);
+  }
+  return policy::pick_replica(rule, loads, random_);
+}
+
 cost_book::entry& cost_book::of(node_id host) {
   auto [at, fresh] = entries_.try_emplace(host);
   if (fresh) {
@@ -20,12 +40,16 @@ const cost_book::entry* cost_book::find(node_id host) const {
 
 void cost_book::ran(node_id host, size_t experts, size_t rows, double us) {
   std::lock_guard lock(mutex_);
-  of(host).run.add(static_cast<double>(experts), static_cast<double>(rows), us);
+  auto& e = of(host);
+  e.run.add(static_cast<double>(experts), static_cast<double>(rows), us);
+  e.ran_at = now_us();
 }
 
 void cost_book::travelled(node_id host, size_t rows, double us) {
   std::lock_guard lock(mutex_);
-  of(host).travel.add(1, static_cast<double>(rows), us);
+  auto& e = of(host);
+  e.travel.add(1, static_cast<double>(rows), us);
+  e.travelled_at = now_us();
 }
 
 void cost_book::ran_columns(node_id host, uint32_t columns, size_t rows, double us) {
@@ -38,9 +62,17 @@ void cost_book::columns_travelled(node_id host, uint32_t columns, size_t rows, d
   of(host).travel_columns.add(1, static_cast<double>(columns) * static_cast<double>(rows), us);
 }
 
-void cost_book::ran_layer(size_t rows, double us) {
+void cost_book::ran_layer(size_t rows, double device_us, double beside_us, bool round) {
+  auto more = static_cast<double>(rows) - 1;
   std::lock_guard lock(mutex_);
-  layer_.add(1, static_cast<double>(rows) - 1, us);
+  layer_.add(1, more, device_us);
+  (round ? beside_round_ : beside_layer_).add(1, more, beside_us);
+}
+
+void cost_book::ended_token(double us) {
+  constexpr double fresh = 0.05;
+  std::lock_guard lock(mutex_);
+  token_end_us_ = token_end_us_ ? *token_end_us_ + fresh * (us - *token_end_us_) : us;
 }
 
 home_speed cost_book::dense(node_id self, uint32_t vocab) const {
@@ -48,7 +80,15 @@ home_speed cost_book::dense(node_id self, uint32_t vocab) const {
   std::lock_guard lock(mutex_);
   if (!layer_.count())
     return {};
-  return {layer_.a(), layer_.b(), head};
+  const auto& beside = beside_layer_.count() ? beside_layer_ : beside_round_;
+  return {layer_.a() + beside.a(), layer_.b() + beside.b(), token_end_us_.value_or(head)};
+}
+
+std::pair<double, double> cost_book::round_us() const {
+  if (!beside_layer_.count() || !beside_round_.count())
+    return {0, 0};
+  return {std::max(0.0, beside_round_.a() - beside_layer_.a()),
+          std::max(0.0, beside_round_.b() - beside_layer_.b())};
 }
 
 policy::column_cost cost_book::column_cost(node_id self, node_id host, size_t rows) const {
@@ -124,17 +164,22 @@ void cost_book::lost(uint64_t ticket) {
   chooser_.lost(ticket);
 }
 
+/// Not so long ago that its own word says more.
+bool cost_book::is_seen(const entry& e, bool own) {
+  return e.run.count() && (own || e.said == expert_speed{} || is_fresh(e.ran_at));
+}
+
 /// As `own` where its speed was never measured.
 policy::host_cost cost_book::fitted(node_id self, node_id host, const expert_speed& own) const {
   policy::host_cost cost;
   const auto* e = find(host);
   if (e)
-    cost.speed = e->run.count() ? expert_speed{e->run.a(), e->run.b()} : e->said;
+    cost.speed = is_seen(*e, host == self) ? expert_speed{e->run.a(), e->run.b()} : e->said;
   if (cost.speed == expert_speed{})
     cost.speed = own;
   if (host == self)
     return cost;
-  bool known = e && e->travel.count();
+  bool known = e && e->travel.count() && (e->ping_us <= 0 || is_fresh(e->travelled_at));
   cost.fixed_us = known ? e->travel.a() : (e ? e->ping_us : 0) + handling_us;
   cost.wire_us_per_row = e ? e->travel.b() : 4.0 * hidden_ / lan_bytes_per_us;
   return cost;
@@ -150,27 +195,46 @@ double cost_book::surplus_us(const entry& e, const policy::host_cost& cost) cons
                              now_us());
 }
 
+std::map<node_id, policy::host_cost>
+cost_book::fitted_all(node_id self, const std::vector<node_id>& hosts) const {
+  std::map<node_id, policy::host_cost> all;
+  auto own = fitted(self, self, {}).speed;
+  auto [round, round_row] = round_us();
+  for (auto host : hosts) {
+    auto& cost = all.emplace(host, fitted(self, host, own)).first->second;
+    if (host != self) {
+      cost.fixed_us += round;
+      cost.wire_us_per_row += round_row;
+    }
+  }
+  return all;
+}
+
+std::map<node_id, policy::host_cost>
+cost_book::usual_costs(node_id self, const std::vector<node_id>& hosts) const {
+  std::lock_guard lock(mutex_);
+  return fitted_all(self, hosts);
+}
+
 std::map<node_id, policy::host_cost> cost_book::costs(node_id self,
                                                       const std::vector<node_id>& hosts) const {
   constexpr double least = 0.5; // of the fitted round trip, which nothing undercuts by much
   std::lock_guard lock(mutex_);
-  std::map<node_id, policy::host_cost> all;
+  auto all = fitted_all(self, hosts);
   auto own = fitted(self, self, {}).speed;
-  for (auto host : hosts) {
-    auto cost = fitted(self, host, own);
-    if (const auto* e = find(host); e && host != self)
-      cost.fixed_us = std::max(least * cost.fixed_us, cost.fixed_us + surplus_us(*e, cost));
-    all.emplace(host, cost);
-  }
+  for (auto& [host, cost] : all)
+    if (const auto* e = find(host); e && host != self) {
+      auto usual = fitted(self, host, own);
+      cost.fixed_us += std::max((least - 1) * usual.fixed_us, surplus_us(*e, usual));
+    }
   return all;
 }
 
 expert_speed cost_book::speed(node_id host) const {
   std::lock_guard lock(mutex_);
-  auto e = entries_.find(host);
-  if (e == entries_.end() || !e->second.run.count())
-    return {};
-  return {e->second.run.a(), e->second.run.b()};
+  const auto* e = find(host);
+  return e && is_seen(*e, host == this_node) ? expert_speed{e->run.a(), e->run.b()}
+                                             : expert_speed{};
 }
 
 } // namespace coel::actors

@@ -1,7 +1,9 @@
 #include "actors/expert.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/near_memory.hpp"
 #include "actors/tiering.hpp"
+#include "model/weights.hpp"
 
 #include <caf/all.hpp>
 
@@ -10,6 +12,29 @@ namespace coel::actors {
 namespace {
 
 using self_ptr = expert_actor::stateful_pointer<expert_state>;
+
+/// Where routed experts may lie in the device's own memory; null for all others.
+near_memory* board_of(const expert_state& st) {
+  const auto& m = *st.config.model;
+  return index(st.config.key.expert) < m.config().experts ? m.near.get() : nullptr;
+}
+
+bool lent_by_supplier(const expert_state& st) {
+  const auto& m = *st.config.model;
+  return m.tiered && index(st.config.key.expert) < m.config().experts;
+}
+
+void keep(expert_state& st, const lease& got, bool near) {
+  st.held = got;
+  st.near = near;
+  if (auto* board = board_of(st)) {
+    board->place(st.config.key, near ? got : lease{});
+    board->far(st.config.key, !near);
+  } else if (const auto& m = *st.config.model; m.near) {
+    if (auto bytes = model::expert_file_bytes(*m.source, st.config.key))
+      m.near->shared_came(*bytes);
+  }
+}
 
 void settle(expert_state& st, const caf::expected<lease>& outcome) {
   st.loading = false;
@@ -27,7 +52,7 @@ void ask_tier(self_ptr self) {
   self->request(st.config.home, caf::infinite, atom::fetch::value, st.config.model, st.config.key)
       .then(
           [self](const lease& got) {
-            self->state.held = got;
+            keep(self->state, got, false);
             settle(self->state, got);
           },
           [self](caf::error& failure) { settle(self->state, std::move(failure)); });
@@ -67,6 +92,8 @@ caf::result<lease> hold(self_ptr self, bool urgent) {
     return st.held;
   auto promise = self->make_response_promise<lease>();
   st.waiting.push_back(promise);
+  if (st.moving)
+    return promise; // it is there soon, or it is fetched then
   if (!st.loading)
     fetch(self, urgent);
   else if (urgent && !st.urgent)
@@ -77,8 +104,56 @@ caf::result<lease> hold(self_ptr self, bool urgent) {
 /// The tier gets its bytes back when the last lease ends (tier.cpp: returned_to).
 uint64_t drop(expert_state& st) {
   uint64_t bytes = st.held.weights ? st.held.weights->bytes : 0;
+  st.left = st.moving;
+  st.near = false;
   st.held.weights.reset();
+  if (auto* board = board_of(st)) {
+    board->place(st.config.key, {});
+    board->far(st.config.key, false);
+  }
   return bytes;
+}
+
+/// Where it was is free when the last lease of it ends.
+void moved(self_ptr self, const lease& got, bool near,
+           caf::typed_response_promise<uint64_t> promise) {
+  auto& st = self->state;
+  st.moving = false;
+  if (std::exchange(st.left, false) && st.waiting.empty()) {
+    promise.deliver(to_caf({ec::cancelled, "it was sent away"}));
+    return;
+  }
+  keep(st, got, near);
+  settle(st, got);
+  promise.deliver(got.weights->bytes);
+}
+
+void stayed(self_ptr self, caf::error why, caf::typed_response_promise<uint64_t> promise) {
+  auto& st = self->state;
+  st.moving = st.left = false;
+  if (!st.waiting.empty())
+    fetch(self, true);
+  promise.deliver(std::move(why));
+}
+
+caf::result<uint64_t> move(self_ptr self, bool near) {
+  auto& st = self->state;
+  auto* board = board_of(st);
+  if (!board)
+    return to_caf({ec::internal, "only routed experts move, and only where there is memory to"});
+  if (st.moving || st.loading)
+    return to_caf({ec::busy, "it moves already"});
+  if (st.held.weights && st.near == near)
+    return st.held.weights->bytes;
+  if (!near && lent_by_supplier(st)) // who reads it again when it is asked for
+    return drop(st);
+  st.moving = true;
+  auto promise = self->make_response_promise<uint64_t>();
+  self->request(near ? board->tier() : st.config.home, caf::infinite, atom::fetch::value,
+                st.config.model, st.config.key)
+      .then([=](const lease& got) { moved(self, got, near, promise); },
+            [=](caf::error& why) { stayed(self, std::move(why), promise); });
+  return promise;
 }
 
 struct presence {
@@ -89,14 +164,17 @@ struct presence {
 /// Of a model of which not all experts fit the supplier knows.
 presence presence_of(const expert_state& st) {
   const auto& m = *st.config.model;
-  if (m.tiered && index(st.config.key.expert) < m.config().experts) {
+  if (st.near)
+    return {st.rows, st.held.weights->bytes, "card"};
+  if (lent_by_supplier(st)) {
     size_t slot =
         size_t{index(st.config.key.layer)} * m.config().experts + index(st.config.key.expert);
     const auto& line = m.tiered->board[slot];
     return {line.rows, line.bytes, line.bytes > 0 ? "ram" : "ssd"};
   }
   bool here = st.held.weights != nullptr;
-  return {st.rows, here ? st.held.weights->bytes : 0, here ? "ram" : "absent"};
+  const char* place = m.near && !board_of(st) ? "card" : "ram"; // what every token uses is there
+  return {st.rows, here ? st.held.weights->bytes : 0, here ? place : "absent"};
 }
 
 } // namespace
@@ -111,6 +189,8 @@ expert_actor::behavior_type expert(self_ptr self, expert_config config) {
       [self](atom::acquire, uint32_t rows) -> caf::result<lease> {
         auto measured = self->state.cost.measure();
         self->state.rows += rows;
+        if (auto* board = board_of(self->state); board && rows)
+          board->chosen(self->state.config.key, rows);
         return hold(self, rows > 0);
       },
       [self](atom::load) -> caf::result<uint64_t> {
@@ -120,6 +200,7 @@ expert_actor::behavior_type expert(self_ptr self, expert_config config) {
                   [promise](caf::error& failure) mutable { promise.deliver(std::move(failure)); });
         return promise;
       },
+      [self](atom::load, bool near) -> caf::result<uint64_t> { return move(self, near); },
       [self](atom::evict) -> caf::result<uint64_t> { return drop(self->state); },
       [self](atom::details) {
         const auto& st = self->state;

@@ -17,7 +17,10 @@ struct expert_config {
 struct expert_state {
   static inline const char* name = "expert";
   expert_config config;
-  lease held; ///< empty while absent
+  lease held;          ///< empty while absent
+  bool near = false;   ///< it lies in the device's own memory
+  bool moving = false; ///< there, or back
+  bool left = false;   ///< sent away while it moved
   bool loading = false;
   bool urgent = false; ///< nothing can make the load any faster
   std::vector<caf::typed_response_promise<lease>> waiting;

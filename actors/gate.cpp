@@ -4,6 +4,7 @@
 #include "actors/gate_bias.hpp"
 #include "actors/gate_rows.hpp"
 #include "actors/lane.hpp"
+#include "actors/near_memory.hpp"
 #include "actors/tiering.hpp"
 
 #include <caf/all.hpp>
@@ -368,13 +369,30 @@ void claim(self_ptr self, groups experts) {
   self->send(m.tiered->supplier, expert_claim{b.claim, st.config.layer, b.work.rows, b.claimed});
 }
 
+/// A supplier need not lend what lies in the device's own memory.
+bool run_near(self_ptr self, expert_rows& group) {
+  auto& st = self->state;
+  const auto& m = *st.config.model;
+  if (!m.near)
+    return false;
+  expert_key key{st.config.layer, group.expert};
+  m.near->chosen(key, group.rows.size());
+  auto there = m.near->lend(key);
+  if (!there.weights)
+    return false;
+  auto& tasks = st.current->tasks;
+  tasks.push_back(task_for(m, st.current->work, std::move(group)));
+  tasks.back().expert = there.weights;
+  return true;
+}
+
 void place_tiered(self_ptr self, groups experts) {
   groups routed;
   for (auto& e : experts)
-    if (index(e.expert) < self->state.config.model->config().experts)
-      routed.push_back(std::move(e));
-    else
+    if (index(e.expert) >= self->state.config.model->config().experts)
       ask_expert(self, std::move(e));
+    else if (!run_near(self, e))
+      routed.push_back(std::move(e));
   if (!routed.empty())
     claim(self, std::move(routed));
 }
@@ -417,7 +435,8 @@ void place(self_ptr self, groups experts) {
   for (const auto& [host, link] : view.links)
     hosts.push_back(host);
   auto costs = st.config.model->costs->costs(st.config.self, hosts);
-  auto plan = policy::split_rows({&view.table, st.config.layer, st.config.self, &costs, &b.avoid},
+  auto plan = policy::split_rows({&view.table, st.config.layer, st.config.self, &costs, &b.avoid,
+                                  st.config.model->costs->pick()},
                                  std::move(experts));
   if (!b.report.alone_us)
     b.report.alone_us = static_cast<uint64_t>(plan.alone_us);

@@ -22,6 +22,7 @@ struct hosted_model {
   compute::kv_cache_ptr cache{};        ///< of a home
   stage_actor stage{};                  ///< none: runs no layers of neighbours' sessions
   std::vector<component_actor> parts{}; ///< further actors of a home, to be listed and ended
+  keeper_actor keeper{};                ///< none: the device has no memory of its own; in `parts`
 };
 
 class hosted_models {
@@ -45,6 +46,21 @@ class hosted_models {
     next->push_back(std::move(fresh));
     list_ = std::move(next);
   }
+
+  /// In place of the one of its name.
+  void replace(hosted_model fresh) {
+    std::lock_guard lock(mutex_);
+    auto next = std::make_shared<list>(*list_);
+    for (auto& m : *next)
+      if (m.model->name == fresh.model->name)
+        m = fresh;
+    list_ = std::move(next);
+  }
+
+  /// Whether a model goes on elsewhere when its device is lost (rescue.hpp): then its sessions
+  /// wait.
+  void rescues(bool yes) { rescues_ = yes; }
+  bool rescues() const { return rescues_; }
 
   /// Unique on this node: for schedulers, whoever the session comes from.
   request_id next_request() { return request_id{++requests_}; }
@@ -74,6 +90,7 @@ class hosted_models {
   }
 
   mutable std::mutex mutex_;
+  std::atomic<bool> rescues_ = false;
   std::atomic<uint64_t> requests_ = 0;
   std::map<std::string, uint32_t> fetching_;
   std::shared_ptr<const list> list_ = std::make_shared<list>();

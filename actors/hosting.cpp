@@ -5,10 +5,12 @@
 #include "actors/gate.hpp"
 #include "actors/head.hpp"
 #include "actors/helper.hpp"
+#include "actors/keeper.hpp"
 #include "actors/recorder.hpp"
 #include "actors/runner.hpp"
 #include "actors/scheduler.hpp"
 #include "actors/stage.hpp"
+#include "model/memory_needs.hpp"
 #include "model/quoted.hpp"
 
 #include <caf/all.hpp>
@@ -59,6 +61,23 @@ class reservations {
   std::vector<std::pair<memory_kind, uint64_t>> taken_;
 };
 
+/// Of memory that the device has to itself, KV takes no more than a quarter unless it must: what it
+/// takes is not there for experts.
+void spare_near(caf::actor_system& system, const served_model& m, compute::kv_shape& shape) {
+  if (!m.near)
+    return;
+  uint64_t whole = policy::pages_for(m.config().context, page_tokens);
+  caf::scoped_actor self(system);
+  self->request(m.near->tier(), caf::infinite, atom::details::value)
+      .receive(
+          [&](const tier_status& now) {
+            auto free = now.budget_bytes - std::min(now.budget_bytes, now.used_bytes);
+            shape.pages = static_cast<uint32_t>(std::min<uint64_t>(
+                shape.pages, std::max<uint64_t>(whole, free / 4 / shape.page_bytes())));
+          },
+          [](caf::error&) {});
+}
+
 result<step_memory_ptr> make_memory(const served_model_ptr& m, const compute::kv_shape& shape,
                                     uint32_t rows) {
   auto cache = m->device->make_kv_cache(shape);
@@ -70,6 +89,48 @@ result<step_memory_ptr> make_memory(const served_model_ptr& m, const compute::kv
   return std::make_shared<const step_memory>(step_memory{m, *buffers, *cache});
 }
 
+/// In the file, of experts [first, end) of all layers.
+uint64_t expert_bytes(const served_model& m, uint32_t first, uint32_t end) {
+  uint64_t sum = 0;
+  for (uint32_t l = 0; l < m.config().layers; ++l)
+    for (uint32_t e = first; e < end; ++e)
+      if (auto b = model::expert_file_bytes(*m.source,
+                                            {static_cast<layer_id>(l), static_cast<expert_id>(e)}))
+        sum += *b;
+  return sum;
+}
+
+/// Where experts will have to be copied over for a step, they need a place to go to.
+void leave_room_for_copies(caf::actor_system& system, const served_model& m) {
+  if (!m.near)
+    return;
+  caf::scoped_actor self(system);
+  uint64_t free = 0, routed = expert_bytes(m, 0, m.config().experts);
+  self->request(m.near->tier(), caf::infinite, atom::details::value)
+      .receive(
+          [&](const tier_status& now) {
+            free = now.budget_bytes -
+                   std::min(now.budget_bytes, now.used_bytes + m.near->shared_due());
+          },
+          [](caf::error&) {});
+  if (free >= routed)
+    return;
+  constexpr uint64_t most_of = 8;
+  self->request(m.near->tier(), caf::infinite, atom::reserve::value, memory_kind::buffers,
+                std::min(free / most_of, routed / m.config().layers))
+      .receive([](bool) {}, [](caf::error&) {});
+}
+
+/// No step may be refused for want of working memory when experts have taken the rest.
+result<void> set_aside(const served_model& m, reservations& budget, uint32_t rows) {
+  if (!m.near)
+    return {};
+  auto bytes = model::working_bytes(m.config(), rows, max_logits);
+  if (auto ok = budget.take(memory_kind::buffers, bytes + model::table_bytes(m.config())); !ok)
+    return ok;
+  return m.device->reserve(bytes);
+}
+
 void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor& ram,
                   const hosting_config& config, const route_view_ptr& view) {
   const auto& m = to.model;
@@ -79,14 +140,23 @@ void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor&
     for (uint32_t e = 0; e < m->experts_per_layer; ++e) {
       expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
       auto type = model::expert_type(*m->source, key);
+      const auto& home = e < m->config().experts ? ram : pinned_tier(*m, ram);
       gate_of.experts.push_back(
-          system.spawn(expert, expert_config{m, key, type ? *type : dtype::f32, ram}));
+          system.spawn(expert, expert_config{m, key, type ? *type : dtype::f32, home}));
     }
     to.experts.insert(to.experts.end(), gate_of.experts.begin(), gate_of.experts.end());
     to.gates.push_back(system.spawn(gate, std::move(gate_of)));
   }
   to.head = system.spawn(head, head_config{m, this_node, view});
   to.helper = system.spawn(helper, helper_config{m, this_node, to.experts});
+  if (!m->near)
+    return;
+  keeper_config keeps;
+  keeps.model = m;
+  keeps.experts = to.experts;
+  keeps.share = config.near_share;
+  to.keeper = system.spawn(keeper, std::move(keeps));
+  to.parts.push_back(to.keeper);
 }
 
 route_view_ptr nobody(const served_model& m) {
@@ -98,7 +168,7 @@ route_view_ptr nobody(const served_model& m) {
 /// room for it the node is a home all the same.
 void add_stage(caf::actor_system& system, hosted_model& to, const tier_actor& ram) {
   const auto& c = to.model->config();
-  reservations budget(system, ram);
+  reservations budget(system, pinned_tier(*to.model, ram));
   if (!budget.take(memory_kind::buffers, stage_buffer_bytes(c)))
     return;
   auto buffers = model::make_step_buffers(c, *to.model->device, most_stage_rows, 1);
@@ -138,7 +208,42 @@ result<recorder_actor> start_recorder(caf::actor_system& system, const model::mo
   return system.spawn<caf::detached>(recorder, *file);
 }
 
+/// Said before anything is loaded: how much is needed is of more use than what did not fit.
+result<void> room_for_pinned(const model::source& source, compute::device& device) {
+  auto own = device.status().own_memory;
+  if (!own)
+    return {};
+  auto needs = model::memory_needs_of(source, {});
+  if (!needs)
+    return needs.err();
+  const auto& c = source.config();
+  // The least; tiers account for what is wanted.
+  uint64_t rest = needs->kv_page_bytes * needs->kv_pages_least + model::step_buffer_bytes(c, 1, 1) +
+                  model::working_bytes(c, 1, 1) + model::table_bytes(c);
+  uint64_t free = own->budget_bytes - std::min(own->budget_bytes, own->used_bytes);
+  auto mib = [](uint64_t n) { return std::to_string((n + (1 << 20) - 1) >> 20) + " MiB"; };
+  uint64_t weights = needs->dense_bytes + needs->shared_bytes;
+  if (weights + rest <= free)
+    return {};
+  return {ec::out_of_memory,
+          c.name + ": what every token uses takes " + mib(weights) +
+              " of the card's memory, with " + mib(rest) + " for KV and steps, but only " +
+              mib(free) + " of " + mib(own->budget_bytes) + " are free: give --gpu at least " +
+              mib(weights + rest + own->used_bytes) + ", lower --kv or --rows, or leave --gpu out"};
+}
+
 } // namespace
+
+void use_near(served_model& model, const hosting_config& config) {
+  if (config.near)
+    model.near = std::make_shared<near_memory>(
+        config.near, model.config().layers, model.config().experts,
+        expert_bytes(model, model.config().experts, model.experts_per_layer));
+}
+
+const tier_actor& pinned_tier(const served_model& model, const tier_actor& ram) {
+  return model.near ? model.near->tier() : ram;
+}
 
 uint64_t stage_buffer_bytes(const model::model_config& config) {
   return model::step_buffer_bytes(config, most_stage_rows, 1);
@@ -162,6 +267,8 @@ result<std::shared_ptr<served_model>> serve_source(const model::source_ptr& sour
   if (!tokenizer)
     return {tokenizer.err().code,
             source->info().files.front().string() + ": " + tokenizer.err().message};
+  if (auto room = room_for_pinned(*source, *device); !helper_only && !room)
+    return room.err();
   auto dense = helper_only ? result(model::dense_weights{}) : model::load_dense(*source, *device);
   if (!dense)
     return dense.err();
@@ -182,13 +289,18 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
                                 const tier_actor& ram, const hosting_config& config,
                                 route_view_ptr view) {
   const auto& c = model->config();
+  model->costs->choose_by(config.replica_choice);
   auto shape = kv_shape_for(c, config.kv_bytes);
+  if (!config.kv_bytes)
+    spare_near(system, *model, shape);
   auto rows = std::min(config.max_rows, c.context);
-  reservations budget(system, ram);
+  reservations budget(system, pinned_tier(*model, ram));
   if (auto ok = budget.take(memory_kind::kv, shape.page_bytes() * shape.pages); !ok)
     return ok.err();
   if (auto ok = budget.take(memory_kind::buffers, model::step_buffer_bytes(c, rows, max_logits));
       !ok)
+    return ok.err();
+  if (auto ok = set_aside(*model, budget, rows); !ok)
     return ok.err();
   auto memory = make_memory(model, shape, rows);
   if (!memory)
@@ -197,6 +309,7 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
   if (!record)
     return record.err();
   budget.keep();
+  leave_room_for_copies(system, *model);
   hosted_model made{model, {}, {}, {}, {}, {}, *record};
   made.cache = (*memory)->cache;
   spawn_layers(system, made, ram, config, view);
@@ -225,7 +338,8 @@ result<hosted_model> host_in_cluster(caf::actor_system& system, const served_mod
     add_stage(system, *made, ram);
   if (made || (made.err().code != ec::out_of_memory && !config.helper_only))
     return made;
-  caf::anon_send(ram, atom::release::value, memory_kind::weights, model->dense.bytes);
+  caf::anon_send(pinned_tier(*model, ram), atom::release::value, memory_kind::weights,
+                 model->dense.bytes);
   return host_helper(system, model, ram, config, made.err());
 }
 
@@ -253,6 +367,9 @@ result<void> load_experts(caf::actor_system& system, const hosted_model& hosted,
         *model::expert_file_bytes(*m.source, {static_cast<layer_id>(i / m.experts_per_layer),
                                               static_cast<expert_id>(i % m.experts_per_layer)});
   std::optional<error> problem;
+  if (hosted.keeper)
+    self->request(hosted.keeper, caf::infinite, atom::load::value)
+        .receive([](uint64_t) {}, [&](caf::error& why) { problem = from_caf(why); });
   // A window keeps the queue of the tier short.
   constexpr size_t window = 16;
   size_t asked = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/hosted_models.hpp"
+#include "policy/replica_rule.hpp"
 
 #include <filesystem>
 #include <functional>
@@ -16,9 +17,18 @@ struct hosting_config {
   uint32_t slice_rows = 128; ///< prompt rows of a step in which others decode
   std::chrono::milliseconds missing_patience{0};
   double expert_bias = 0;   ///< of a row's gate probability, given up for near experts; 0: exact
+  policy::replica_rule replica_choice = policy::replica_rule::trained;
   bool helper_only = false; ///< in a cluster: runs experts for others, answers no application
   std::filesystem::path record_routing; ///< empty: not recorded
+  double near_share = 1; ///< of a model's routed experts in the device's own memory, at the most
+  tier_actor near;       ///< of memory that the device has to itself; none: it has none
 };
+
+/// Its experts may lie in the device's own memory, where there is one. Before its actors are.
+void use_near(served_model& model, const hosting_config& config);
+
+/// The tier of what every token needs, KV and buffers.
+const tier_actor& pinned_tier(const served_model& model, const tier_actor& ram);
 
 /// The part of a model that every token needs, loaded (a helper needs none of it); no actors yet.
 /// Blocks. Errors: those of open_model and device::load.
@@ -63,7 +73,8 @@ std::string helper_event(const hosted_model& hosted);
 /// Called while experts load, with bytes done and in total.
 using load_progress = std::function<void(const std::string& model, uint64_t done, uint64_t total)>;
 
-/// Makes every expert resident and waits. Errors: the first failure.
+/// Makes every expert resident and waits, as many as fit in the device's own memory. Errors: the
+/// first failure.
 result<void> load_experts(caf::actor_system& system, const hosted_model& hosted,
                           const load_progress& progress);
 

@@ -214,6 +214,8 @@ std::string status_json(const node_facts& node, const std::vector<model_facts>& 
                    {"tokens_in", in},
                    {"tokens_out", out},
                    {"errors", node.errors}}}});
+  if (node.card)
+    document["card"] = card_json(*node.card, node.uptime_s);
   if (cluster)
     document["cluster"] = cluster_summary(*cluster);
   return text_of(document);

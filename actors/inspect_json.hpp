@@ -2,6 +2,7 @@
 // such as a model's name, may hold any bytes: what is not UTF-8 is replaced.
 #pragma once
 
+#include "actors/inspect_card.hpp"
 #include "actors/inspect_cluster.hpp"
 #include "actors/messages.hpp"
 #include "actors/served_model.hpp"
@@ -18,6 +19,7 @@ struct node_facts {
   bool draining = false;
   uint64_t requests = 0;
   uint64_t errors = 0;
+  std::optional<card_facts> card{}; ///< none: the device has no memory of its own
 };
 
 struct model_facts {

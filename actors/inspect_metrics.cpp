@@ -197,6 +197,19 @@ std::string cluster_metrics(const cluster_facts& f) {
   return out.text();
 }
 
+namespace {
+
+void add_card(exposition& out, const card_facts& card) {
+  std::string last;
+  for (const auto& m : card_metrics(card)) {
+    if (std::exchange(last, m.name) != m.name)
+      out.metric(m.name, m.kind, m.help);
+    out.sample(m.model.empty() ? "" : model_label(m.model), m.value);
+  }
+}
+
+} // namespace
+
 std::string metrics_json(const node_facts& node, const std::vector<model_facts>& models,
                          const std::vector<tier_status>& tiers, const cluster_facts* cluster) {
   exposition out;
@@ -224,6 +237,8 @@ std::string metrics_json(const node_facts& node, const std::vector<model_facts>&
   each_model(
       [](const model_facts& m) { return static_cast<double>(m.scheduler.network.stall_us) / 1e6; });
   tiering_metrics(out, tiers);
+  if (node.card)
+    add_card(out, *node.card);
   json document{{"text", out.text() + (cluster ? cluster_metrics(*cluster) : "")}};
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }

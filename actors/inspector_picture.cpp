@@ -100,6 +100,10 @@ void gather(inspector_ptr self, const picture_ptr& p, const gathering_ptr& until
   const auto& config = self->state.config;
   p->node = config.facts;
   p->node.uptime_s = static_cast<double>(us_between(config.started, steady::now())) / 1e6;
+  std::vector<served_model_ptr> models;
+  for (const auto& hosted : *p->hosted)
+    models.push_back(hosted.model);
+  p->node.card = card_facts_of(models);
   p->models.resize(p->hosted->size());
   p->tiers.resize(config.tiers.size());
   for (size_t i = 0; i < p->hosted->size(); ++i) {

@@ -67,9 +67,20 @@ using expert_actor = component_actor::extend<
     caf::replies_to<atom::acquire, uint32_t>::with<lease>,
     // Makes it resident; answers with its bytes.
     caf::replies_to<atom::load>::with<uint64_t>,
+    // Brings it into the device's own memory (true) or back to the node's; whoever has it on lease
+    // keeps the old one. Answers with its bytes there; fails with out_of_memory, and then it stays.
+    caf::replies_to<atom::load, bool>::with<uint64_t>,
     // Gives its memory up once the leases in use are over; answers with its bytes.
     caf::replies_to<atom::evict>::with<uint64_t>,
     caf::replies_to<atom::details>::with<expert_status>>;
+
+/// KEEPER: one per model on a node whose device has memory of its own. Decides which routed experts
+/// lie there and has them brought, while requests run.
+using keeper_actor = component_actor::extend<
+    // Fills that memory; answers with the bytes of experts there.
+    caf::replies_to<atom::load>::with<uint64_t>,
+    // INTERNAL: the clock.
+    caf::reacts_to<atom::tick>>;
 
 /// GATE: one per layer of a model. Sends a routed batch's rows to where the routing table says
 /// their experts are, and adds up what comes back. One batch at a time, others wait for it.

@@ -51,11 +51,11 @@ void fail(self_ptr self, const hash256& hash, const error& why) {
 // ---- a mirror is here: fetch what is missing, then host
 
 /// Weights that every token needs, from the budget; given back if the rest does not fit.
-result<void> account(self_ptr self, uint64_t bytes) {
+result<void> account(self_ptr self, const served_model& m) {
   caf::scoped_actor here{self->system()};
   result<void> outcome;
-  here->request(self->state.config.ram, caf::infinite, atom::reserve::value, memory_kind::weights,
-                bytes)
+  here->request(pinned_tier(m, self->state.config.ram), caf::infinite, atom::reserve::value,
+                memory_kind::weights, m.dense.bytes)
       .receive([](bool) {}, [&](caf::error& why) { outcome = from_caf(why); });
   return outcome;
 }
@@ -74,14 +74,16 @@ result<void> host(self_ptr self, const hash256& hash, const opened_mirror& opene
   served->hash = hash;
   served->presence = opened.presence;
   served->fetcher = m.fetcher;
-  auto room = account(self, served->dense.bytes);
+  use_near(*served, st.config.hosting);
+  auto room = account(self, *served);
   if (!room && room.err().code != ec::out_of_memory)
     return room;
   auto hosted =
       room ? host_in_cluster(self->system(), served, st.config.ram, st.config.hosting)
            : host_helper(self->system(), served, st.config.ram, st.config.hosting, room.err());
   if (!hosted) {
-    self->send(st.config.ram, atom::release::value, memory_kind::weights, served->dense.bytes);
+    self->send(pinned_tier(*served, st.config.ram), atom::release::value, memory_kind::weights,
+               served->dense.bytes);
     return hosted.err();
   }
   if (auto bytes = model::expert_file_bytes(*opened.source, {}))

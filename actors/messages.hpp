@@ -80,7 +80,7 @@ struct expert_status {
   expert_key key;
   uint64_t rows = 0;     ///< rows run since start
   uint64_t bytes = 0;    ///< resident
-  std::string residency; ///< "ram", "ssd" (its tier reads it when it is asked for), "absent"
+  std::string residency; ///< "card", "ram", "ssd" (read when it is asked for), "absent"
   dtype type = dtype::f32;
   uint64_t messages = 0;
   uint64_t busy_us = 0;
@@ -132,6 +132,7 @@ struct tier_status {
   uint64_t kv_bytes = 0;
   uint64_t buffer_bytes = 0;
   std::vector<tiering_status> models; ///< those whose experts do not all fit
+  bool lost = false;                  ///< the memory is gone with its device
 };
 
 /// The right to run an expert: holding it keeps the weights where they are.

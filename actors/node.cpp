@@ -51,6 +51,7 @@ result<std::unique_ptr<node>> node::start(caf::actor_system& system, compute::de
     return ok.err();
   if (auto ok = made->serve(config); !ok)
     return ok.err();
+  made->watch_device(config);
   return made;
 }
 
@@ -108,8 +109,50 @@ node::open_models(const node_config& config, const load_progress& progress) {
   return models;
 }
 
+/// What is loaded by then is what every token needs.
+void node::start_near(const std::vector<std::shared_ptr<served_model>>& models) {
+  auto own = device_->status().own_memory;
+  if (!own)
+    return;
+  tier_config near;
+  near.name = "card";
+  near.option = "--gpu";
+  near.near_to = device_;
+  near.budget_bytes = own->budget_bytes;
+  for (const auto& m : models)
+    near.used_before[static_cast<size_t>(memory_kind::weights)] += m->dense.bytes;
+  near_ = keep(system_.spawn(tier, std::move(near)));
+}
+
+/// In a cluster others have all that this node had, and their clients go on there; a node alone
+/// goes on with what is left.
+void node::watch_device(const node_config& config) {
+  if (!near_)
+    return;
+  models_->rescues(!cluster_);
+  auto lost = [this, config] {
+    auto how = hosting_of(config);
+    auto outcome = cluster_ ? result<void>(ec::device_lost, "the card is lost: restart the node")
+                            : rescue(system_, *models_, ram_, how);
+    if (!outcome)
+      models_->rescues(false); // who waits is told
+    if (config.device_lost)
+      config.device_lost(outcome ? std::optional<error>() : outcome.err());
+  };
+  watch_ = std::make_unique<device_watch>(device_, lost);
+}
+
+hosting_config node::hosting_of(const node_config& config) const {
+  auto how = config.hosting;
+  how.near = near_;
+  return how;
+}
+
 result<void> node::host(const node_config& config,
                         const std::vector<std::shared_ptr<served_model>>& models) {
+  start_near(models);
+  for (const auto& m : models)
+    use_near(*m, hosting_of(config));
   tiering_choice choice{config.ram_bytes, config.expert_share, config.hosting, config.state_folder,
                         {config.stores, {}}};
   for (const auto& m : config.models)
@@ -123,15 +166,16 @@ result<void> node::host(const node_config& config,
   tier_config ram;
   ram.budget_bytes = plan->any ? plan->budget_bytes : config.ram_bytes;
   for (const auto& m : models)
-    ram.used_before[static_cast<size_t>(memory_kind::weights)] += m->dense.bytes;
+    if (!m->near)
+      ram.used_before[static_cast<size_t>(memory_kind::weights)] += m->dense.bytes;
   ram.used_before[static_cast<size_t>(memory_kind::buffers)] = plan->other_bytes;
   ram_ = keep(system_.spawn(tier, std::move(ram)));
   for (size_t i = 0; i < models.size(); ++i) {
     const auto& m = models[i];
-    auto how = config.hosting;
+    auto how = hosting_of(config);
     if (models.size() > 1 && !how.record_routing.empty())
       how.record_routing += "." + m->name;
-    if (m->tiered)
+    if (m->tiered && !m->near)
       how.kv_bytes = m->tiered->plan.kv_bytes;
     auto hosted = cluster_ ? host_in_cluster(system_, m, ram_, clustered(config, how))
                            : host_alone(system_, m, ram_, how);
@@ -169,6 +213,8 @@ result<void> node::serve(const node_config& config) {
   auto about = device_->status();
   inspector_config inspected{
       {config.version, 0, about.name, about.threads, false, 0, 0}, models_, {ram_}, started_, {}};
+  if (near_)
+    inspected.tiers.push_back(near_);
   if (cluster_)
     inspected.cluster = cluster_->inspected();
   auto inspects = keep(system_.spawn(inspector, std::move(inspected)));
@@ -196,7 +242,7 @@ void node::start_joiner(const node_config& config) {
   j.kept = cluster_->kept_ptr();
   j.ram = ram_;
   j.device = device_;
-  j.hosting = clustered(config, config.hosting);
+  j.hosting = clustered(config, hosting_of(config));
   j.event = config.join.event;
   joiner_ = system_.spawn<caf::detached>(actors::joiner, std::move(j));
 }
@@ -251,6 +297,7 @@ const std::vector<std::string>& node::endpoints() const {
 }
 
 node::~node() {
+  watch_.reset();
   if (server_)
     server_->stop();
   stop_joiner();

@@ -4,6 +4,7 @@
 #include "actors/app_socket.hpp"
 #include "actors/cluster.hpp"
 #include "actors/hosting.hpp"
+#include "actors/rescue.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -37,6 +38,9 @@ struct node_config {
   std::filesystem::path cache_folder;    ///< hashes of models; empty: none are kept
   std::filesystem::path state_folder;    ///< what predictors have learnt; empty: it is not kept
   uint32_t default_deadline_ms = 600'000;
+  /// The device's own memory is lost. Its models go on on what is left of it (empty), or the node
+  /// has no more use, for that reason. May be empty.
+  std::function<void(const std::optional<error>& end)> device_lost;
   std::string version;
 };
 
@@ -77,6 +81,9 @@ class node {
                     const std::vector<std::shared_ptr<served_model>>& models);
   result<void> load(const load_progress& progress);
   result<void> serve(const node_config& config);
+  void watch_device(const node_config& config);
+  void start_near(const std::vector<std::shared_ptr<served_model>>& models);
+  hosting_config hosting_of(const node_config& config) const;
   void start_joiner(const node_config& config);
   void stop_joiner();
   template <class Handle>
@@ -89,9 +96,11 @@ class node {
   std::unique_ptr<cluster> cluster_;
   joiner_actor joiner_;
   tier_actor ram_;
+  tier_actor near_; ///< none: the device has no memory of its own
   app_socket_actor socket_;
   std::shared_ptr<net::app_server> server_;
   steady::time_point started_ = steady::now();
+  std::unique_ptr<device_watch> watch_;
 };
 
 } // namespace coel::actors

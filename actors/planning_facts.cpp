@@ -57,7 +57,7 @@ std::map<node_id, policy::host_cost> costs_of(const updater_state& st, const pla
   for (const auto& who : *st.members)
     if (who.up)
       hosts.push_back(who.id);
-  return m.hosted.model->costs->costs(this_node, hosts);
+  return m.hosted.model->costs->usual_costs(this_node, hosts);
 }
 
 double row_bytes(const updater_state& st, const placed_model& m) {

@@ -44,14 +44,14 @@ void submit_attention(self_ptr self, compute::command_list before = {}) {
   run_list(self, std::move(before));
 }
 
-/// What a layer takes beside its experts; of one with neighbours, what the gate did is not told
-/// apart from waiting.
+/// What a layer takes beside its experts: the gate neither ran them nor waited then.
 void note_dense(const runner_state& st, const layer_done& done) {
   const auto& b = *st.current;
   auto gate_us = us_between(b.dispatched, steady::now());
-  auto beside = done.remote.empty() ? gate_us - std::min(gate_us, done.run_us) : 0;
+  auto elsewhere = done.run_us + done.network_us + done.stall_us;
   st.config.model->costs->ran_layer(
-      b.work.rows, static_cast<double>(us_between(b.submitted, b.dispatched) + beside));
+      b.work.rows, static_cast<double>(us_between(b.submitted, b.dispatched)),
+      static_cast<double>(gate_us - std::min(gate_us, elsewhere)), !done.remote.empty());
 }
 
 void layer_ran(self_ptr self, const layer_done& done) {

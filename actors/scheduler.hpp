@@ -56,6 +56,7 @@ struct scheduler_step {
   steady::time_point began;
   steady::time_point dispatched; ///< to the head
   steady::time_point away{};     ///< since when it is at stages
+  uint64_t layers_us = 0;        ///< of its time: in layers, here and at stages
   std::vector<int32_t> chosen;   ///< [layers run here, rows, top_k]
   std::vector<float> returned;   ///< residual of its logit_rows
   std::vector<hop> hops;

@@ -122,6 +122,7 @@ void note_stages(state& st, scheduler_step& s, const stage_answer& said) {
   size_t hops = s.path->size() - first_elsewhere(*s.path) + 1;
   n.hops += hops;
   n.stage_us += took;
+  s.layers_us += took;
   n.rounds += said.costs.rounds;
   n.wire_bytes += said.costs.wire_bytes;
   s.rounds += said.costs.rounds;

@@ -114,6 +114,7 @@ void layers_ran(self_ptr self, uint64_t number, const layers_done& done) {
   if (!done.outcome.ok())
     return fail_step(self, number, done.outcome.err());
   auto& s = st.under_way.at(number);
+  s.layers_us = us_between(s.began, steady::now());
   st.network += done.network;
   s.rounds += static_cast<uint32_t>(done.network.rounds);
   s.hops = done.hops;
@@ -320,6 +321,7 @@ void note_decode(state& st, const scheduler_step& s, uint32_t took_us) {
   double share = n.decode_steps++ ? fresh : 1;
   n.decode_us += share * (took_us - n.decode_us);
   n.decode_rounds += share * (s.rounds - n.decode_rounds);
+  st.config.model->costs->ended_token(took_us - static_cast<double>(s.layers_us));
 }
 
 } // namespace

@@ -13,6 +13,8 @@ namespace {
 
 using self_ptr = session_ptr;
 
+constexpr std::chrono::milliseconds rescue_look{50};
+
 const generate_request* generating(const session_state& st) {
   return std::get_if<generate_request>(st.config.call.request.get());
 }
@@ -128,6 +130,46 @@ void set_deadline(self_ptr self) {
                      atom::deadline::value);
 }
 
+/// Its scheduler cannot go on, since the device under it is lost.
+bool device_lost(const session_state& st, const error& why) {
+  if (why.code == ec::device_lost)
+    return true;
+  auto own = st.config.model->device->status().own_memory;
+  return own && own->lost;
+}
+
+/// What was told counts; all tokens are fed again where the model is now.
+void begin_again(self_ptr self, const hosted_model& now) {
+  auto& st = self->state;
+  st.config.model = now.model;
+  st.config.scheduler = now.scheduler;
+  if (const auto* r = generating(st)) {
+    auto params = r->sampling;
+    params.seed = st.seed;
+    st.max_tokens -= static_cast<uint32_t>(st.tokens.size()) - st.given_tokens;
+    st.given_tokens = static_cast<uint32_t>(st.tokens.size());
+    st.sampler.emplace(params, st.given_tokens - st.prompt_tokens);
+  }
+  st.scores.clear();
+  ask_for_place(self);
+}
+
+/// The request goes on as soon as its model is on another device, or fails.
+void failed(self_ptr self, const error& why) {
+  auto& st = self->state;
+  if (st.ended)
+    return;
+  if (!device_lost(st, why))
+    return end(self, why);
+  if (!st.config.models->rescues())
+    return end(self, error{ec::device_lost, why.message});
+  self->send(st.config.scheduler, atom::leave::value, st.id);
+  auto now = st.config.models->named(st.config.model->name);
+  if (now && now->scheduler && now->model != st.config.model)
+    return begin_again(self, *now);
+  self->delayed_send(self, rescue_look, error{ec::device_lost, why.message});
+}
+
 constexpr session_move over{session_move::kind::finish, 0};
 
 session_move next_token(self_ptr self, const session_logits& logits) {
@@ -182,7 +224,7 @@ void ask_for_place(self_ptr self) {
   admission ask{st.id, st.tokens, st.max_tokens, scoring(st) != nullptr,
                 generating(st) && st.config.homes};
   self->request(st.config.scheduler, caf::infinite, std::move(ask), session_actor{self})
-      .then([](bool) {}, [self](caf::error& why) { end(self, from_caf(why)); });
+      .then([](bool) {}, [self](caf::error& why) { failed(self, from_caf(why)); });
 }
 
 session_move take_token(self_ptr self, model::sampled drawn) {
@@ -225,7 +267,7 @@ session_actor::behavior_type session(self_ptr self, session_config config) {
         auto measured = self->state.cost.measure();
         hear_home(self, said);
       },
-      [self](const error& why) { end(self, why); },
+      [self](const error& why) { failed(self, why); },
       [self](atom::cancel) { finish(self, finish_reason::cancelled); },
       [self](atom::gone) { finish(self, finish_reason::cancelled); },
       [self](atom::deadline) { finish(self, finish_reason::deadline); },

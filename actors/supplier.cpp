@@ -38,8 +38,7 @@ policy::foresight::state_of states(const supplier_state& st) {
 
 void carry_out(supplier_ptr self);
 
-// --- orders
-// ---------------------------------------------------------------------------------------
+// ---- orders
 
 /// One of its matrices; a failure comes as an answer too.
 model::read_ticket read_piece(supplier_ptr self, const order& o, uint32_t piece,
@@ -202,8 +201,7 @@ void carry_out(supplier_ptr self) {
   }
 }
 
-// --- what others tell
-// -----------------------------------------------------------------------------
+// ---- what others tell
 
 void arrived(supplier_ptr self, const piece_arrived& what) {
   auto& st = self->state;
@@ -293,8 +291,7 @@ void forecast(supplier_ptr self, const layer_forecast& what) {
   carry_out(self);
 }
 
-// --- start
-// ----------------------------------------------------------------------------------------
+// ---- start
 
 result<void> start(supplier_ptr self) {
   auto& st = self->state;
@@ -369,8 +366,7 @@ caf::result<uint64_t> fill(supplier_ptr self) {
   return promise;
 }
 
-// --- status
-// ---------------------------------------------------------------------------------------
+// ---- status
 
 void add_prediction(const supplier_state& st, tiering_status& s) {
   s.token_us = st.clock.token_us();

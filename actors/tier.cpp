@@ -1,5 +1,6 @@
 #include "actors/tier.hpp"
 
+#include "actors/direct_expert.hpp"
 #include "actors/errors.hpp"
 #include "actors/supplier.hpp"
 #include "model/byte_presence.hpp"
@@ -13,12 +14,24 @@ namespace {
 
 using self_ptr = tier_actor::stateful_pointer<tier_state>;
 
-loader_actor::behavior_type loader(loader_actor::pointer) {
+/// What every token uses is near in any case.
+compute::weight_use place_of(const served_model& m, expert_key key, bool near) {
+  return near || index(key.expert) >= m.config().experts ? compute::weight_use::project
+                                                         : compute::weight_use::far_expert;
+}
+
+result<model::expert_ptr> load_from_disk(const served_model& m, expert_key key, bool near) {
+  if (m.tiered && index(key.expert) < m.config().experts)
+    return load_expert_directly(m, key);
+  return model::load_expert(*m.source, *m.device, key, place_of(m, key, near));
+}
+
+loader_actor::behavior_type loader(loader_actor::pointer, bool near) {
   return {
-      [](atom::fetch, const served_model_ptr& m, expert_key key) -> caf::result<lease> {
+      [near](atom::fetch, const served_model_ptr& m, expert_key key) -> caf::result<lease> {
         if (auto here = model::require_present(*m->presence, key); !here)
           return to_caf(here.err());
-        auto loaded = model::load_expert(*m->source, *m->device, key);
+        auto loaded = load_from_disk(*m, key, near);
         if (!loaded)
           return to_caf(loaded.err());
         return lease{std::move(*loaded)};
@@ -35,7 +48,8 @@ error shortage(const tier_state& st, memory_kind kind, uint64_t bytes) {
   auto left = st.config.budget_bytes - std::min(st.config.budget_bytes, st.total());
   return {ec::out_of_memory, mib(bytes) + " are needed for " + what[i] + ", but the " +
                                  st.config.name + " budget of " + mib(st.config.budget_bytes) +
-                                 " has only " + mib(left) + " left: raise --ram or " + advice[i]};
+                                 " has only " + mib(left) + " left: raise " + st.config.option +
+                                 " or " + advice[i]};
 }
 
 bool take(tier_state& st, memory_kind kind, uint64_t bytes) {
@@ -101,7 +115,7 @@ void start_fetches(self_ptr self) {
 
 caf::result<lease> queue_fetch(self_ptr self, const served_model_ptr& m, expert_key key) {
   auto& st = self->state;
-  if (m->tiered && index(key.expert) < m->config().experts)
+  if (m->tiered && !st.config.near_to && index(key.expert) < m->config().experts)
     return to_caf({ec::internal, "the routed experts of this model are lent by its supplier"});
   auto bytes = model::expert_file_bytes(*m->source, key);
   if (!bytes)
@@ -131,7 +145,10 @@ caf::result<tier_status> details(self_ptr self) {
   const auto& st = self->state;
   const auto& used = st.used;
   auto all = std::make_shared<tier_status>(tier_status{
-      st.config.name, st.config.budget_bytes, st.total(), used[0], used[1], used[2], {}});
+      st.config.name, st.config.budget_bytes, st.total(), used[0], used[1], used[2], {}, false});
+  if (st.config.near_to)
+    if (auto own = st.config.near_to->status().own_memory)
+      all->lost = own->lost;
   if (st.suppliers.empty())
     return *all;
   auto promise = self->make_response_promise<tier_status>();
@@ -158,7 +175,8 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
   st.config = std::move(config);
   st.used = st.config.used_before;
   for (uint32_t i = 0; i < st.config.loaders; ++i)
-    st.idle.push_back(self->spawn<caf::detached + caf::linked>(loader));
+    st.idle.push_back(
+        self->spawn<caf::detached + caf::linked>(loader, st.config.near_to != nullptr));
   return {
       [self](atom::status) {
         return self->state.cost.status(self, "tier " + self->state.config.name);

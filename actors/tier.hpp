@@ -1,4 +1,4 @@
-// TIER actor of host memory (see interfaces.hpp): one byte budget for all models of a node, the
+// TIER actor (see interfaces.hpp): one byte budget of one memory for all models of a node, the
 // loaders that bring experts into it, and suppliers of models of which not all fit.
 #pragma once
 
@@ -12,7 +12,9 @@ namespace coel::actors {
 
 struct tier_config {
   std::string name = "ram";
-  uint64_t budget_bytes = 0; ///< 0: no limit
+  std::string option = "--ram"; ///< of the budget
+  compute::device_ptr near_to;  ///< it is this device's own memory; null: the host's
+  uint64_t budget_bytes = 0;    ///< 0: no limit
   uint32_t loaders = 2;
   std::array<uint64_t, 3> used_before{}; ///< by memory_kind: what was loaded before the actors
 };

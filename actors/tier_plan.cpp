@@ -40,8 +40,10 @@ result<needs_list> needs_of_all(const std::vector<std::shared_ptr<served_model>>
     if (!n)
       return n.err();
     n->dense_bytes = m->dense.bytes + in_place_bytes(*m->source);
+    if (m->near) // what every token needs lies there
+      n->dense_bytes = n->shared_bytes = n->kv_page_bytes = n->step_bytes = 0;
     n->process_bytes = model::deep_routers::bytes(m->config());
-    loaded += m->dense.bytes;
+    loaded += m->near ? 0 : m->dense.bytes;
     all.push_back(*n);
   }
   auto now = model::resident_memory();
@@ -105,7 +107,7 @@ result<void> give_tier(served_model& m, const memory_needs& needs, const policy:
   m.tiered->store = std::move(store);
   if (!folder.empty())
     m.tiered->state_file = folder / (m.name + ".predictor");
-  return own_embedding(m);
+  return m.near ? result<void>() : own_embedding(m); // else the device has it in its own memory
 }
 
 bool all_fits(const needs_list& needs, const tiering_choice& choice, uint64_t budget) {
@@ -162,7 +164,9 @@ result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& m
   for (size_t i = 0; i < plans->size(); ++i) {
     const auto& plan = (*plans)[i];
     total += policy::total_bytes(plan);
-    out.other_bytes += plan.process_bytes + plan.staging_bytes + in_place_bytes(*models[i]->source);
+    out.other_bytes += plan.process_bytes + plan.staging_bytes;
+    if (!models[i]->near)
+      out.other_bytes += in_place_bytes(*models[i]->source);
     if (plan.all_fit)
       continue;
     out.any = true;
@@ -197,6 +201,8 @@ result<void> warm_experts(caf::actor_system& system, const hosted_model& hosted,
     return outcome;
   if (progress)
     progress(m.name, 0, total);
+  if (hosted.keeper)
+    self->request(hosted.keeper, caf::infinite, atom::load::value).receive([](uint64_t) {}, note);
   self->request(ram, caf::infinite, atom::load::value, hosted.model).receive([](uint64_t) {}, note);
   if (progress && outcome)
     progress(m.name, total, total);

@@ -6,7 +6,7 @@ namespace {
 
 result<model::expert_store_ptr> open_store(const std::filesystem::path& path,
                                            const served_model& m) {
-  if (const auto* layout = m.device->layout())
+  if (const auto* layout = compute::layout_of(*m.device))
     return model::expert_store::open(path, m.source, *layout);
   return {ec::unsupported, path.string() + ": " + m.device->status().name +
                                " cannot run experts as a store keeps them: leave --store out"};

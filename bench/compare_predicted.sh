@@ -11,7 +11,7 @@ model=$1
 shift
 if [ $# = 0 ]; then
   for link in 1gbit:0.2 1gbit:2 100mbit:2; do
-    set -- "$@" "2:$link:900MB:auto" "2:$link:1300MB:horizontal" "3:$link:700MB:auto" "3:$link:700MB:layers"
+    set -- "$@" "2:$link:900MB:auto" "2:$link:900MB:horizontal" "3:$link:700MB:layers" "3:$link:700MB:stages"
   done
 fi
 work=
@@ -45,7 +45,7 @@ settle() {
     "$bin/coel" plan --endpoint "$1" 2>/dev/null | grep -q "no plan yet" || break
     sleep 0.5
   done
-  for _ in 1 2 3; do
+  for _ in 1 2 3 4; do
     "$bin/coel-bench" --endpoint "$1" -p 0 -n 40 -r 2 >/dev/null
     sleep 8
   done
@@ -67,7 +67,7 @@ d = json.load(open(sys.argv[2]))
 d = d.get("cluster", d)
 n = d["network"][0]
 plan = d["placement"][0].get("plan", {})
-chosen = plan.get("chosen", {}).get("name", "?")
+chosen = plan.get("name", "none")
 p, m = n.get("predicted_us", 0) / 1000, n["decode_us"] / 1000
 print(f"{sys.argv[1]:30} {p:7.1f}ms {m:7.1f}ms {p / m:7.2f} {n.get('predicted_rounds', 0):8.2f} {n['decode_rounds']:8.2f}  {chosen}")
 PYTHON

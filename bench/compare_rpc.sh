@@ -2,7 +2,9 @@
 # CoEL on several hosts against llama.cpp's RPC on the same hosts, in turn: decode and a prompt.
 #   compare_rpc.sh LLAMA_BIN MODEL.gguf NODES RATE RTT_MS [RAM] [ROUNDS]
 # LLAMA_BIN holds llama-bench and ggml-rpc-server built with GGML_RPC. One thread a node; both see
-# the same shaped network (lab.sh). RAM is CoEL's budget on each node, such as 6GB; 0: none.
+# the same shaped network (lab.sh). RPC_CACHE names a folder where its servers keep weights: a run on
+# fast links fills it, so that one on slow links need not send them for minutes. RAM is CoEL's budget
+# on each node, such as 6GB; 0: none.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${COEL_BIN:-$here/../build/release}
@@ -35,7 +37,8 @@ start_coel() {
 start_rpc() {
   rpc=
   for i in $(seq 2 "$nodes"); do
-    "$here/lab.sh" in "$i" "$llama/ggml-rpc-server" -H "10.78.0.$i" -p 50052 -t 1 >"$work/rpc$i.log" 2>&1 &
+    LLAMA_CACHE=${RPC_CACHE:-}/$i "$here/lab.sh" in "$i" "$llama/ggml-rpc-server" ${RPC_CACHE:+-c} \
+      -H "10.78.0.$i" -p 50052 -t 1 >"$work/rpc$i.log" 2>&1 &
     pids+=($!)
     rpc=$rpc${rpc:+,}10.78.0.$i:50052
   done

@@ -53,6 +53,7 @@ struct engine_needs {
   uint64_t ram_bytes = 0;     ///< budget of the node; 0: no limit
   double expert_share = 0;    ///< of routed experts in memory, instead of a budget; 0: all
   bool drawn_answers = false; ///< tokens are drawn, nearly all as likely, not the likeliest
+  double card_share = 1;      ///< of routed experts on a card, at the most
 };
 
 using load_progress = std::function<void(uint64_t done, uint64_t total)>;

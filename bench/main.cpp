@@ -68,8 +68,9 @@ result<model_report> measure_model(const options& o, const std::filesystem::path
     return device.err();
   const auto& about = (*from)->info();
   auto start = std::chrono::steady_clock::now();
-  auto engines = make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions,
-                                  o.ram_bytes, o.expert_share, o.drawn_answers});
+  auto engines =
+      make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions, o.ram_bytes,
+                       o.expert_share, o.drawn_answers, o.card_share.value_or(1)});
   if (!engines)
     return engines.err();
   std::chrono::duration<double> load = std::chrono::steady_clock::now() - start;

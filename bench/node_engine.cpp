@@ -102,6 +102,7 @@ class node_engine : public engine {
     config.hosting.max_sessions = needs.sessions;
     config.ram_bytes = needs.ram_bytes;
     config.expert_share = needs.expert_share;
+    config.hosting.near_share = needs.card_share;
     drawn_ = needs.drawn_answers;
     auto socket =
         std::filesystem::temp_directory_path() / ("coel-bench-" + std::to_string(::getpid()));

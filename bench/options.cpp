@@ -76,6 +76,13 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
       ->check(CLI::IsMember({"cpu", "gpu"}));
   app.add_option("--card", o.card, "with --device gpu: which, counted from 0")
       ->capture_default_str();
+  app.add_option("--gpu", o.gpu_bytes,
+                 "with --device gpu: memory of the card, such as 8GB; experts that do not fit run "
+                 "on the CPU beside it")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--card-share", o.card_share,
+                 "with --device gpu: share of routed experts on the card, the others on the CPU")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("-t,--threads", o.device.threads, "compute threads; 0: one per core")
       ->capture_default_str();
   app.add_option("--kernels", o.device.kernels, "kernel set; the best usable one if not given")
@@ -89,6 +96,8 @@ std::string complaint(options& o, const texts& t) {
     return "give a model file, --random SHAPE, --endpoint or --machine";
   o.runs_on = t.device == "gpu" ? device_kind::gpu : device_kind::cpu;
   o.way = t.way == "plain" ? through::plain : t.way == "both" ? through::both : through::actors;
+  if ((o.gpu_bytes || o.card_share) && (o.runs_on != device_kind::gpu || o.way != through::actors))
+    return "--gpu and --card-share need --device gpu and --through actors";
   if (o.plan.sessions > 1 && o.way == through::plain)
     return "--sessions needs the actors: the plain loop runs one session at a time";
   if ((o.ram_bytes || o.expert_share > 0) && o.way != through::actors)

@@ -27,8 +27,10 @@ struct options {
   through way = through::actors;
   test_plan plan;
   device_kind runs_on = device_kind::cpu;
-  uint32_t card = 0;          ///< number of the GPU
-  cpu::device_options device; ///< of the CPU
+  uint32_t card = 0;                ///< number of the GPU
+  uint64_t gpu_bytes = 0;           ///< of its memory, with the CPU beside it; 0: see the next
+  std::optional<double> card_share; ///< of routed experts on it, with the CPU beside it
+  cpu::device_options device;       ///< of the CPU
 };
 
 /// The options, or the exit code with which to leave (help: 0, mistake: 2, said on standard error).

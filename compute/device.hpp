@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace coel::compute {
@@ -37,6 +38,9 @@ using weight_ptr = std::shared_ptr<const weight>;
 enum class weight_use : uint8_t {
   project, ///< used by project and run_experts
   lookup,  ///< used by embed: single rows are read
+  /// Used by run_experts only. A device with two kinds of memory (compute/tandem.hpp) keeps it in
+  /// the larger, slower one; for all others it is as `project`.
+  far_expert,
 };
 
 struct kv_shape {
@@ -68,32 +72,45 @@ struct completion_info {
 };
 using completion = std::function<void(const completion_info&)>;
 
+/// Memory of its own that a device computes in (a card's), and what goes there and back; since
+/// start.
+struct own_memory_status {
+  std::string name; ///< "gpu/NVIDIA H100 80GB HBM3"
+  uint64_t budget_bytes = 0;
+  uint64_t used_bytes = 0;
+  uint64_t busy_us = 0;        ///< its processors
+  uint64_t loaded_bytes = 0;   ///< weights brought there
+  uint64_t load_us = 0;        ///< that took: packing and copying
+  uint64_t bus_us = 0;         ///< of that, they were on their way
+  uint64_t split_lists = 0;    ///< lists of which a part ran beside it
+  uint64_t beside_us = 0;      ///< experts ran beside it
+  uint64_t beside_experts = 0; ///< so many, over all lists
+  uint64_t moved_bytes = 0;    ///< rows for these and their sums, there and back
+  uint64_t copied_experts = 0; ///< brought there for one list
+  bool lost = false;
+};
+
 struct device_status {
   std::string name; ///< "cpu/avx512-vnni"
   uint32_t threads = 0;
   uint64_t lists_run = 0;
-  uint64_t busy_us = 0;        ///< since start
-  uint32_t queue_depth = 0;    ///< lists waiting
-  uint64_t resident_bytes = 0; ///< weights and buffers and KV
+  uint64_t busy_us = 0;                          ///< since start
+  uint32_t queue_depth = 0;                      ///< lists waiting
+  uint64_t resident_bytes = 0;                   ///< weights and buffers and KV
+  std::optional<own_memory_status> own_memory{}; ///< none: it is the host's
 };
 
 enum class memory : uint8_t { device, host_visible };
-
-class kept_layout;
 
 class device {
  public:
   virtual ~device() = default;
 
-  /// For files of weights that need no more work (kept_layout.hpp); null: this device has none.
-  virtual const kept_layout* layout() const { return nullptr; }
-
   /// Copies a matrix into the device's layout. Blocks: call from a loading thread. Thread-safe.
   /// Errors: unsupported (type or shape), out_of_memory.
   virtual result<weight_ptr> load(const matrix_view& matrix, weight_use use) = 0;
 
-  /// Uninitialised memory, aligned for any operation; whole pages of 4 KiB begin on one. Errors:
-  /// out_of_memory.
+  /// Uninitialised memory, aligned for any operation. Errors: out_of_memory.
   virtual result<buffer_ptr> allocate(size_t bytes, memory where = memory::device) = 0;
 
   /// Errors: out_of_memory.
@@ -106,7 +123,14 @@ class device {
   /// Queues a list; lists run one after another in the order of submission.
   virtual void submit(command_list list, completion done) = 0;
 
+  /// Sets working memory for lists aside, beyond what is held already, so that none is refused for
+  /// lack of it later; what a list needs is otherwise taken when it comes. Errors: out_of_memory.
+  virtual result<void> reserve(size_t /*bytes*/) { return {}; }
+
   virtual device_status status() const = 0;
+
+  /// The device that is left when its own memory is lost; null: none.
+  virtual std::shared_ptr<device> spare() const { return nullptr; }
 };
 using device_ptr = std::shared_ptr<device>;
 

@@ -10,6 +10,7 @@
 namespace coel::compute {
 
 class buffer;
+class device;
 class weight;
 
 class kept_layout {
@@ -22,8 +23,9 @@ class kept_layout {
   virtual uint64_t bytes(const matrix_view& of) const = 0;
   /// Into bytes(from) bytes at `to`, which is aligned to `alignment`. Thread-safe; takes a while.
   virtual void arrange(const matrix_view& from, std::byte* to) const = 0;
-  /// What arrange() once wrote, at `offset` of memory that device::allocate gave: a weight for
-  /// project and run_experts, which keeps that memory. Nothing is copied.
+  /// What arrange() once wrote, at `offset` of memory that device::allocate gave (whole pages of 4
+  /// KiB begin on one): a weight for project and run_experts, which keeps that memory. Nothing is
+  /// copied.
   /// Errors: bad_argument (outside the memory, not aligned), unsupported (type or shape).
   virtual result<std::shared_ptr<const weight>> adopt(const matrix_view& of,
                                                       std::shared_ptr<buffer> memory,
@@ -31,5 +33,16 @@ class kept_layout {
 
   static constexpr uint64_t alignment = 64;
 };
+
+/// A device that has one is this too.
+class keeps_layout {
+ public:
+  virtual ~keeps_layout() = default;
+  /// Null: what it loads is kept in no file.
+  virtual const kept_layout* layout() const = 0;
+};
+
+/// Null: that device has none.
+const kept_layout* layout_of(const device& dev);
 
 } // namespace coel::compute

@@ -55,7 +55,7 @@ struct prepared {
   std::shared_ptr<shared_parts> parts;
 };
 
-class cpu_device : public compute::device {
+class cpu_device : public compute::device, public compute::keeps_layout {
  public:
   cpu_device(uint32_t threads, bool pin, uint64_t budget_bytes, const kernel_set& kernels)
       : parts_(new shared_parts{kernels, std::make_shared<budget>(budget_bytes), {}, {}}),
@@ -65,7 +65,7 @@ class cpu_device : public compute::device {
                                    compute::weight_use use) override {
     if (auto fine = compute::check(matrix); !fine.ok())
       return fine.err();
-    if (use == compute::weight_use::project)
+    if (use != compute::weight_use::lookup)
       return parts_->kernels.load(matrix, parts_->memory);
     auto made = view_weight::make(matrix, parts_->memory);
     if (!made.ok())

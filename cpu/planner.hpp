@@ -2,6 +2,7 @@
 // light ones are the same for all (plain_ops.cpp).
 #pragma once
 
+#include "compute/kept_layout.hpp"
 #include "compute/ops.hpp"
 #include "cpu/executor.hpp"
 #include "cpu/rope.hpp"

@@ -5,7 +5,10 @@
 #include "common/result.hpp"
 #include "gpu/kernels.hpp"
 
+#include <array>
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace coel::gpu {
@@ -32,6 +35,23 @@ class mark {
 };
 using mark_ptr = std::unique_ptr<mark>;
 
+/// A launch; or a copy, if `bytes` is set.
+struct step {
+  kernel what = kernel::count;
+  grid blocks;
+  alignas(16) std::array<std::byte, 128> args{};
+  void* to = nullptr;
+  const void* from = nullptr;
+  uint64_t bytes = 0;
+};
+
+/// Steps one after another, made ready to be started together.
+class graph {
+ public:
+  virtual ~graph() = default;
+};
+using graph_ptr = std::shared_ptr<const graph>;
+
 /// Thread-safe. Errors: out_of_memory (the card refuses, and goes on), device_lost (nothing works
 /// any more: reset, off the bus, a kernel that failed), internal (a bug).
 class card {
@@ -48,6 +68,10 @@ class card {
   /// Either side may be host memory; the copy is asynchronous if that is of allocate_host.
   virtual result<void> copy(lane on, void* to, const void* from, uint64_t bytes) = 0;
   virtual result<void> launch(lane on, kernel k, grid blocks, const void* args) = 0;
+
+  /// Whoever starts one keeps it until it is through.
+  virtual result<graph_ptr> make_graph(std::span<const step> steps) = 0;
+  virtual result<void> start(lane on, const graph& g) = 0;
 
   virtual result<mark_ptr> make_mark() = 0;
   virtual result<void> set(mark& m, lane on) = 0;

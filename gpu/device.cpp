@@ -3,6 +3,7 @@
 #include "compute/check.hpp"
 #include "gpu/angles.hpp"
 #include "gpu/completions.hpp"
+#include "gpu/graphs.hpp"
 #include "gpu/loading.hpp"
 #include "gpu/plan.hpp"
 
@@ -51,12 +52,14 @@ struct core {
   std::mutex submitting; // guards what follows
   std::shared_ptr<block> scratch;
   std::vector<std::unique_ptr<list_slot>> idle;
+  std::unique_ptr<graph_cache> graphs; // null: every step is launched by itself
 
   mutable std::mutex loss_mutex;
   std::optional<error> loss;
 
-  core(card_ptr c, uint64_t budget)
-      : on(c), memory(std::make_shared<memory_pool>(c, budget)), angles(memory), loading(memory) {}
+  core(card_ptr c, uint64_t budget, bool with_graphs)
+      : on(c), memory(std::make_shared<memory_pool>(c, budget)), angles(memory), loading(memory),
+        graphs(with_graphs ? std::make_unique<graph_cache>(c) : nullptr) {}
 
   void lost(const error& why) {
     std::lock_guard lock(loss_mutex);
@@ -114,7 +117,7 @@ struct core {
   result<void> grow_scratch(uint64_t bytes) {
     if (scratch && scratch->size() >= bytes)
       return {};
-    auto made = memory->make(bytes + bytes / 4, "scratch");
+    auto made = memory->make(bytes, "scratch");
     if (!made)
       return made.err();
     scratch = std::make_shared<block>(std::move(*made));
@@ -151,8 +154,10 @@ struct core {
       }
       if (auto ok = grow(slot, plans.table_bytes()); !ok)
         return ok.err();
-      if (auto ok = grow_scratch(plans.scratch_bytes()); !ok)
-        return ok.err();
+      auto wanted = plans.scratch_bytes();
+      if (auto ok = grow_scratch(wanted + wanted / 4); !ok) // fewer steps of growth
+        if (ok = grow_scratch(wanted); !ok)
+          return ok.err();
     }
   }
 
@@ -167,8 +172,18 @@ struct core {
     return on->wait(**done);
   }
 
-  result<void> start(const std::vector<step>& steps, list_slot& slot) {
+  /// `kept`: what has to live until all is through.
+  result<void> start(const std::vector<step>& steps, list_slot& slot, graph_ptr& kept) {
+    auto known = graphs ? graphs->find(steps) : result<graph_ptr>(graph_ptr());
+    if (!known)
+      return known.err();
+    kept = *known;
     auto outcome = on->set(*slot.begin, lane::compute);
+    if (kept && outcome) {
+      outcome = on->start(lane::compute, *kept);
+      auto over = on->set(*slot.end, lane::compute);
+      return outcome ? over : outcome;
+    }
     for (size_t i = 0; i < steps.size() && outcome; ++i) {
       const auto& s = steps[i];
       outcome = s.bytes ? on->copy(lane::compute, s.to, s.from, s.bytes)
@@ -185,6 +200,7 @@ struct list_keep {
   compute::command_list list;
   std::unique_ptr<list_slot> slot;
   std::shared_ptr<block> scratch;
+  graph_ptr graph;
   ~list_keep() {
     if (slot)
       owner->give_back(std::move(slot));
@@ -193,8 +209,8 @@ struct list_keep {
 
 class gpu_device : public compute::device {
  public:
-  gpu_device(card_ptr on, uint64_t budget)
-      : core_(std::make_shared<core>(on, budget)),
+  gpu_device(card_ptr on, uint64_t budget, bool graphs)
+      : core_(std::make_shared<core>(on, budget, graphs)),
         through_(on, [c = core_](const error& why) { c->lost(why); }) {}
 
   result<compute::weight_ptr> load(const compute::matrix_view& matrix,
@@ -253,8 +269,23 @@ class gpu_device : public compute::device {
   compute::device_status status() const override {
     auto totals = through_.totals();
     const auto& about = core_->on->info();
-    return {"gpu/" + about.name, about.multiprocessors, totals.lists,
-            totals.busy_us,      totals.waiting,        core_->memory->used()};
+    auto loaded = core_->loading.totals();
+    compute::own_memory_status own;
+    own.name = "gpu/" + about.name;
+    own.budget_bytes = core_->memory->budget();
+    own.used_bytes = core_->memory->used();
+    own.busy_us = totals.busy_us;
+    own.loaded_bytes = loaded.bytes;
+    own.load_us = loaded.us;
+    own.bus_us = loaded.bus_us;
+    own.lost = !core_->alive();
+    return {own.name,       about.multiprocessors, totals.lists, totals.busy_us,
+            totals.waiting, own.used_bytes,        own};
+  }
+
+  result<void> reserve(size_t bytes) override {
+    std::lock_guard lock(core_->submitting);
+    return core_->noted(core_->grow_scratch(bytes));
   }
 
  private:
@@ -275,7 +306,7 @@ class gpu_device : public compute::device {
       return {};
     s.begin = keep.slot->begin.get();
     s.end = keep.slot->end.get();
-    return core_->start(*steps, *keep.slot);
+    return core_->start(*steps, *keep.slot, keep.graph);
   }
 
   bool copy_now(void* to, const void* from, size_t bytes, const void* of_device) {
@@ -294,8 +325,8 @@ class gpu_device : public compute::device {
 
 } // namespace
 
-compute::device_ptr make_device(card_ptr card, uint64_t budget_bytes) {
-  return std::make_shared<gpu_device>(std::move(card), budget_bytes);
+compute::device_ptr make_device(card_ptr card, uint64_t budget_bytes, bool graphs) {
+  return std::make_shared<gpu_device>(std::move(card), budget_bytes, graphs);
 }
 
 } // namespace coel::gpu

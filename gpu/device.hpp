@@ -11,6 +11,7 @@ namespace coel::gpu {
 struct device_options {
   uint32_t card = 0;         ///< its number, as usable_cards lists them
   uint64_t budget_bytes = 0; ///< of weights, buffers, KV and scratch together; 0: what the card has
+  bool graphs = true;        ///< lists that come again are started as CUDA graphs (graphs.hpp)
 };
 
 /// Cards of this machine that can run the kernels, by number. Errors: unsupported, with the reason
@@ -22,6 +23,6 @@ result<card_ptr> open_card(uint32_t number);
 result<compute::device_ptr> make_device(const device_options& options = {});
 
 /// Over a card that was opened elsewhere.
-compute::device_ptr make_device(card_ptr card, uint64_t budget_bytes);
+compute::device_ptr make_device(card_ptr card, uint64_t budget_bytes, bool graphs = true);
 
 } // namespace coel::gpu

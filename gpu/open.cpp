@@ -47,7 +47,13 @@ result<compute::device_ptr> make_device(const device_options& options) {
   auto card = open_card(options.card);
   if (!card)
     return card.err();
-  return make_device(*card, options.budget_bytes);
+  const auto& about = (*card)->info();
+  if (options.budget_bytes > about.memory_bytes)
+    return {ec::bad_argument, about.name + " has " + std::to_string(about.memory_bytes >> 20) +
+                                  " MiB, less than the " +
+                                  std::to_string(options.budget_bytes >> 20) +
+                                  " MiB asked for: lower --gpu"};
+  return make_device(*card, options.budget_bytes, options.graphs);
 }
 
 } // namespace coel::gpu

@@ -15,16 +15,6 @@
 
 namespace coel::gpu {
 
-/// A launch; or a copy, if `bytes` is set.
-struct step {
-  kernel what = kernel::count;
-  grid blocks;
-  alignas(16) std::array<std::byte, 128> args{};
-  void* to = nullptr;
-  const void* from = nullptr;
-  uint64_t bytes = 0;
-};
-
 /// A stretch of the card's memory to give away from.
 struct stretch {
   std::byte* base = nullptr;

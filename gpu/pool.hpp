@@ -55,6 +55,7 @@ class memory_pool : public std::enable_shared_from_this<memory_pool> {
 
   uint64_t used() const;  ///< bytes of blocks
   uint64_t taken() const; ///< bytes of slabs
+  uint64_t budget() const { return budget_ ? budget_ : card_->info().memory_bytes; }
   card& on() const { return *card_; }
 
  private:

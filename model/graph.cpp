@@ -1,5 +1,6 @@
 #include "model/graph.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace coel::model {
@@ -60,6 +61,30 @@ uint64_t step_buffer_bytes(const model_config& config, uint32_t max_rows, uint32
   for (const auto& need : needs(config, max_rows, max_logits))
     elements += need.elements;
   return elements * sizeof(float);
+}
+
+uint64_t working_bytes(const model_config& c, uint32_t max_rows, uint32_t max_logits) {
+  // An input of int8 with a scale and a sum for each 32: 1.25 bytes a value.
+  auto int8 = [](uint64_t values) { return values + values / 4; };
+  uint64_t rows = max_rows, logits = max_logits;
+  uint64_t widest = std::max<uint64_t>(c.hidden, uint64_t{c.heads} * c.head_dim);
+  uint64_t project = int8(std::max(rows, logits) * widest) + logits * c.vocab * sizeof(float);
+  uint64_t width = uint64_t{c.top_k} * c.expert_ff + c.shared_ff;
+  uint64_t shared =
+      c.shared_ff ? std::max<uint64_t>(1, c.shared_ff / std::max(1u, c.expert_ff)) : 0;
+  uint64_t experts = int8(rows * c.hidden) + rows * (c.top_k + shared) * c.hidden * sizeof(float) +
+                     rows * width * 2 * sizeof(float) + int8(rows * width);
+  constexpr uint64_t split_tokens = 128, most_parts = uint64_t{128} << 20;
+  uint64_t splits = (c.context + split_tokens - 1) / split_tokens;
+  uint64_t parts =
+      std::min(most_parts, rows * c.heads * splits * (c.head_dim + uint64_t{2}) * sizeof(float));
+  constexpr uint64_t rounding = 64 << 10;
+  return std::max({project, experts, parts}) + rounding;
+}
+
+uint64_t table_bytes(const model_config& c) {
+  constexpr uint64_t lists = uint64_t{2} << 20, most_angles = uint64_t{64} << 20;
+  return lists + std::min(most_angles, uint64_t{c.context} * c.rope.dims * sizeof(float));
 }
 
 result<step_buffers> make_step_buffers(const model_config& config, compute::device& dev,

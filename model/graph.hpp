@@ -39,6 +39,11 @@ result<step_buffers> make_step_buffers(const model_config& config, compute::devi
 /// Bytes that make_step_buffers will take.
 uint64_t step_buffer_bytes(const model_config& config, uint32_t max_rows, uint32_t max_logits);
 
+/// What a device takes beside the buffers for any list of the graph, at the most: rows in the
+/// device's own form, intermediate rows of experts, parts of long histories. And for its tables.
+uint64_t working_bytes(const model_config& config, uint32_t max_rows, uint32_t max_logits);
+uint64_t table_bytes(const model_config& config);
+
 class graph {
  public:
   graph(const model_config& config, const dense_weights& weights)

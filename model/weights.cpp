@@ -161,7 +161,8 @@ uint32_t experts_per_layer(const source& from) {
   return from.config().experts + shared_slices(from);
 }
 
-result<expert_ptr> load_expert(const source& from, compute::device& to, expert_key key) {
+result<expert_ptr> load_expert(const source& from, compute::device& to, expert_key key,
+                               compute::weight_use use) {
   auto views = views_of(from, key);
   if (!views)
     return views.err();
@@ -172,7 +173,7 @@ result<expert_ptr> load_expert(const source& from, compute::device& to, expert_k
   };
   for (auto [view, into] : {slot{&views->gate, &weights->gate}, slot{&views->up, &weights->up},
                             slot{&views->down, &weights->down}}) {
-    auto loaded = to.load(*view, compute::weight_use::project);
+    auto loaded = to.load(*view, use);
     if (!loaded)
       return loaded.err();
     *into = *loaded;

@@ -36,7 +36,8 @@ uint32_t experts_per_layer(const source& from);
 uint32_t shared_slices(const source& from);
 
 /// One routed expert, or one slice of the shared expert. Thread-safe.
-result<expert_ptr> load_expert(const source& from, compute::device& to, expert_key key);
+result<expert_ptr> load_expert(const source& from, compute::device& to, expert_key key,
+                               compute::weight_use use = compute::weight_use::project);
 
 /// Bytes of that expert in the file; what loading it reads.
 result<uint64_t> expert_file_bytes(const source& from, expert_key key);

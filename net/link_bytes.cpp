@@ -101,4 +101,11 @@ std::optional<error> frame_reader::finish() {
   return problem_;
 }
 
+bool rising_below(const std::vector<uint32_t>& rows, uint32_t limit) {
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (rows[i] >= limit || (i && rows[i] <= rows[i - 1]))
+      return false;
+  return true;
+}
+
 } // namespace coel::net

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 namespace coel::net {
 
@@ -57,6 +58,16 @@ class frame_reader {
   frame_reader& text(std::string& value, size_t limit, std::string_view what);
   /// The next `size` bytes, or none at all and a problem.
   std::span<const std::byte> take(uint64_t size, std::string_view what);
+  /// The next `count` values, or none at all and a problem.
+  template <class T>
+  std::vector<T> array(uint32_t count, std::string_view what) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    auto from = take(uint64_t{count} * sizeof(T), what);
+    std::vector<T> out(from.size() / sizeof(T));
+    if (!from.empty())
+      std::memcpy(out.data(), from.data(), from.size());
+    return out;
+  }
   /// `size` bytes that must be zero.
   frame_reader& unused(size_t size);
   frame_reader& require(bool condition, std::string_view what);
@@ -71,5 +82,8 @@ class frame_reader {
   std::span<const std::byte> rest_;
   std::optional<error> problem_;
 };
+
+/// Whether row numbers rise and are all below the limit; also of none.
+bool rising_below(const std::vector<uint32_t>& rows, uint32_t limit);
 
 } // namespace coel::net

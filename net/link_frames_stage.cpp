@@ -37,15 +37,6 @@ void put_array(frame_writer& out, const std::vector<T>& values) {
     out.bytes(values.data(), values.size() * sizeof(T));
 }
 
-template <class T>
-std::vector<T> array_of(frame_reader& in, uint32_t count, std::string_view what) {
-  auto from = in.take(uint64_t{count} * sizeof(T), what);
-  std::vector<T> out(from.size() / sizeof(T));
-  if (!from.empty())
-    std::memcpy(out.data(), from.data(), from.size());
-  return out;
-}
-
 /// Everything but the activations, which come last: [rows, hidden].
 struct tail {
   uint32_t rows = 0;
@@ -95,7 +86,7 @@ taken_tail take_tail(frame_reader& in) {
   uint32_t count = 0;
   uint8_t wire = 0;
   in.get(count, "routing").require(count <= max_routing, "routing");
-  out.routing = array_of<uint16_t>(in, in.good() ? count : 0, "routing");
+  out.routing = in.array<uint16_t>(in.good() ? count : 0, "routing");
   in.get(out.of.rows, "rows").require(out.of.rows <= max_rows, "rows");
   in.get(out.of.hidden, "hidden")
       .require(out.of.hidden > 0 && out.of.hidden <= max_hidden, "hidden");
@@ -113,11 +104,15 @@ result<std::vector<float>> values_of(const taken_tail& t) {
   return read_activations(t.wire, t.of.rows, t.of.hidden, t.bytes);
 }
 
-bool rising_below(const std::vector<uint32_t>& rows, uint32_t limit) {
-  for (size_t i = 0; i < rows.size(); ++i)
-    if (rows[i] >= limit || (i && rows[i] <= rows[i - 1]))
-      return false;
-  return true;
+template <class Frame>
+result<Frame> with_rows(Frame out, taken_tail tail) {
+  auto values = values_of(tail);
+  if (!values)
+    return values.err();
+  out.hidden = tail.of.hidden;
+  out.values = std::move(*values);
+  out.routing = std::move(tail.routing);
+  return out;
 }
 
 /// Where one stage ends the next begins.
@@ -232,20 +227,14 @@ result<stage_run> decode_stage_run(std::span<const std::byte> frame) {
   get_parts(in, out.parts, rows);
   in.require(rows <= max_rows, "rows").get(wanted, "wanted rows");
   in.require(wanted <= rows, "wanted rows");
-  out.wanted = array_of<uint32_t>(in, in.good() ? wanted : 0, "wanted rows");
+  out.wanted = in.array<uint32_t>(in.good() ? wanted : 0, "wanted rows");
   auto tail = take_tail(in);
   if (auto problem = in.finish())
     return *problem;
   if (!rising_below(out.wanted, tail.of.rows) || rows != tail.of.rows ||
       tail.routing.size() != uint64_t{out.hops.front().first} * rows * out.top_k)
     return {ec::bad_frame, "a run whose rows, wanted rows and routing do not fit each other"};
-  auto values = values_of(tail);
-  if (!values)
-    return values.err();
-  out.hidden = tail.of.hidden;
-  out.values = std::move(*values);
-  out.routing = std::move(tail.routing);
-  return out;
+  return with_rows(std::move(out), std::move(tail));
 }
 
 zmq::message_t encode(const stage_answer& answer, wire_type wire) {
@@ -277,13 +266,7 @@ result<stage_answer> decode_stage_answer(std::span<const std::byte> frame) {
     return *problem;
   if (!ok)
     out.outcome = error{ec_from_name(code), message};
-  auto values = values_of(tail);
-  if (!values)
-    return values.err();
-  out.hidden = tail.of.hidden;
-  out.values = std::move(*values);
-  out.routing = std::move(tail.routing);
-  return out;
+  return with_rows(std::move(out), std::move(tail));
 }
 
 } // namespace coel::net

@@ -106,22 +106,6 @@ zmq::message_t encode_values(const Head& head, std::span<const float> values) {
   return std::move(*out);
 }
 
-bool rising_below(const std::vector<uint32_t>& rows, uint32_t limit) {
-  for (size_t i = 1; i < rows.size(); ++i)
-    if (rows[i] <= rows[i - 1])
-      return false;
-  return rows.back() < limit;
-}
-
-template <class T>
-std::vector<T> array_of(frame_reader& in, uint32_t count, std::string_view what) {
-  auto from = in.take(uint64_t{count} * sizeof(T), what);
-  std::vector<T> out(from.size() / sizeof(T));
-  if (!from.empty())
-    std::memcpy(out.data(), from.data(), from.size());
-  return out;
-}
-
 expert_part read_part(frame_reader& in, uint32_t rows) {
   expert_part part;
   uint32_t count = 0;
@@ -129,8 +113,8 @@ expert_part read_part(frame_reader& in, uint32_t rows) {
   in.require(count > 0 && count <= rows, "rows of an expert");
   if (!in.good())
     return part;
-  part.rows = array_of<uint32_t>(in, count, "rows of an expert");
-  part.weights = array_of<float>(in, count, "weights of an expert");
+  part.rows = in.array<uint32_t>(count, "rows of an expert");
+  part.weights = in.array<float>(count, "weights of an expert");
   if (!in.good())
     return part;
   in.require(rising_below(part.rows, rows), "rows of an expert");

@@ -64,8 +64,8 @@ class splitter {
       auto may = lanes_of(e.expert);
       if (may.empty())
         out.nowhere.push_back(std::move(e));
-      else if (may.size() == 1)
-        put(*may.front(), std::move(e));
+      else if (may.size() == 1 || p_.pick)
+        put(*one_of(may), std::move(e));
       else
         free.emplace_back(std::move(e), std::move(may));
     }
@@ -87,6 +87,17 @@ class splitter {
         if (l.host == host)
           found.push_back(&l);
     return found;
+  }
+
+  /// By the rule of the problem; what is here stays here.
+  lane* one_of(const std::vector<lane*>& may) {
+    std::vector<node_id> hosts;
+    for (auto* l : may) {
+      if (may.size() == 1 || l->host == p_.self)
+        return l;
+      hosts.push_back(l->host);
+    }
+    return may[(*p_.pick)(hosts)];
   }
 
   void collect(split& out) {

@@ -8,8 +8,10 @@
 #include "common/node_record.hpp"
 #include "policy/routing_table.hpp"
 
+#include <functional>
 #include <map>
 #include <set>
+#include <span>
 
 namespace coel::policy {
 
@@ -27,12 +29,16 @@ struct split {
   double alone_us = 0; ///< the same on `self` only, if it held everything
 };
 
+/// Another rule for those that several hosts hold but not `self`: a position among them.
+using replica_pick = std::function<size_t(std::span<const node_id>)>;
+
 struct split_problem {
   const routing_table* table = nullptr;
   layer_id layer{};
   node_id self{};
   const std::map<node_id, host_cost>* costs = nullptr; ///< of hosts that can be reached, self too
   const std::set<node_id>* avoid = nullptr;            ///< failed in this batch; may be null
+  const replica_pick* pick = nullptr;                  ///< null: who is predicted to end first
 };
 
 split split_rows(const split_problem& problem, std::vector<expert_rows> experts);

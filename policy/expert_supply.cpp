@@ -30,8 +30,7 @@ std::vector<supply_order> expert_supply::take_orders() {
   return std::exchange(orders_, {});
 }
 
-// --- steps
-// ----------------------------------------------------------------------------------------
+// ---- steps
 
 std::vector<expert_supply::found> expert_supply::begin(uint64_t step, layer_id layer,
                                                        std::span<const expert_use> wanted,
@@ -105,8 +104,7 @@ void expert_supply::close(uint64_t step) {
   }
 }
 
-// --- what nobody waits for yet
-// --------------------------------------------------------------------
+// ---- what nobody waits for yet
 
 void expert_supply::foresee(std::span<const wish> wishes) {
   for (const auto& w : wishes) {
@@ -130,8 +128,7 @@ void expert_supply::end_fill(entry& e) {
     --fills_;
 }
 
-// --- jobs
-// -----------------------------------------------------------------------------------------
+// ---- jobs
 
 void expert_supply::was_read(uint64_t job, const result<void>& outcome) {
   auto under_way = jobs_.find(job);
@@ -202,8 +199,7 @@ void expert_supply::freed(expert_key key) {
   settle();
 }
 
-// --- what can be done now
-// -------------------------------------------------------------------------
+// ---- what can be done now
 
 void expert_supply::settle() {
   lend();

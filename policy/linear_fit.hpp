@@ -1,7 +1,8 @@
 // y = a * u + b * v, fitted to what is measured, the past fading: weighted least squares over
-// decayed sums, each measurement by its relative error, pulled towards the last estimate where
-// measurements do not tell a from b (as Levenberg does). Used for run times (u: experts, v: rows)
-// and for transfers (u: 1, v: rows).
+// decayed sums, pulled towards the last estimate where measurements do not tell a from b (as
+// Levenberg does). Errors count relative to what is expected: relative to what was measured, slow
+// ones would count for less, and the fit would lie below the mean. Used for run times (u: experts,
+// v: rows) and for transfers (u: 1, v: rows).
 #pragma once
 
 #include <algorithm>
@@ -18,7 +19,8 @@ class linear_fit {
   void add(double u, double v, double y) {
     if (!(u > 0 && u < most && v >= 0 && v < most && y >= 0 && y < most))
       return;
-    double weight = 1 / (std::max(y, 1.0) * std::max(y, 1.0));
+    double about = std::max(1.0, count_ ? std::clamp(at(u, v), y / far, y * far) : y);
+    double weight = 1 / (about * about);
     uu_ = memory * uu_ + weight * u * u;
     uv_ = memory * uv_ + weight * u * v;
     vv_ = memory * vv_ + weight * v * v;
@@ -36,6 +38,7 @@ class linear_fit {
  private:
   static constexpr double memory = 0.98;
   static constexpr double most = 1e12;
+  static constexpr double far = 4; // an estimate that is further off is no guide to its error
   static constexpr double stiff_a = 0.01,
                           stiff_b = 1; // pull towards the last estimate, in shares of uu and vv
 

@@ -92,6 +92,8 @@ class replica_chooser {
   /// make of it: queues, and load that came a moment ago. Less than 0 where it is sooner, 0 before
   /// the first reply. It fades while nothing is heard, so that who was slow is asked again.
   double surplus_us(uint32_t replica, uint32_t rows, double fitted_us, double now_us) const;
+  /// Dispatches that are known to wait or run there: those under way, and what was before the last.
+  double load(uint32_t replica) const { return of_[replica].under_way + of_[replica].queue; }
   /// One of `may` (not empty). A replica in `used` has a message of this layer already: only its
   /// marginal run time counts, so no new node is added for little.
   uint32_t choose(std::span<const uint32_t> may, uint32_t rows, double now_us,

@@ -11,12 +11,6 @@ namespace coel::policy {
 
 namespace {
 
-constexpr replica_rule rules[] = {replica_rule::random,       replica_rule::fixed_best,
-                                  replica_rule::least_loaded, replica_rule::two_choices,
-                                  replica_rule::average,      replica_rule::trained,
-                                  replica_rule::oracle};
-constexpr std::string_view names[] = {"random",  "fixed best", "least loaded", "two choices",
-                                      "average", "trained",    "oracle"};
 constexpr double row_bytes = 2048;
 constexpr double step_ms = 500; // load and links change at these
 
@@ -223,14 +217,6 @@ class lan_simulator {
 };
 
 } // namespace
-
-std::span<const replica_rule> all_replica_rules() {
-  return rules;
-}
-
-std::string_view to_string(replica_rule rule) {
-  return names[static_cast<size_t>(rule)];
-}
 
 replica_latency simulate_replicas(replica_rule rule, const replica_lan& lan) {
   return lan_simulator(rule, lan).run();

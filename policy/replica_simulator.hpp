@@ -3,23 +3,9 @@
 // event simulation in ms, the same for every policy of one seed. POLICY P4.1 and P10.
 #pragma once
 
-#include <cstdint>
-#include <span>
-#include <string_view>
+#include "policy/replica_rule.hpp"
 
 namespace coel::policy {
-
-enum class replica_rule : uint8_t {
-  random,
-  fixed_best,   ///< least round trip and run time when idle
-  least_loaded, ///< by HELLO, 2 s old
-  two_choices,  ///< the better of two random ones, by HELLO and what is under way
-  average,      ///< average latency times those under way: the fall-back
-  trained,      ///< replica_chooser
-  oracle,       ///< knows queues and links
-};
-std::span<const replica_rule> all_replica_rules();
-std::string_view to_string(replica_rule rule);
 
 struct replica_lan {
   uint64_t seed = 1;

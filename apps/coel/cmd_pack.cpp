@@ -59,7 +59,7 @@ int cmd_pack(const pack_options& o) {
   auto device = cpu::make_device({1, o.kernels, 0, false});
   if (!device)
     return fail(device.err());
-  const auto* layout = (*device)->layout();
+  const auto* layout = compute::layout_of(**device);
   if (!layout)
     return fail({ec::unsupported, (*device)->status().name +
                                       " has no layout of its own: a store would save nothing"});

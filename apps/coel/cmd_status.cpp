@@ -129,6 +129,32 @@ void print_tiering(const json& m) {
   std::printf(" (of popular ones %.2f)\n", real(predictor, "recall_of_popular"));
 }
 
+/// What lies on the card, how busy it is, and what runs beside it.
+void print_card(const json& c) {
+  auto share = [&](const char* name) { return 100 * real(c, name); };
+  auto rate = [&](const char* name) { return bytes_text(static_cast<uint64_t>(real(c, name))); };
+  std::printf("\n%s: %s of %s used; busy %.0f %%, bus %.0f %%; %s loaded at %s/s (bus %s/s)\n",
+              text(c, "name").c_str(), bytes_text(number(c, "used_bytes")).c_str(),
+              bytes_text(number(c, "budget_bytes")).c_str(), share("busy_share"),
+              share("bus_share"), bytes_text(number(c, "loaded_bytes")).c_str(),
+              rate("load_bytes_per_s").c_str(), rate("bus_bytes_per_s").c_str());
+  std::printf("  %llu experts ran beside it in %.1f s, %llu were copied over for a step\n",
+              static_cast<unsigned long long>(number(c, "beside_experts")),
+              real(c, "beside_us") / 1e6,
+              static_cast<unsigned long long>(number(c, "copied_experts")));
+  if (auto lost = c.find("lost"); lost != c.end() && lost->is_boolean() && lost->get<bool>())
+    std::printf("  the card is LOST: restart the node to use it again\n");
+  for (const auto& m : part(c, "models", json::value_t::array))
+    if (m.is_object())
+      std::printf("  %s: %llu of %llu experts on it (%s), found there by %.1f %% of rows; "
+                  "%llu brought, %llu sent back\n",
+                  text(m, "model").c_str(), static_cast<unsigned long long>(number(m, "here")),
+                  static_cast<unsigned long long>(number(m, "experts")),
+                  bytes_text(number(m, "bytes")).c_str(), 100 * real(m, "hit_rate"),
+                  static_cast<unsigned long long>(number(m, "brought")),
+                  static_cast<unsigned long long>(number(m, "given_up")));
+}
+
 void print_totals(const json& totals) {
   std::printf("\nrequests %llu, tokens in %llu, tokens out %llu, errors %llu\n",
               static_cast<unsigned long long>(number(totals, "requests")),
@@ -156,6 +182,8 @@ int print(const document_reply& reply, bool as_json) {
       for (const auto& m : part(tier, "models", json::value_t::array))
         if (m.is_object())
           print_tiering(m);
+  if (auto card = part(status, "card", json::value_t::object); !card.empty())
+    print_card(card);
   if (auto cluster = part(status, "cluster", json::value_t::object); !cluster.empty())
     print_cluster(cluster);
   print_totals(part(status, "totals", json::value_t::object));

@@ -121,9 +121,12 @@ model::expert_store_ptr store_of(const std::filesystem::path& file,
   auto path = model::usual_store_path(file);
   std::error_code ignored;
   auto device = cpu::make_device({1, "", 0, false});
-  if (!std::filesystem::exists(path, ignored) || !device || !(*device)->layout())
+  if (!std::filesystem::exists(path, ignored) || !device)
     return nullptr;
-  auto store = model::expert_store::open(path, source, *(*device)->layout());
+  const auto* layout = compute::layout_of(**device);
+  if (!layout)
+    return nullptr;
+  auto store = model::expert_store::open(path, source, *layout);
   return store ? *store : nullptr;
 }
 

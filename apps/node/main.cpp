@@ -1,5 +1,6 @@
 // coel-node: loads, serves, and drains on SIGTERM.
 #include "apps/node/keygen.hpp"
+#include "apps/node/open_device.hpp"
 #include "apps/node/options.hpp"
 
 #include <atomic>
@@ -14,6 +15,9 @@
 namespace {
 
 using namespace coel;
+
+/// The card failed, and the node could not go on without it.
+constexpr int exit_card_lost = 3;
 
 /// SIGINT and SIGTERM are waited for, never handled: block them before any thread starts.
 sigset_t block_stop_signals() {
@@ -61,7 +65,7 @@ class stop_request {
 };
 
 int serve(const app::node_options& o, stop_request& stop) {
-  auto device = cpu::make_device(o.device);
+  auto device = app::open_device(o);
   if (!device) {
     std::fprintf(stderr, "coel-node: %s\n", device.err().message.c_str());
     return 2;
@@ -74,6 +78,15 @@ int serve(const app::node_options& o, stop_request& stop) {
     options.join.event = [](const std::string& line) {
       std::fprintf(stderr, "%s\n", line.c_str());
     };
+  std::atomic<bool> lost = false;
+  options.device_lost = [&lost](const std::optional<error>& end) {
+    std::fprintf(stderr, "event=card-lost goes-on=%s\n", end ? "no" : "on-the-cpu");
+    if (!end)
+      return;
+    std::fprintf(stderr, "coel-node: %s\n", end->message.c_str());
+    lost = true;
+    kill(getpid(), SIGTERM);
+  };
   auto progress = o.quiet ? actors::load_progress{} : show_progress;
   auto node = actors::node::start(system, *device, options, progress);
   if (!node) {
@@ -94,7 +107,7 @@ int serve(const app::node_options& o, stop_request& stop) {
   bool drained = (*node)->drain(std::chrono::milliseconds(o.drain_ms));
   node->reset();
   std::fprintf(stderr, "event=stopped drained=%s\n", drained ? "yes" : "no");
-  return drained ? 0 : 1;
+  return lost ? exit_card_lost : drained ? 0 : 1;
 }
 
 } // namespace

@@ -41,7 +41,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   std::string keys;
   actors::cluster_config cluster;
   cluster.state_folder = default_state_folder();
-  std::string wire = "f16", shape = "auto", homing = "auto";
+  std::string wire = "f16", shape = "auto", homing = "auto", replica_choice = "trained";
   uint16_t link_port = 0;
   std::optional<uint16_t> hello_port;
   int64_t missing_ms = cluster.missing_patience.count();
@@ -75,6 +75,17 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
                  "file of experts that coel pack wrote, for models that do not fit; several "
                  "allowed (default: MODEL.experts where it is there)")
       ->envname("COEL_STORE");
+  app.add_option(
+         "--gpu", o.gpu_bytes,
+         "memory of a CUDA card that this node may take, such as 8GB: what every token uses "
+         "and the experts used most lie there, the others run on the CPU beside it "
+         "(docs/gpu.md); 0: no card")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(false))
+      ->envname("COEL_GPU");
+  app.add_option("--card", o.card, "with --gpu: which, counted from 0")
+      ->capture_default_str()
+      ->envname("COEL_CARD");
   app.add_option(
          "--kv", o.node.hosting.kv_bytes,
          "KV memory of each model, such as 1GB; 0: one full context, or more while that is cheap")
@@ -162,6 +173,12 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(0.0, 0.5))
       ->envname("COEL_EXPERT_BIAS");
+  app.add_option("--replica-choice", replica_choice,
+                 "which of several nodes that hold an expert runs it: trained, average (latency "
+                 "times those under way) or, to compare with, random, two-choices, least-loaded")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"trained", "average", "random", "two-choices", "least-loaded"}))
+      ->envname("COEL_REPLICA_CHOICE");
   app.add_option(
          "--missing-patience-ms", missing_ms,
          "how long a request waits for an expert that no node holds before it fails; 0: not at all")
@@ -186,6 +203,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
     cluster.wire = wire == "f32"    ? net::wire_type::f32
                    : wire == "int8" ? net::wire_type::int8
                                     : net::wire_type::f16;
+    o.node.hosting.replica_choice = *policy::replica_rule_named(replica_choice);
     cluster.planning.shape = *policy::shape_from_name(shape);
     cluster.homing = homing == "auto";
     if (link_port)

@@ -48,6 +48,38 @@ cudaEvent_t event_of(const mark& m) {
   return static_cast<const cuda_mark&>(m).event();
 }
 
+class cuda_graph : public graph {
+ public:
+  explicit cuda_graph(cudaGraphExec_t exec) : exec_(exec) {}
+  ~cuda_graph() override { cudaGraphExecDestroy(exec_); }
+  cudaGraphExec_t exec() const { return exec_; }
+
+ private:
+  cudaGraphExec_t exec_;
+};
+
+/// Behind `last`, which becomes it.
+cudaError_t add_node(cudaGraph_t to, cudaGraphNode_t& last, const step& s) {
+  cudaGraphNode_t fresh = nullptr;
+  const cudaGraphNode_t* after = last ? &last : nullptr;
+  size_t count = last ? 1 : 0;
+  cudaError_t e;
+  if (s.bytes) {
+    e = cudaGraphAddMemcpyNode1D(&fresh, to, after, count, s.to, s.from, s.bytes,
+                                 cudaMemcpyDefault);
+  } else {
+    void* parameters[] = {const_cast<std::byte*>(s.args.data())}; // copied by the call
+    cudaKernelNodeParams p{};
+    p.func = const_cast<void*>(cuda_entry(s.what));
+    p.gridDim = dim3(s.blocks.x, s.blocks.y, s.blocks.z);
+    p.blockDim = dim3(gpu::info(s.what).threads);
+    p.kernelParams = parameters;
+    e = cudaGraphAddKernelNode(&fresh, to, after, count, &p);
+  }
+  last = fresh;
+  return e;
+}
+
 class cuda_card : public card {
  public:
   cuda_card(int number, card_info info) : number_(number), info_(std::move(info)) {}
@@ -119,6 +151,30 @@ class cuda_card : public card {
     return checked(cudaLaunchKernel(cuda_entry(k), dim3(blocks.x, blocks.y, blocks.z),
                                     dim3(gpu::info(k).threads), parameters, 0, stream(on)),
                    gpu::info(k).name);
+  }
+
+  result<graph_ptr> make_graph(std::span<const step> steps) override {
+    if (auto ok = use(); !ok)
+      return ok.err();
+    cudaGraph_t plan = nullptr;
+    if (auto ok = checked(cudaGraphCreate(&plan, 0), "graph"); !ok)
+      return ok.err();
+    cudaGraphNode_t last = nullptr;
+    auto e = cudaSuccess;
+    for (size_t i = 0; i < steps.size() && e == cudaSuccess; ++i)
+      e = add_node(plan, last, steps[i]);
+    cudaGraphExec_t exec = nullptr;
+    if (e == cudaSuccess)
+      e = cudaGraphInstantiate(&exec, plan, 0);
+    cudaGraphDestroy(plan);
+    if (auto ok = checked(e, "graph"); !ok)
+      return ok.err();
+    return graph_ptr(std::make_shared<cuda_graph>(exec));
+  }
+  result<void> start(lane on, const graph& g) override {
+    if (auto ok = use(); !ok)
+      return ok;
+    return checked(cudaGraphLaunch(static_cast<const cuda_graph&>(g).exec(), stream(on)), "graph");
   }
 
   result<mark_ptr> make_mark() override {

@@ -7,6 +7,7 @@
 #include "actors/scheduler.hpp"
 #include "actors/stage.hpp"
 #include "expert_world.hpp"
+#include "tests/actors/sentence.hpp"
 
 #include <algorithm>
 #include <future>
@@ -78,35 +79,6 @@ stage_link::behavior_type wire_to_home(stage_link::pointer self, scheduler_actor
               self->send(to, std::move(changed));
             return true;
           }};
-}
-
-struct sentence {
-  std::promise<result<std::vector<int32_t>>> done;
-  std::vector<int32_t> tokens;
-};
-
-session_actor::behavior_type writer(session_actor::pointer self, std::shared_ptr<sentence> to,
-                                    size_t length, std::function<void(size_t)> at_token) {
-  return {[](atom::status) { return component_status{}; },
-          [](atom::begin) {},
-          [](const session_probe_ptr&) {},
-          [](const app_answer&) {},
-          [=](const session_logits& l) -> caf::result<session_move> {
-            const float* row = l.values + size_t{l.rows - 1} * l.vocab;
-            auto best = static_cast<int32_t>(std::max_element(row, row + l.vocab) - row);
-            to->tokens.push_back(best);
-            if (at_token)
-              at_token(to->tokens.size());
-            if (to->tokens.size() < length)
-              return session_move{session_move::kind::feed, best};
-            to->done.set_value(to->tokens);
-            self->quit();
-            return session_move{session_move::kind::finish, 0};
-          },
-          [=](const error& why) { to->done.set_value(why); },
-          [](atom::cancel) {},
-          [](atom::gone) {},
-          [](atom::deadline) {}};
 }
 
 struct stage_world : expert_world {
@@ -199,12 +171,6 @@ struct stage_world : expert_world {
                   session)
         .receive([](bool) {}, [&](caf::error& e) { to->done.set_value(from_caf(e)); });
     return to->done.get_future();
-  }
-  static std::vector<int32_t> written(std::future<result<std::vector<int32_t>>> outcome) {
-    BOOST_REQUIRE_MESSAGE(outcome.wait_for(generous) == std::future_status::ready, "it hangs");
-    auto got = outcome.get();
-    BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
-    return *got;
   }
   /// Another node's scheduler has no stages: the hub.
   std::vector<int32_t> alone(size_t prompt, size_t length) {

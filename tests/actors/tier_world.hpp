@@ -141,11 +141,11 @@ struct tier_world {
   /// From now on experts come from a store beside the file.
   void pack() {
     read_from = model::usual_store_path(file);
-    auto made = model::write_expert_store(*model::open_model(file), *device->layout(), read_from,
+    auto made = model::write_expert_store(*model::open_model(file), *compute::layout_of(*device), read_from,
                                           {2, {}});
     BOOST_REQUIRE_MESSAGE(made.ok(), (made ? "" : made.err().message));
   }
-  bool can_pack() const { return device->layout() != nullptr; }
+  bool can_pack() const { return compute::layout_of(*device) != nullptr; }
 
   /// Serves the file with that share of its experts in memory. Errors: those of a node's start.
   result<void> serve(double share) {

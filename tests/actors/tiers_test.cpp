@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_expert_of_a_store_is_an_error_and_never_a_wrong_t
     return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 40);
-  auto store = *model::expert_store::open(read_from, *model::open_model(file), *device->layout());
+  auto store = *model::expert_store::open(read_from, *model::open_model(file), *compute::layout_of(*device));
   {
     std::fstream change(read_from, std::ios::in | std::ios::out | std::ios::binary);
     for (uint16_t e = 0; e < 16; e += 2) { // some of these will be chosen

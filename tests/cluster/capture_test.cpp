@@ -177,7 +177,7 @@ BOOST_AUTO_TEST_CASE(a_model_that_is_fetched_is_not_readable_on_the_wire) {
   test_cluster::wait_for([] { return "node 1 to host the model"; },
                          [&] { return all.node(1).models()->size() == 1; });
   all.settle();
-  auto tokens = some_prompt(16);
+  auto tokens = some_tokens(16);
   BOOST_TEST(same_answer(must(all.logits(1, tokens)), must(all.logits(0, tokens))));
   auto recorded = net.recorded();
   std::ifstream in(demo_model, std::ios::binary);

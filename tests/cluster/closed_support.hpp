@@ -3,13 +3,13 @@
 #pragma once
 
 #include "net/app_client.hpp"
+#include "tests/cluster/answers.hpp"
 #include "tests/cluster/tap.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
-#include <cmath>
 #include <functional>
 
 namespace coel::testing {
@@ -23,26 +23,9 @@ inline node_options with_share(double share) {
   return o;
 }
 
-inline std::vector<int32_t> some_prompt(size_t n) {
-  std::vector<int32_t> tokens(n);
-  for (size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<int32_t>((i * 97 + 11) % 500);
-  return tokens;
-}
-
-inline std::vector<float> must(result<std::vector<float>> got) {
-  BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
-  return std::move(*got);
-}
-
 /// Within rounding: the demo model is Q8_0, see exact_test.
 inline bool same_answer(const std::vector<float>& a, const std::vector<float>& b) {
-  double off = 0, all = 0;
-  for (size_t i = 0; i < a.size() && a.size() == b.size(); ++i) {
-    off += (a[i] - b[i]) * (a[i] - b[i]);
-    all += b[i] * b[i];
-  }
-  return a.size() == b.size() && std::sqrt(off / all) < 0.02; // not if one is NaN
+  return a.size() == b.size() && distance(a, b) < 0.02; // not if one is NaN
 }
 
 /// An application of the node at that endpoint.

@@ -138,7 +138,8 @@ BOOST_AUTO_TEST_CASE(strangers_are_refused_and_said_once_a_minute) {
     BOOST_TEST(said >= 1u, why);
     BOOST_TEST(said <= static_cast<size_t>(minutes.count()), why << "\n" << log);
   }
-  for (auto counted = app.cluster()["refused"]; const char* why : {"no-key", "not-member", "expelled"})
+  for (auto counted = app.cluster()["refused"];
+       const char* why : {"no-key", "not-member", "expelled"})
     BOOST_TEST(counted[why].get<uint64_t>() + counted["too-often"].get<uint64_t>() >= 12u, counted);
   std::optional<link_client> member;
   test_cluster::wait_for(
@@ -262,7 +263,7 @@ BOOST_AUTO_TEST_CASE(poisoned_weights_are_never_used) {
                          [&] { return all.node(2).models()->size() == 1; });
   all.settle();
   BOOST_TEST(wrong_of("node1") == 0u);
-  auto tokens = some_prompt(12);
+  auto tokens = some_tokens(12);
   BOOST_TEST(same_answer(must(all.logits(2, tokens)), must(all.logits(1, tokens))));
 }
 

@@ -1,5 +1,7 @@
 // The answer of a cluster is the answer of one node, however many there are and whatever they hold.
 #include "model/sampler.hpp"
+#include "tests/cluster/answers.hpp"
+#include "tests/cluster/families.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -12,29 +14,6 @@ using namespace coel;
 using namespace coel::testing;
 
 namespace {
-
-std::vector<int32_t> some_tokens(uint32_t vocab, size_t n) {
-  std::vector<int32_t> tokens(n);
-  for (size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<int32_t>((i * 7919 + 13) % vocab);
-  return tokens;
-}
-
-/// Root of the mean squared difference over that of the logits.
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  BOOST_REQUIRE(a.size() == b.size());
-  double off = 0, all = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    off += (a[i] - b[i]) * (a[i] - b[i]);
-    all += a[i] * a[i];
-  }
-  return std::sqrt(off / all);
-}
-
-std::vector<float> must(result<std::vector<float>> r) {
-  BOOST_REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.err().message));
-  return *r;
-}
 
 constexpr size_t window = 512;
 
@@ -52,31 +31,13 @@ double perplexity_of(test_cluster& cluster, const std::vector<int32_t>& tokens) 
   return std::exp(loss / static_cast<double>(predictions));
 }
 
-std::filesystem::path fixture_file(const std::string& name) {
-  auto here = std::filesystem::path(COEL_SOURCE_DIR) / "tests/golden/data" / name;
-  return std::filesystem::exists(here) ? here
-                                       : std::filesystem::path(COEL_SHARED_DIR) / "fixtures" / name;
-}
-
-/// Where weights are quantised, so are activations: a difference in the last bit of a sum may move
-/// a value to the next step. The tolerance is well inside that of the fixtures.
-struct family {
-  std::string file;
-  double tolerance;
-};
-const std::vector<family> families{
-    {"../../../models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf", 0.02},
-    {"nano-random-qwen2moe-f16.gguf", 1e-4}, {"nano-random-qwen2moe-q4_0.gguf", 0.02},
-    {"nano-random-qwen3moe-f16.gguf", 1e-4}, {"nano-random-mixtral-f16.gguf", 1e-4},
-    {"nano-random-olmoe-f16.gguf", 1e-4},    {"k256-random-qwen2moe-q4_k_m.gguf", 0.02}};
-
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(exactness)
 
 BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_the_number_of_nodes) {
-  for (const auto& [name, tolerance] : families) {
-    auto file = fixture_file(name);
+  for (const auto& one : families) {
+    auto file = one.file();
     if (!std::filesystem::exists(file)) {
       BOOST_TEST_MESSAGE("skipped: " << file << " is not here");
       continue;
@@ -84,19 +45,19 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_the_number_of_nodes) {
     std::vector<float> alone;
     std::vector<int32_t> tokens;
     for (size_t nodes : {1u, 2u, 3u, 5u, 8u})
-      BOOST_TEST_CONTEXT(name << " on " << nodes << " nodes") {
+      BOOST_TEST_CONTEXT(one.name << " on " << nodes << " nodes") {
         node_options how;
         how.model = file;
         how.share = nodes == 1 ? 1.0 : 1.25 / static_cast<double>(nodes);
         test_cluster cluster(nodes, how);
         cluster.settle();
         if (tokens.empty())
-          tokens = some_tokens(cluster.model(0).model->config().vocab, 48);
+          tokens = some_tokens(48, 0, cluster.model(0).model->config().vocab);
         for (size_t home : {size_t{0}, nodes - 1}) {
           auto got = must(cluster.logits(home, tokens));
           if (alone.empty())
             alone = got;
-          BOOST_TEST(distance(got, alone) < tolerance);
+          BOOST_TEST(distance(got, alone) < one.tolerance);
           if (nodes > 1)
             BOOST_TEST(cluster.network(home).rounds > 0u);
         }
@@ -111,7 +72,7 @@ BOOST_AUTO_TEST_CASE(narrow_wires_cost_little) {
       how.share = 0.6;
       test_cluster one(1, {});
       one.settle();
-      auto tokens = some_tokens(one.model(0).model->config().vocab, 64);
+      auto tokens = some_tokens(64, 0, one.model(0).model->config().vocab);
       auto alone = must(one.logits(0, tokens));
       how.wire = wire;
       test_cluster two(2, how);

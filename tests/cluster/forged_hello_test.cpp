@@ -84,7 +84,7 @@ BOOST_AUTO_TEST_CASE(a_replayed_hello_opens_nothing) {
   all.start(1);
   auto packet = captured_hello(net + "200", net + "2");
   all.settle();
-  auto tokens = some_prompt(12);
+  auto tokens = some_tokens(12);
   auto whole = must(all.logits(0, tokens));
   application app(all.node(0).endpoints().front());
   all.kill(1);
@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(thousands_of_forged_senders_are_bounded) {
   test_cluster all(2);
   all.settle();
   auto net = network_of(all);
-  auto tokens = some_prompt(12);
+  auto tokens = some_tokens(12);
   auto whole = must(all.logits(0, tokens));
   application app(all.node(0).endpoints().front());
   forger mallory;

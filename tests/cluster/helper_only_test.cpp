@@ -1,12 +1,12 @@
 // Nodes without room for KV hold and run experts for others, and send applications to those.
 #include "net/app_nodes.hpp"
+#include "tests/cluster/answers.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <mutex>
 
 using namespace coel;
@@ -43,24 +43,6 @@ node_options with_helper(size_t helper, const std::shared_ptr<event_log>& log,
     change(c);
   };
   return options;
-}
-
-std::vector<int32_t> prompt(size_t n, uint32_t vocab) {
-  std::vector<int32_t> tokens(n);
-  for (size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<int32_t>((i * 101 + 3) % vocab);
-  return tokens;
-}
-
-/// Root of the mean squared difference over that of the logits.
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  BOOST_REQUIRE_EQUAL(a.size(), b.size());
-  double off = 0, all = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    off += (a[i] - b[i]) * (a[i] - b[i]);
-    all += b[i] * b[i];
-  }
-  return std::sqrt(off / all);
 }
 
 generate_request story(uint32_t tokens) {
@@ -211,7 +193,7 @@ BOOST_AUTO_TEST_CASE(its_experts_are_used) {
     {
       test_cluster alone(1, whole);
       alone.settle();
-      expected = *alone.logits(0, prompt(40, alone.model(0).model->config().vocab));
+      expected = *alone.logits(0, some_tokens(40, 0, alone.model(0).model->config().vocab));
     }
     auto options = with_helper(1, std::make_shared<event_log>(),
                                [](actors::node_config& c) { c.hosting.helper_only = true; });
@@ -219,7 +201,7 @@ BOOST_AUTO_TEST_CASE(its_experts_are_used) {
     options.model = model;
     test_cluster all(2, options);
     all.settle();
-    auto got = all.logits(0, prompt(40, all.model(0).model->config().vocab));
+    auto got = all.logits(0, some_tokens(40, 0, all.model(0).model->config().vocab));
     BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
     BOOST_TEST(distance(*got, expected) < tolerance);
     BOOST_TEST(asked_of(all, 0, "node1") > 0u);

@@ -2,6 +2,7 @@
 // that home.
 #include "actors/errors.hpp"
 #include "actors/session.hpp"
+#include "tests/cluster/answers.hpp"
 #include "tests/cluster/slow_device.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
@@ -18,13 +19,6 @@ using namespace coel::testing;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::vector<int32_t> prompt(size_t n, int32_t salt = 0) {
-  std::vector<int32_t> tokens(n);
-  for (size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<int32_t>((i * 101 + 3 + static_cast<size_t>(salt) * 17) % 500);
-  return tokens;
-}
 
 /// What came of one request.
 class answer {
@@ -125,12 +119,12 @@ struct world {
     *delay = 3000;
     for (int n = 0; n < 3; ++n)
       for (size_t i : {0, 1}) {
-        auto one = ask(all, i, prompt(4, n), 12, false);
+        auto one = ask(all, i, some_tokens(4, n), 12, false);
         one.said->wait_for_end();
       }
     test_cluster::wait_for([] { return "a session to move"; },
                            [&] {
-                             auto probe = ask(all, 0, prompt(8), 60);
+                             auto probe = ask(all, 0, some_tokens(8), 60);
                              probe.said->wait_for_end();
                              return moved() > 0;
                            });
@@ -187,7 +181,7 @@ BOOST_FIXTURE_TEST_SUITE(homing, world)
 
 BOOST_AUTO_TEST_CASE(a_session_moves_to_the_faster_home_and_answers_the_same) {
   auto before = moved();
-  auto got = ask_and_move(prompt(40), 60);
+  auto got = ask_and_move(some_tokens(40), 60);
   auto last = got.said->wait_for_end();
   BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
   auto done = std::get<done_reply>(last);
@@ -197,21 +191,21 @@ BOOST_AUTO_TEST_CASE(a_session_moves_to_the_faster_home_and_answers_the_same) {
   BOOST_TEST(done.seed == 7u);
   BOOST_TEST(got.said->tokens().size() == 60u);
   BOOST_TEST(moved() > before);
-  check_greedy(prompt(40), got.said->tokens());
+  check_greedy(some_tokens(40), got.said->tokens());
   BOOST_TEST(got.said->text() == all.model(0).model->tokenizer->decode(got.said->tokens()));
   test_cluster::wait_for([] { return "no session to be left"; },
                          [&] { return running(0) + running(1) == 0; });
 }
 
 BOOST_AUTO_TEST_CASE(a_long_prompt_moves_before_it_is_through) {
-  auto got = ask_and_move(prompt(300), 40);
+  auto got = ask_and_move(some_tokens(300), 40);
   got.said->wait_for_end();
   BOOST_TEST(got.said->tokens().size() == 40u);
-  check_greedy(prompt(300), got.said->tokens());
+  check_greedy(some_tokens(300), got.said->tokens());
 }
 
 BOOST_AUTO_TEST_CASE(a_session_comes_back_when_its_home_is_killed) {
-  auto got = ask_and_move(prompt(40), 150);
+  auto got = ask_and_move(some_tokens(40), 150);
   got.said->wait_for_tokens(5);
   *delay = 0;
   all.kill(1);
@@ -219,12 +213,12 @@ BOOST_AUTO_TEST_CASE(a_session_comes_back_when_its_home_is_killed) {
   BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
   BOOST_TEST(std::get<done_reply>(last).answer_tokens == 150u);
   BOOST_TEST(got.said->tokens().size() == 150u);
-  check_greedy(prompt(40), got.said->tokens());
+  check_greedy(some_tokens(40), got.said->tokens());
   test_cluster::wait_for([] { return "no session to be left"; }, [&] { return running(0) == 0; });
 }
 
 BOOST_AUTO_TEST_CASE(what_is_cancelled_ends_at_its_home_too) {
-  auto got = ask_and_move(prompt(40), 400);
+  auto got = ask_and_move(some_tokens(40), 400);
   caf::anon_send(got.session, actors::atom::cancel::value);
   auto last = got.said->wait_for_end();
   BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
@@ -234,14 +228,14 @@ BOOST_AUTO_TEST_CASE(what_is_cancelled_ends_at_its_home_too) {
 }
 
 BOOST_AUTO_TEST_CASE(a_home_that_says_goodbye_gives_its_guests_back) {
-  auto got = ask_and_move(prompt(40), 150);
+  auto got = ask_and_move(some_tokens(40), 150);
   *delay = 0;
   caf::anon_send(all.node(1).neighbours()->perception(), actors::atom::leave::value,
                  std::string("stopped"));
   auto last = got.said->wait_for_end();
   BOOST_REQUIRE(std::holds_alternative<done_reply>(last));
   BOOST_TEST(got.said->tokens().size() == 150u);
-  check_greedy(prompt(40), got.said->tokens());
+  check_greedy(some_tokens(40), got.said->tokens());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -61,7 +61,7 @@ struct mad_cluster {
   }
 
   test_cluster all;
-  std::vector<int32_t> tokens = some_prompt(24);
+  std::vector<int32_t> tokens = some_tokens(24);
   std::vector<float> whole;
   std::optional<fake_member> member;
   std::optional<application> app;

@@ -3,13 +3,13 @@
 #include "actors/errors.hpp"
 #include "net/link_frames.hpp"
 #include "policy/routing_trace.hpp"
+#include "tests/cluster/answers.hpp"
 #include "tests/cluster/slow_device.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 using namespace coel;
@@ -18,23 +18,6 @@ using namespace std::chrono_literals;
 using policy::routing_trace;
 
 namespace {
-
-std::vector<int32_t> prompt(size_t n, int32_t salt = 0) {
-  std::vector<int32_t> tokens(n);
-  for (size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<int32_t>((i * 101 + 3 + static_cast<size_t>(salt) * 17) % 500);
-  return tokens;
-}
-
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  BOOST_REQUIRE_EQUAL(a.size(), b.size());
-  double off = 0, all = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    off += (a[i] - b[i]) * (a[i] - b[i]);
-    all += b[i] * b[i];
-  }
-  return std::sqrt(off / all);
-}
 
 /// Of the demo model in Q8_0: see exact_test.
 constexpr double same = 0.02;
@@ -130,7 +113,7 @@ void expel(test_cluster& all, size_t i, size_t whom) {
 BOOST_AUTO_TEST_SUITE(placement)
 
 BOOST_AUTO_TEST_CASE(nodes_follow_one_plan_with_replicas_in_spare_memory) {
-  auto tokens = prompt(48);
+  auto tokens = some_tokens(48);
   auto wanted = expected(tokens);
   test_cluster all(3, quick(0.6));
   all.settle();
@@ -155,7 +138,7 @@ BOOST_AUTO_TEST_CASE(nodes_follow_one_plan_with_replicas_in_spare_memory) {
 }
 
 BOOST_AUTO_TEST_CASE(a_plan_outlives_its_planner_and_a_new_one_follows) {
-  auto tokens = prompt(24);
+  auto tokens = some_tokens(24);
   auto wanted = expected(tokens);
   test_cluster all(3, quick(0.6));
   all.settle();
@@ -180,7 +163,7 @@ BOOST_AUTO_TEST_CASE(a_plan_outlives_its_planner_and_a_new_one_follows) {
 }
 
 BOOST_AUTO_TEST_CASE(a_node_that_became_slow_is_avoided) {
-  auto tokens = prompt(16);
+  auto tokens = some_tokens(16);
   auto wanted = expected(tokens);
   auto delay = std::make_shared<std::atomic<uint32_t>>(0);
   auto how = quick(0.5);
@@ -198,7 +181,7 @@ BOOST_AUTO_TEST_CASE(a_node_that_became_slow_is_avoided) {
   wait_until_agreed(all);
   *delay = 20'000;
   for (int i = 0; i < 12; ++i) // what it takes to notice
-    BOOST_REQUIRE(all.logits(0, prompt(8, i)).ok());
+    BOOST_REQUIRE(all.logits(0, some_tokens(8, i)).ok());
   auto slow = asked_of(all, 0, "node2"), steady = asked_of(all, 0, "node1");
   for (int i = 0; i < 30; ++i) {
     auto got = all.logits(0, tokens);
@@ -231,7 +214,7 @@ routing_trace routed_by(test_cluster& all, size_t from, size_t whom) {
 BOOST_AUTO_TEST_CASE(plans_are_made_from_what_every_home_routed) {
   test_cluster all(2, quick(0.7));
   all.settle();
-  auto tokens = prompt(200);
+  auto tokens = some_tokens(200);
   BOOST_REQUIRE(all.logits(1, tokens).ok());
   auto sample = routed_by(all, 0, 1);
   const auto& c = all.model(0).model->config();
@@ -240,14 +223,15 @@ BOOST_AUTO_TEST_CASE(plans_are_made_from_what_every_home_routed) {
   BOOST_TEST(routed_by(all, 1, 0).tokens() == 0u);
   test_cluster::wait_for([&] { return "a plan from tokens of both homes" + told(all); },
                          [&] {
-                           all.logits(0, prompt(50)), all.logits(1, prompt(50));
-                           auto note = all.placement(0).planning.note + all.placement(1).planning.note;
+                           all.logits(0, some_tokens(50)), all.logits(1, some_tokens(50));
+                           auto note =
+                               all.placement(0).planning.note + all.placement(1).planning.note;
                            return note.find("from tokens of 2 homes") != std::string::npos;
                          });
 }
 
 BOOST_AUTO_TEST_CASE(two_homes_do_not_count_on_the_same_memory_of_a_third) {
-  auto tokens = prompt(16);
+  auto tokens = some_tokens(16);
   auto wanted = expected(tokens);
   auto how = quick(0.6);
   how.adjust = [adjust = how.adjust](size_t i, actors::node_config& c) {

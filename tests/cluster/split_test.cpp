@@ -29,7 +29,7 @@ BOOST_AUTO_TEST_CASE(two_halves_answer_and_are_one_again) {
   tapped_cluster net(4, with_share(0.6)); // two of four hold everything
   auto& all = net.nodes();
   all.settle();
-  auto tokens = some_prompt(24);
+  auto tokens = some_tokens(24);
   auto whole = must(all.logits(0, tokens));
   for (int round = 0; round < 2; ++round) {
     net.cut({0, 1}, true);
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(a_part_that_covers_too_little_says_so_until_it_is_joined_ag
   tapped_cluster net(3, how);
   auto& all = net.nodes();
   all.settle();
-  auto tokens = some_prompt(16);
+  auto tokens = some_tokens(16);
   auto whole = must(all.logits(2, tokens));
   net.cut({2}, true);
   wait_for_parts(all, {{0, 1}, {2}});

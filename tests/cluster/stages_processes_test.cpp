@@ -98,8 +98,9 @@ struct staged_programs {
       auto at = "ipc://" + (folder.path() / "alone.sock").string();
       process alone(folder.path(), "coel-node",
                     {"--model", model_argument(), "--endpoint", at, "--threads", "1"});
-      test_cluster::wait_for([&] { return "the node alone, not " + alone.errors(); },
-                             [&] { return alone.errors().find("event=ready") != std::string::npos; });
+      test_cluster::wait_for(
+          [&] { return "the node alone, not " + alone.errors(); },
+          [&] { return alone.errors().find("event=ready") != std::string::npos; });
       auto client = generate(at);
       whole = client->read_all();
       BOOST_REQUIRE(client->wait() == 0);

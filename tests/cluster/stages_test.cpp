@@ -1,40 +1,23 @@
 // Layers of a session at other nodes: same answers, whoever runs which layers and whatever dies.
 #include "actors/errors.hpp"
+#include "tests/actors/sentence.hpp"
+#include "tests/cluster/answers.hpp"
+#include "tests/cluster/families.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <future>
 
 using namespace coel;
 using namespace coel::testing;
+using actors::test::sentence;
+using actors::test::writer;
+using actors::test::written;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::vector<int32_t> some_tokens(uint32_t vocab, size_t n, size_t from = 0) {
-  std::vector<int32_t> tokens(n);
-  for (size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<int32_t>(((i + from) * 7919 + 13) % vocab);
-  return tokens;
-}
-
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  BOOST_REQUIRE(a.size() == b.size());
-  double off = 0, all = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    off += (a[i] - b[i]) * (a[i] - b[i]);
-    all += a[i] * a[i];
-  }
-  return std::sqrt(off / all);
-}
-
-std::vector<float> must(result<std::vector<float>> r) {
-  BOOST_REQUIRE_MESSAGE(r.ok(), (r.ok() ? "" : r.err().message));
-  return *r;
-}
 
 node_options plain() {
   node_options how;
@@ -87,40 +70,6 @@ size_t node_of_stage(test_cluster& cluster, size_t home, size_t stage) {
   return 0;
 }
 
-/// Takes the likeliest token each time.
-struct sentence {
-  std::promise<result<std::vector<int32_t>>> done;
-  std::vector<int32_t> tokens;
-};
-
-actors::session_actor::behavior_type writer(actors::session_actor::pointer self,
-                                            std::shared_ptr<sentence> to, size_t length,
-                                            std::function<void(size_t)> at_token) {
-  using namespace actors;
-  return {
-      [](atom::status) { return component_status{}; },
-      [](atom::begin) {},
-      [](const session_probe_ptr&) {},
-      [](const app_answer&) {},
-      [=](const session_logits& l) -> caf::result<session_move> {
-        const float* row = l.values + size_t{l.rows - 1} * l.vocab;
-        auto best = static_cast<int32_t>(std::max_element(row, row + l.vocab) - row);
-        to->tokens.push_back(best);
-        if (at_token)
-          at_token(to->tokens.size());
-        if (to->tokens.size() < length)
-          return session_move{session_move::kind::feed, best};
-        to->done.set_value(to->tokens);
-        self->quit();
-        return session_move{session_move::kind::finish, 0};
-      },
-      [=](const error& why) { to->done.set_value(why); },
-      [](atom::cancel) {},
-      [](atom::gone) {},
-      [](atom::deadline) {},
-  };
-}
-
 std::future<result<std::vector<int32_t>>> write(test_cluster& cluster, size_t home,
                                                 const std::vector<int32_t>& prompt, size_t length,
                                                 std::function<void(size_t)> at_token = {}) {
@@ -136,13 +85,6 @@ std::future<result<std::vector<int32_t>>> write(test_cluster& cluster, size_t ho
                 session)
       .receive([](bool) {}, [&](caf::error& why) { to->done.set_value(from_caf(why)); });
   return outcome;
-}
-
-std::vector<int32_t> written(std::future<result<std::vector<int32_t>>> outcome) {
-  BOOST_REQUIRE_MESSAGE(outcome.wait_for(60s) == std::future_status::ready, "no answer in 60 s");
-  auto got = outcome.get();
-  BOOST_REQUIRE_MESSAGE(got.ok(), (got.ok() ? "" : got.err().message));
-  return *got;
 }
 
 actors::stage_status stage_of(test_cluster& cluster, size_t i) {
@@ -170,17 +112,37 @@ std::vector<int32_t> undisturbed(const std::vector<int32_t>& prompt, size_t leng
   return written(write(one, 0, prompt, length));
 }
 
+/// A sentence over three nodes, to whose second stage something happens after so many tokens; what
+/// `happens` gives is called once it is written.
+template <class Happens>
+void write_while(size_t tokens, Happens happens) {
+  auto prompt = some_tokens(30);
+  auto expected = undisturbed(prompt, long_sentence);
+  test_cluster cluster(3, staged(0.8));
+  cluster.settle();
+  settle_in_stages(cluster, all_of(cluster));
+  size_t home = node_of_stage(cluster, 0, 0), second = node_of_stage(cluster, home, 1);
+  std::promise<void> reached;
+  auto outcome = write(cluster, home, prompt, long_sentence, [&](size_t n) {
+    if (n == tokens)
+      reached.set_value();
+  });
+  BOOST_REQUIRE(reached.get_future().wait_for(60s) == std::future_status::ready);
+  auto then = happens(cluster, home, second);
+  BOOST_TEST(written(std::move(outcome)) == expected, boost::test_tools::per_element());
+  then();
+}
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(stages)
 
 BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
-  auto tokens = some_tokens(500, 150); // several slices
+  auto tokens = some_tokens(150); // several slices
   std::vector<float> alone;
-  for (size_t nodes : {1u, 2u, 3u, 5u})
+  for (size_t nodes : {1u, 2u, 3u, 5u, 8u})
     BOOST_TEST_CONTEXT(nodes << " nodes") {
-      test_cluster cluster(nodes,
-                           nodes == 1 ? plain() : staged(1.25 / static_cast<double>(nodes)));
+      test_cluster cluster(nodes, nodes == 1 ? plain() : staged(1.25 / static_cast<double>(nodes)));
       cluster.settle();
       if (nodes > 1)
         settle_in_stages(cluster, all_of(cluster));
@@ -199,12 +161,38 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(every_family_runs_in_stages) {
+  for (const auto& one : families) {
+    if (!std::filesystem::exists(one.file())) {
+      BOOST_TEST_MESSAGE("skipped: " << one.file() << " is not here");
+      continue;
+    }
+    BOOST_TEST_CONTEXT(one.name) {
+      auto how = plain();
+      how.model = one.file();
+      test_cluster single(1, how);
+      single.settle();
+      auto tokens = some_tokens(48, 0, single.model(0).model->config().vocab);
+      auto alone = must(single.logits(0, tokens));
+      how = staged(0.7);
+      how.model = one.file();
+      test_cluster two(2, how);
+      two.settle();
+      settle_in_stages(two, all_of(two));
+      for (size_t home : {0u, 1u}) {
+        BOOST_TEST(distance(must(two.logits(home, tokens)), alone) < one.tolerance);
+        BOOST_TEST(two.network(home).hops > 0u);
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(sessions_at_once_write_what_one_node_writes) {
   std::vector<std::vector<int32_t>> prompts, expected;
   test_cluster one(1, plain());
   one.settle();
   for (size_t s = 0; s < 6; ++s) {
-    prompts.push_back(some_tokens(500, 5 + 40 * s, s));
+    prompts.push_back(some_tokens(5 + 40 * s, s));
     expected.push_back(written(write(one, 0, prompts[s], 40)));
   }
   test_cluster cluster(3, staged(0.45));
@@ -229,39 +217,20 @@ BOOST_AUTO_TEST_CASE(sessions_at_once_write_what_one_node_writes) {
 }
 
 BOOST_AUTO_TEST_CASE(a_stage_dies_in_mid_sentence_and_the_sentence_goes_on) {
-  auto prompt = some_tokens(500, 30);
-  auto expected = undisturbed(prompt, long_sentence);
-  test_cluster cluster(3, staged(0.8));
-  cluster.settle();
-  settle_in_stages(cluster, all_of(cluster));
-  size_t home = node_of_stage(cluster, 0, 0), victim = node_of_stage(cluster, home, 1);
-  std::promise<void> reached;
-  auto outcome = write(cluster, home, prompt, long_sentence, [&](size_t n) {
-    if (n == 60)
-      reached.set_value();
+  write_while(60, [](test_cluster& cluster, size_t home, size_t victim) {
+    cluster.kill(victim);
+    return [&cluster, home] {
+      BOOST_TEST(cluster.network(home).moved == 1u);
+      BOOST_TEST(cluster.network(home).hops > 0u);
+    };
   });
-  BOOST_REQUIRE(reached.get_future().wait_for(60s) == std::future_status::ready);
-  cluster.kill(victim);
-  BOOST_TEST(written(std::move(outcome)) == expected, boost::test_tools::per_element());
-  BOOST_TEST(cluster.network(home).moved == 1u);
-  BOOST_TEST(cluster.network(home).hops > 0u);
 }
 
 BOOST_AUTO_TEST_CASE(a_stage_that_drains_is_left_and_the_sentence_goes_on) {
-  auto prompt = some_tokens(500, 30);
-  auto expected = undisturbed(prompt, long_sentence);
-  test_cluster cluster(3, staged(0.8));
-  cluster.settle();
-  settle_in_stages(cluster, all_of(cluster));
-  size_t home = node_of_stage(cluster, 0, 0), leaves = node_of_stage(cluster, home, 1);
-  std::promise<void> reached;
-  auto outcome = write(cluster, home, prompt, long_sentence, [&](size_t n) {
-    if (n == 40)
-      reached.set_value();
+  write_while(40, [](test_cluster& cluster, size_t, size_t leaves) {
+    caf::anon_send(cluster.node(leaves).neighbours()->updater(), actors::atom::drain::value);
+    return [] {};
   });
-  BOOST_REQUIRE(reached.get_future().wait_for(60s) == std::future_status::ready);
-  caf::anon_send(cluster.node(leaves).neighbours()->updater(), actors::atom::drain::value);
-  BOOST_TEST(written(std::move(outcome)) == expected, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_stage_without_room_refuses_and_the_session_runs_as_before) {
@@ -272,7 +241,7 @@ BOOST_AUTO_TEST_CASE(a_stage_without_room_refuses_and_the_session_runs_as_before
     if (i == 1)
       c.hosting.kv_bytes = 128 << 10; // for a short sentence only
   };
-  auto prompt = some_tokens(500, 300);
+  auto prompt = some_tokens(300);
   auto expected = undisturbed(prompt, 10);
   test_cluster cluster(2, how);
   cluster.settle();
@@ -280,7 +249,7 @@ BOOST_AUTO_TEST_CASE(a_stage_without_room_refuses_and_the_session_runs_as_before
   BOOST_TEST(written(write(cluster, 0, prompt, 10)) == expected, boost::test_tools::per_element());
   BOOST_TEST(cluster.network(0).refused == 1u);
   BOOST_TEST(stage_of(cluster, 1).refused == 1u);
-  auto brief = some_tokens(500, 12);
+  auto brief = some_tokens(12);
   written(write(cluster, 0, brief, 4));
   BOOST_TEST(cluster.network(0).hops > 0u);
 }

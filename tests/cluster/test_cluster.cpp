@@ -97,16 +97,15 @@ test_cluster::test_cluster(size_t nodes, node_options options)
   file->link_port = 7420;
   file->hello_port = 7698;
   BOOST_REQUIRE(net::write_cluster_file(folder_ / "cluster.toml", *file).ok());
-  ram_bytes_ = options_.share < 1 ? budget() : 0;
+  ram_bytes_ = options_.share < 1 ? memory_for(options_.model, options_.share) : 0;
   if (options_.start_all)
     for (size_t i = 0; i < nodes; ++i)
       start(i);
 }
 
-/// Dense part, KV, buffers, and that share of the experts.
-uint64_t test_cluster::budget() const {
+uint64_t memory_for(const std::filesystem::path& model, double share) {
   auto device = *cpu::make_device({1, "", 0, false});
-  auto source = model::open_model(options_.model);
+  auto source = model::open_model(model);
   BOOST_REQUIRE(source.ok());
   const auto& c = (*source)->config();
   auto dense = model::load_dense(**source, *device);
@@ -121,8 +120,7 @@ uint64_t test_cluster::budget() const {
                        ->bytes);
   compute::kv_shape page{c.layers, c.kv_heads, c.head_dim, 32, 1};
   auto pages = kv_bytes / page.page_bytes();
-  auto experts =
-      static_cast<uint64_t>(std::ceil(options_.share * c.layers * per_layer) + 1) * largest;
+  auto experts = static_cast<uint64_t>(std::ceil(share * c.layers * per_layer) + 1) * largest;
   return dense->bytes + page.page_bytes() * pages +
          model::step_buffer_bytes(c, std::min(512u, c.context), 64) +
          actors::stage_buffer_bytes(c) + experts + largest * 9 / 10;
@@ -188,14 +186,15 @@ std::string text_of(const actors::placement_status& p) {
   return out;
 }
 
-actors::placement_status test_cluster::placement(size_t i) {
+actors::placement_status test_cluster::placement(size_t i, const std::string& name) {
   caf::scoped_actor self{*nodes_[i].system};
   actors::placement_status out;
   self->request(node(i).neighbours()->updater(), 5s, actors::atom::details::value)
       .receive(
           [&](std::vector<actors::placement_status>& all) {
-            if (!all.empty())
-              out = all.front();
+            for (auto& one : all)
+              if (one.model == name)
+                out = std::move(one);
           },
           [](caf::error&) {});
   return out;
@@ -238,7 +237,8 @@ void test_cluster::settle() {
           });
 }
 
-result<std::vector<float>> test_cluster::logits(size_t i, const std::vector<int32_t>& tokens) {
+result<std::vector<float>> test_cluster::logits(size_t i, const std::vector<int32_t>& tokens,
+                                                size_t which) {
   using namespace actors;
   auto to = std::make_shared<collected>();
   auto outcome = to->done.get_future();
@@ -247,7 +247,7 @@ result<std::vector<float>> test_cluster::logits(size_t i, const std::vector<int3
   static uint64_t requests = 1'000'000;
   caf::scoped_actor self{system};
   result<void> admitted;
-  self->request(model(i).scheduler, 20s, admission{request_id{++requests}, tokens, 1, true},
+  self->request(model(i, which).scheduler, 20s, admission{request_id{++requests}, tokens, 1, true},
                 session)
       .receive([](bool) {}, [&](caf::error& why) { admitted = from_caf(why); });
   if (!admitted)
@@ -257,10 +257,10 @@ result<std::vector<float>> test_cluster::logits(size_t i, const std::vector<int3
   return outcome.get();
 }
 
-actors::network_totals test_cluster::network(size_t i) {
+actors::network_totals test_cluster::network(size_t i, size_t which) {
   caf::scoped_actor self{*nodes_[i].system};
   actors::network_totals out;
-  self->request(model(i).scheduler, 5s, actors::atom::details::value)
+  self->request(model(i, which).scheduler, 5s, actors::atom::details::value)
       .receive([&](actors::scheduler_status& s) { out = s.network; }, [](caf::error&) {});
   return out;
 }

@@ -18,6 +18,10 @@ inline const std::filesystem::path demo_model =
 /// then, so who adds up what hardly matters, and greedy answers of any placement are the same.
 const std::filesystem::path& demo_model_f16();
 
+/// What a node of the tests takes for a model: dense part, KV, buffers, and that share of the
+/// experts.
+uint64_t memory_for(const std::filesystem::path& model, double share);
+
 struct node_options {
   std::filesystem::path model = demo_model;
   double share = 1; ///< of all experts, that fit into a node's memory
@@ -45,18 +49,21 @@ class test_cluster {
   caf::actor_system& system(size_t i) { return *nodes_[i].system; }
   actors::node& node(size_t i) { return *nodes_[i].running; }
   size_t size() const { return nodes_.size(); }
-  const actors::hosted_model& model(size_t i) { return node(i).models()->front(); }
+  /// The first model of node i, or another of those that it runs.
+  const actors::hosted_model& model(size_t i, size_t which = 0) {
+    return node(i).models()->at(which);
+  }
 
   /// Waits until every running node is linked to all others and all experts are held.
   void settle();
   /// States of node i's links, for failure texts.
   std::string links(size_t i);
-  /// What node i knows of the placement of its model.
-  actors::placement_status placement(size_t i);
+  /// What node i knows of the placement of its models, by name.
+  actors::placement_status placement(size_t i, const std::string& name = "tiny");
 
   /// Logits of every row of the tokens, [tokens, vocab], with node i as home.
-  result<std::vector<float>> logits(size_t i, const std::vector<int32_t>& tokens);
-  actors::network_totals network(size_t i);
+  result<std::vector<float>> logits(size_t i, const std::vector<int32_t>& tokens, size_t which = 0);
+  actors::network_totals network(size_t i, size_t which = 0);
 
   /// Polls until it holds; fails the test after 30 s, saying what was waited for.
   static void wait_for(const std::function<std::string()>& what,
@@ -70,8 +77,6 @@ class test_cluster {
     std::unique_ptr<actors::node> running;
     std::string address;
   };
-  uint64_t budget() const;
-
   node_options options_;
   std::filesystem::path folder_;
   std::vector<one> nodes_;

@@ -53,7 +53,7 @@ BOOST_AUTO_TEST_CASE(what_was_arranged_runs_as_what_was_loaded) {
       for (uint64_t rows : {1u, 16u, 45u}) {
         BOOST_TEST_CONTEXT(kernels << ' ' << to_string(type) << ' ' << rows) {
           auto dev = make(kernels);
-          const auto* layout = dev->layout();
+          const auto* layout = compute::layout_of(*dev);
           BOOST_REQUIRE(layout);
           auto m = random_matrix(type, rows, 512, 11);
           auto bytes = layout->bytes(m);
@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(words_of_rows_become_planes) {
 BOOST_AUTO_TEST_CASE(what_does_not_lie_in_the_memory_is_not_adopted) {
   for (const auto& kernels : vector_sets()) {
     auto dev = make(kernels);
-    const auto& layout = *dev->layout();
+    const auto& layout = *compute::layout_of(*dev);
     auto m = random_matrix(dtype::q4_0, 16, 256, 2);
     auto memory = *dev->allocate(8192);
     BOOST_TEST(layout.bytes(m) < 8192u);
@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(memory_comes_back_with_the_last_weight_of_it) {
     auto dev = make(kernels);
     auto m = random_matrix(dtype::q8_0, 32, 256, 2);
     auto memory = *dev->allocate(64 << 10);
-    auto one = *dev->layout()->adopt(m, memory, 0), two = *dev->layout()->adopt(m, memory, 32 << 10);
+    auto one = *compute::layout_of(*dev)->adopt(m, memory, 0), two = *compute::layout_of(*dev)->adopt(m, memory, 32 << 10);
     memory = nullptr;
     BOOST_TEST(dev->status().resident_bytes == uint64_t{64} << 10);
     one = nullptr;

@@ -6,12 +6,17 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <vector>
 
 namespace coel::gpu {
 
 namespace {
 
 struct emulated_mark : mark {};
+struct emulated_graph : graph {
+  explicit emulated_graph(std::span<const step> from) : steps(from.begin(), from.end()) {}
+  std::vector<step> steps;
+};
 
 class emulated_card : public card {
  public:
@@ -63,6 +68,22 @@ class emulated_card : public card {
       return fine;
     ++control_->launches;
     emulate(k, {blocks.x, blocks.y, blocks.z}, args, options_.seed);
+    return {};
+  }
+
+  result<graph_ptr> make_graph(std::span<const step> steps) override {
+    if (auto fine = alive(); !fine)
+      return fine.err();
+    ++control_->graphs;
+    return graph_ptr(std::make_shared<emulated_graph>(steps));
+  }
+  result<void> start(lane on, const graph& g) override {
+    ++control_->replays;
+    for (const auto& s : static_cast<const emulated_graph&>(g).steps)
+      if (auto ok = s.bytes ? copy(on, s.to, s.from, s.bytes)
+                            : launch(on, s.what, s.blocks, s.args.data());
+          !ok)
+        return ok;
     return {};
   }
 

@@ -18,6 +18,7 @@ struct emulated_options {
 struct emulated_control {
   std::atomic<uint64_t> allocated{0};
   std::atomic<uint64_t> launches{0};
+  std::atomic<uint64_t> graphs{0}, replays{0};
   std::atomic<bool> held{false}; ///< marks are not reached
   std::atomic<bool> lost{false}; ///< every call fails
 };

@@ -41,7 +41,7 @@ BOOST_AUTO_TEST_CASE(a_writer_that_is_killed_leaves_the_old_or_the_new) {
   auto path = folder.path / "m.experts";
   auto source = *open_model(demo);
   auto panels = *cpu::make_device({1, "", 0, false});
-  const auto* layout = panels->layout();
+  const auto* layout = compute::layout_of(*panels);
   BOOST_REQUIRE(layout);
   panels = nullptr; // no thread of ours is there when the process forks
   std::mt19937 random(1);

@@ -53,7 +53,7 @@ struct store_world {
     std::filesystem::copy_file(demo, file);
     source = *open_model(file);
   }
-  const compute::kept_layout& layout() const { return *device->layout(); }
+  const compute::kept_layout& layout() const { return *compute::layout_of(*device); }
   result<uint64_t> write() { return write_expert_store(source, layout(), path, {2, {}}); }
   result<expert_store_ptr> open() const { return expert_store::open(path, source, layout()); }
   bool left_behind() const { return std::filesystem::exists(path.string() + ".new"); }

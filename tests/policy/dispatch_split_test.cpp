@@ -70,7 +70,9 @@ BOOST_AUTO_TEST_CASE(nothing_is_lost_or_doubled_and_every_host_holds_what_it_get
           asked.push_back(some);
       }
       std::set<node_id> avoid{node_id{static_cast<uint32_t>(random() % 6)}};
-      auto s = split_rows({&table, layer_id{0}, self, &costs, &avoid}, asked);
+      replica_pick any = [&](std::span<const node_id> hosts) { return random() % hosts.size(); };
+      split_problem problem{&table, layer_id{0}, self, &costs, &avoid, seed % 2 ? &any : nullptr};
+      auto s = split_rows(problem, asked);
       std::map<expert_id, std::vector<uint32_t>> got;
       for (const auto& h : s.hosts) {
         BOOST_TEST(!avoid.count(h.host));
@@ -88,6 +90,23 @@ BOOST_AUTO_TEST_CASE(nothing_is_lost_or_doubled_and_every_host_holds_what_it_get
       for (const auto& e : asked)
         BOOST_TEST(got[e.expert] == e.rows);
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_rule_chooses_among_others_and_what_is_here_stays_here) {
+  std::map<node_id, bitmap> holds{{self, bitmap(4)}, {peer, bitmap(4)}, {other, bitmap(4)}};
+  for (uint32_t e = 0; e < 4; ++e) {
+    holds[self].set(e, e == 0);
+    holds[peer].set(e);
+    holds[other].set(e, e != 3);
+  }
+  routing_table table(1, 4, holds, 1);
+  std::map<node_id, host_cost> costs{
+      {self, {0, 0, {3000, 0}}}, {peer, {10, 1, {1, 0}}}, {other, {9000, 1, {1, 0}}}};
+  replica_pick last = [](std::span<const node_id> hosts) { return hosts.size() - 1; };
+  auto s = split_rows({&table, layer_id{0}, self, &costs, nullptr, &last}, one_row_each(4));
+  BOOST_TEST(experts_at(s, self) == 1u);
+  BOOST_TEST(experts_at(s, other) == 2u); // dear as it is
+  BOOST_TEST(experts_at(s, peer) == 1u);  // the only one that holds it
 }
 
 BOOST_AUTO_TEST_CASE(equal_nodes_share_where_the_round_trip_is_short) {
@@ -129,6 +148,26 @@ BOOST_AUTO_TEST_CASE(costs_are_learnt_from_what_is_measured) {
   for (int i = 0; i < 400; ++i)
     fit.add(4, 4, 10 * (200 * 4 + 12 * 4)); // the machine became ten times slower
   BOOST_TEST(fit.at(4, 4) == 8480.0, boost::test_tools::tolerance(0.1));
+}
+
+BOOST_AUTO_TEST_CASE(a_fit_of_scattered_times_is_their_mean) {
+  linear_fit fit;
+  std::mt19937 random(7);
+  double sum = 0;
+  for (int i = 0; i < 2000; ++i) {
+    double us = random() % 5 ? 800 : 2000; // 1040 on average
+    fit.add(1, 1, us);
+    sum += fit.at(1, 1);
+  }
+  BOOST_TEST(sum / 2000 == 1040.0, boost::test_tools::tolerance(0.05));
+}
+
+BOOST_AUTO_TEST_CASE(a_wild_first_measurement_is_soon_forgotten) {
+  linear_fit fit;
+  fit.add(1, 1, 1000);
+  for (int i = 0; i < 3; ++i)
+    fit.add(500, 500, 50);
+  BOOST_TEST(fit.at(500, 500) < 500.0); // and not half a million
 }
 
 BOOST_AUTO_TEST_CASE(a_fit_stays_finite_whatever_is_measured) {

@@ -77,14 +77,16 @@ BOOST_AUTO_TEST_CASE(never_holds_more_than_fits_nor_lets_go_of_what_it_must_keep
       std::set<expert_key> held, pinned, busy;
       for (int i = 0; i < 2000; ++i) {
         uint32_t l = random() % shape.layers;
-        expert_use use{static_cast<expert_id>(random() % shape.experts), static_cast<uint32_t>(1 + random() % 3)};
+        expert_use use{static_cast<expert_id>(random() % shape.experts),
+                       static_cast<uint32_t>(1 + random() % 3)};
         cache.routed(static_cast<layer_id>(l), {&use, 1}, 4);
         auto k = key(l, index(use.expert));
         busy.clear();
         for (auto h : held)
           if (random() % 4 == 0)
             busy.insert(h);
-        auto d = cache.decide(k, 5 + random() % 20, [&](expert_key v) { return busy.count(v) > 0; });
+        auto d =
+            cache.decide(k, 5 + random() % 20, [&](expert_key v) { return busy.count(v) > 0; });
         BOOST_REQUIRE(d.admit || d.victims.empty());
         BOOST_REQUIRE(!d.admit || !held.count(k));
         for (auto v : d.victims) {

@@ -45,7 +45,6 @@ class source_of_routing {
   std::vector<int32_t> last_;
 };
 
-
 /// Runs tokens through, predicting up to `ahead` layers before each.
 void teach(expert_predictor& p, source_of_routing& from, size_t tokens, uint32_t ahead) {
   route_history history(shape);
@@ -58,8 +57,8 @@ void teach(expert_predictor& p, source_of_routing& from, size_t tokens, uint32_t
     std::erase_if(open, [&](const auto& o) { return o.first <= step; });
     history.chose(chosen);
     for (uint32_t a = 1; a <= ahead; ++a)
-      open.emplace_back(step + a, p.predict(static_cast<layer_id>((step + a) % shape.layers), a,
-                                            history));
+      open.emplace_back(step + a,
+                        p.predict(static_cast<layer_id>((step + a) % shape.layers), a, history));
   }
 }
 

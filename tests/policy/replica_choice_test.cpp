@@ -55,6 +55,34 @@ BOOST_AUTO_TEST_CASE(the_same_seed_gives_the_same_world) {
   BOOST_TEST(a.dispatches == simulate_replicas(replica_rule::oracle, lan).dispatches);
 }
 
+BOOST_AUTO_TEST_CASE(blind_rules_look_at_loads_as_they_say) {
+  std::mt19937_64 random(7);
+  const std::vector<double> loads{2, 0, 3, 0, 1};
+  std::vector<int> picked(loads.size()), drawn(loads.size()), better(loads.size());
+  for (int i = 0; i < 5000; ++i) {
+    ++picked[pick_replica(replica_rule::least_loaded, loads, random)];
+    ++drawn[pick_replica(replica_rule::random, loads, random)];
+    ++better[pick_replica(replica_rule::two_choices, loads, random)];
+  }
+  BOOST_TEST(picked[1] + picked[3] == 5000); // ties go to all of them
+  BOOST_TEST(std::min(picked[1], picked[3]) > 500);
+  for (auto n : drawn)
+    BOOST_TEST(std::abs(n - 1000) < 150);
+  BOOST_TEST(better[2] == 0); // the most loaded one is never the better of two
+  BOOST_TEST(better[0] > 0);
+  BOOST_TEST(better[0] < better[4]);
+  BOOST_TEST(better[4] < better[1]);
+  std::vector<double> one{5};
+  for (auto rule : {replica_rule::random, replica_rule::least_loaded, replica_rule::two_choices})
+    BOOST_TEST(pick_replica(rule, one, random) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(rules_are_named) {
+  for (auto rule : all_replica_rules())
+    BOOST_TEST((replica_rule_named(to_string(rule)) == rule));
+  BOOST_TEST(!replica_rule_named("best"));
+}
+
 BOOST_AUTO_TEST_CASE(least_squares_finds_the_weights) {
   recursive_fit<3> fit({0, 0, 0}, 1);
   std::mt19937_64 random(1);
