@@ -143,7 +143,8 @@ foreseer_actor::behavior_type foreseer(self_ptr self, foreseer_config config) {
   const auto& m = *st.config.model;
   policy::routing_shape shape{m.config().layers, m.config().experts, m.config().top_k};
   auto kept = learnt_before(m);
-  st.predictor = std::make_unique<expert_predictor>(kept ? std::move(*kept) : expert_predictor(shape));
+  st.predictor =
+      std::make_unique<expert_predictor>(kept ? std::move(*kept) : expert_predictor(shape));
   self->delayed_send(self, keep_interval, atom::tick::value);
   return {
       [self](atom::status) {

@@ -153,7 +153,10 @@ result<void> node::host(const node_config& config,
   start_near(models);
   for (const auto& m : models)
     use_near(*m, hosting_of(config));
-  tiering_choice choice{config.ram_bytes, config.expert_share, config.hosting, config.state_folder,
+  tiering_choice choice{config.ram_bytes,
+                        config.expert_share,
+                        config.hosting,
+                        config.state_folder,
                         {config.stores, {}}};
   for (const auto& m : config.models)
     choice.stores.beside.push_back(model::usual_store_path(m.path));

@@ -47,7 +47,7 @@ struct supplier_state {
   std::unique_ptr<policy::expert_supply> supply;
   std::unique_ptr<policy::foresight> foresight;
   std::vector<model::expert_ptr> held; ///< [layers, experts]
-  std::vector<bool> checked; ///< [layers, experts], read from the store as it was packed
+  std::vector<bool> checked;           ///< [layers, experts], read from the store as it was packed
   std::map<uint64_t, job> jobs;
   std::map<uint64_t, lease_listener> gates;     ///< by open step
   std::map<uint64_t, experts_lent> to_say;      ///< by step, at the end of a handler

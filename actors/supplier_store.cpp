@@ -35,9 +35,8 @@ void read_stored(supplier_ptr self, uint64_t job) {
     return answer(memory.err());
   j.memory = *memory;
   auto ticket = st.reader->submit(
-      {std::move(piece)},
-      j.urgent ? model::read_priority::demand : model::read_priority::prefetch, answer,
-      {j.memory->data(), j.memory->size_bytes(), j.memory});
+      {std::move(piece)}, j.urgent ? model::read_priority::demand : model::read_priority::prefetch,
+      answer, {j.memory->data(), j.memory->size_bytes(), j.memory});
   if (ticket)
     j.tickets.push_back(*ticket);
   else

@@ -16,9 +16,9 @@ struct tiering_choice {
 };
 
 struct tier_plan {
-  bool any = false;          ///< a model's experts do not all fit
-  uint64_t budget_bytes = 0; ///< then: of the whole node
-  uint64_t other_bytes = 0;  ///< staging rings, the program, and what it reads in place
+  bool any = false;               ///< a model's experts do not all fit
+  uint64_t budget_bytes = 0;      ///< then: of the whole node
+  uint64_t other_bytes = 0;       ///< staging rings, the program, and what it reads in place
   std::vector<std::string> notes; ///< for whoever started the node
 };
 

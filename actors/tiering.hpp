@@ -22,7 +22,7 @@ struct tiering {
   memory_needs needs;
   policy::memory_plan plan;
   model::expert_files files;
-  model::expert_store_ptr store; ///< read instead; null: none
+  model::expert_store_ptr store;    ///< read instead; null: none
   std::filesystem::path state_file; ///< of the predictor; empty: it is not kept
   model::disk_reader::make_engine engine = model::make_read_engine;
   supplier_actor supplier; ///< set before the first request, as is the next

@@ -27,9 +27,8 @@ class kept_layout {
   /// KiB begin on one): a weight for project and run_experts, which keeps that memory. Nothing is
   /// copied.
   /// Errors: bad_argument (outside the memory, not aligned), unsupported (type or shape).
-  virtual result<std::shared_ptr<const weight>> adopt(const matrix_view& of,
-                                                      std::shared_ptr<buffer> memory,
-                                                      uint64_t offset) const = 0;
+  virtual result<std::shared_ptr<const weight>>
+  adopt(const matrix_view& of, std::shared_ptr<buffer> memory, uint64_t offset) const = 0;
 
   static constexpr uint64_t alignment = 64;
 };

@@ -55,9 +55,8 @@ class packed_weight : public compute::weight {
   static result<std::shared_ptr<const packed_weight>> make(const compute::matrix_view& from,
                                                            const budget_ptr& memory);
   /// Of bytes that packed_bytes(of) were written to by pack(), for as long as `owner` keeps them.
-  static std::shared_ptr<const packed_weight> over(const compute::matrix_view& of,
-                                                   const std::byte* at,
-                                                   std::shared_ptr<const void> owner);
+  static std::shared_ptr<const packed_weight>
+  over(const compute::matrix_view& of, const std::byte* at, std::shared_ptr<const void> owner);
 
   dtype type() const override { return type_; }
   uint32_t rows() const override { return rows_; }

@@ -1,7 +1,6 @@
 // The panels of packed.hpp in files.
-#include "compute/kept_layout.hpp"
-
 #include "compute/check.hpp"
+#include "compute/kept_layout.hpp"
 #include "cpu/packed.hpp"
 #include "cpu/packed_set.hpp"
 

@@ -84,8 +84,8 @@ void deep_routers::apply(layer_id layer, std::span<const float> residual,
   const auto* row = rows_.data() + size_t{index(layer)} * experts_ * hidden_;
   logits.resize(experts_);
   for (uint32_t e = 0; e < experts_; ++e, row += hidden_)
-    logits[e] = scale * scales_[size_t{index(layer)} * experts_ + e] *
-                dot(row, residual.data(), hidden_);
+    logits[e] =
+        scale * scales_[size_t{index(layer)} * experts_ + e] * dot(row, residual.data(), hidden_);
 }
 
 } // namespace coel::model

@@ -38,9 +38,8 @@ class disk_reader::core : public std::enable_shared_from_this<core> {
   core(staging_ring_ptr ring, const read_queue::limits& how) : queue_(std::move(ring), how) {}
 
   void start(const options& how) {
-    engine_ = how.engine(how.limits.in_flight, [this](uint64_t tag, int64_t outcome) {
-      finished(tag, outcome);
-    });
+    engine_ = how.engine(how.limits.in_flight,
+                         [this](uint64_t tag, int64_t outcome) { finished(tag, outcome); });
   }
 
   /// Nothing is read when it returns.
@@ -89,8 +88,12 @@ class disk_reader::core : public std::enable_shared_from_this<core> {
 
   disk_reader_status status() const {
     std::lock_guard lock(mutex_);
-    return {engine_ ? engine_->name() : "", queue_.ring()->bytes(), queue_.waiting(),
-            rate_.per_s(), demand_us_, queue_.counted()};
+    return {engine_ ? engine_->name() : "",
+            queue_.ring()->bytes(),
+            queue_.waiting(),
+            rate_.per_s(),
+            demand_us_,
+            queue_.counted()};
   }
 
  private:
@@ -121,8 +124,8 @@ class disk_reader::core : public std::enable_shared_from_this<core> {
   }
 
   std::shared_ptr<const void> owner_of(uint32_t slot) {
-    return {queue_.ring()->slot(slot), [ring = queue_.ring(), to = weak_from_this(),
-                                        slot](const void*) {
+    return {queue_.ring()->slot(slot),
+            [ring = queue_.ring(), to = weak_from_this(), slot](const void*) {
               if (auto me = to.lock())
                 me->change([&] { me->queue_.release(slot); });
             }};

@@ -14,14 +14,14 @@ namespace coel::model {
 struct staged_read {
   std::vector<std::span<const std::byte>> pieces;
   std::shared_ptr<const void> owner;
-  uint64_t read = 0; ///< bytes from disk
+  uint64_t read = 0;    ///< bytes from disk
   uint64_t took_us = 0; ///< since it was asked for
 };
 
 struct disk_reader_status {
   std::string engine; ///< "io_uring", "threads"
   uint64_t ring_bytes = 0;
-  uint32_t waiting = 0; ///< jobs that are not through
+  uint32_t waiting = 0;   ///< jobs that are not through
   double bytes_per_s = 0; ///< while something was read, over the last seconds; 0: not known yet
   double demand_us = 0;   ///< mean of the last demands, from asking to having
   read_queue::counts counts;

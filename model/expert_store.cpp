@@ -39,9 +39,9 @@ result<void> check_is_of(const store_header& h, const source& of,
     return sample.err();
   if (h.source_bytes != of.info().file_bytes || h.layers != of.config().layers ||
       h.experts != of.config().experts || h.source_sample != *sample)
-    return {ec::unsupported,
-            "was packed from another model than " + of.info().files.front().string() +
-                ", or that has changed since: write it again with coel pack"};
+    return {ec::unsupported, "was packed from another model than " +
+                                 of.info().files.front().string() +
+                                 ", or that has changed since: write it again with coel pack"};
   return {};
 }
 
@@ -55,9 +55,7 @@ std::filesystem::path usual_store_path(const std::filesystem::path& model) {
 
 result<expert_store_ptr> expert_store::open(const std::filesystem::path& path, const source_ptr& of,
                                             const compute::kept_layout& layout) {
-  auto named = [&](const error& e) {
-    return error{e.code, path.string() + ": " + e.message};
-  };
+  auto named = [&](const error& e) { return error{e.code, path.string() + ": " + e.message}; };
   auto file = direct_file::open(path); // names it itself
   if (!file)
     return file.err();

@@ -31,7 +31,7 @@ class expert_store {
   /// All of an expert: whole pages, to be read into memory of the device of as many bytes.
   file_piece piece(expert_key key) const;
   const std::vector<uint64_t>& resident_bytes() const { return bytes_; } ///< [layers, experts]
-  uint64_t largest() const { return largest_; } ///< bytes
+  uint64_t largest() const { return largest_; }                          ///< bytes
   uint64_t all() const { return all_; }
   /// An expert takes its own size then, and is read where it stays.
   void tell(memory_needs& needs) const;
@@ -64,7 +64,7 @@ class expert_store {
 using expert_store_ptr = std::shared_ptr<const expert_store>;
 
 struct store_writing {
-  uint32_t threads = 0; ///< 0: one a core
+  uint32_t threads = 0;                                        ///< 0: one a core
   std::function<void(uint64_t done, uint64_t total)> progress; ///< bytes; may be empty
 };
 

@@ -102,8 +102,9 @@ result<uint64_t> store_header_bytes(std::span<const std::byte> prefix) {
   if (in.ended() || std::string_view(name, sizeof name) != magic)
     return {ec::bad_file, "is no store of experts: coel pack writes one"};
   if (auto got = in.number<uint32_t>(); got != version)
-    return {ec::unsupported, "is a store of version " + std::to_string(got) + ", this build reads " +
-                                 std::to_string(version) + ": write it again with coel pack"};
+    return {ec::unsupported, "is a store of version " + std::to_string(got) +
+                                 ", this build reads " + std::to_string(version) +
+                                 ": write it again with coel pack"};
   uint64_t bytes = in.number<uint32_t>();
   if (bytes == 0 || bytes % page != 0 ||
       bytes > rounded(content_bytes(longest_layout, most_experts), page))
@@ -175,15 +176,15 @@ result<sha256> sample_of(const source& of) {
   std::array<std::byte, page> part;
   for (uint32_t l = 0; l < c.layers; ++l)
     for (uint32_t e = 0; e < c.experts; ++e) {
-      auto view = of.matrix(
-          {matrices[(l + e) % matrices.size()], static_cast<layer_id>(l), static_cast<expert_id>(e)});
+      auto view = of.matrix({matrices[(l + e) % matrices.size()], static_cast<layer_id>(l),
+                             static_cast<expert_id>(e)});
       if (!view)
         return view.err();
       auto at = of.extent(*view);
       if (!at)
         return at.err();
-      for (uint64_t n : {uint64_t{l}, uint64_t{e}, view->rows, view->cols,
-                         static_cast<uint64_t>(view->type)})
+      for (uint64_t n :
+           {uint64_t{l}, uint64_t{e}, view->rows, view->cols, static_cast<uint64_t>(view->type)})
         put(seen, n);
       auto bytes = std::min<uint64_t>(part.size(), view->bytes());
       auto skip = (view->bytes() - bytes) / 64 * ((l * 31 + e * 17) % 64); // not always its start

@@ -151,8 +151,8 @@ result<store_header> header_for(const source& of, const compute::kept_layout& la
   h.index.resize(size_t{c.layers} * c.experts);
   uint64_t at = h.encoded_bytes();
   for (size_t i = 0; i < h.index.size(); ++i) {
-    auto places = places_of(of, layout,
-                            {static_cast<layer_id>(i / c.experts), static_cast<expert_id>(i % c.experts)});
+    auto places = places_of(
+        of, layout, {static_cast<layer_id>(i / c.experts), static_cast<expert_id>(i % c.experts)});
     if (!places)
       return places.err();
     h.index[i] = {at, places->bytes, 0};

@@ -33,8 +33,7 @@ read_queue::read_queue(staging_ring_ptr ring, limits how) : ring_(std::move(ring
 bool read_queue::lay_out(job& j) const {
   uint64_t at = 0, last_end = 0;
   for (const auto& p : j.pieces) {
-    bool follows =
-        !j.extents.empty() && j.extents.back().file == p.file && last_end == p.offset;
+    bool follows = !j.extents.empty() && j.extents.back().file == p.file && last_end == p.offset;
     if (!follows) {
       if (!j.extents.empty())
         at += j.extents.back().end - j.extents.back().offset;
@@ -68,10 +67,9 @@ result<read_ticket> read_queue::add(std::vector<file_piece> pieces, read_priorit
   if (j.into.at && reinterpret_cast<uintptr_t>(j.into.at) % direct_file::alignment != 0)
     return {ec::bad_argument, "memory that is read into must begin on a page"};
   if (!lay_out(j))
-    return {ec::bad_argument,
-            "a read is larger than the " +
-                std::to_string(j.into.at ? j.into.bytes : ring_->slot_bytes()) +
-                " bytes that it is read into"};
+    return {ec::bad_argument, "a read is larger than the " +
+                                  std::to_string(j.into.at ? j.into.bytes : ring_->slot_bytes()) +
+                                  " bytes that it is read into"};
   j.read_to = j.extents.front().offset;
   read_ticket id{next_ticket_++};
   jobs_.emplace(id, std::move(j));
@@ -231,8 +229,8 @@ void read_queue::settle(read_ticket id) {
   auto& j = at->second;
   if (j.ends) {
     drop_from_order(id);
-    j.under_way -= static_cast<uint32_t>(
-        std::erase_if(repeats_, [&](const flight& f) { return f.of == id; }));
+    j.under_way -=
+        static_cast<uint32_t>(std::erase_if(repeats_, [&](const flight& f) { return f.of == id; }));
   }
   if (j.under_way || !(j.ends || j.asked_for_all()))
     return;

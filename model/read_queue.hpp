@@ -39,7 +39,7 @@ struct read_target {
 
 /// A job's bytes, by piece, where they were read.
 struct read_bytes {
-  std::optional<uint32_t> slot; ///< of the ring; none: in the job's target
+  std::optional<uint32_t> slot;      ///< of the ring; none: in the job's target
   std::shared_ptr<const void> owner; ///< of that
   std::vector<std::span<const std::byte>> pieces;
   uint64_t read = 0; ///< from disk: with what alignment adds
@@ -50,11 +50,11 @@ class read_queue {
   using outcome = std::function<void(result<read_bytes>)>;
 
   struct limits {
-    uint64_t chunk_bytes = 1 << 20;   ///< of one read
-    uint32_t in_flight = 4;           ///< reads under way
-    uint32_t prefetch_in_flight = 2;  ///< of these for prefetch
-    uint32_t demand_slots = 1;        ///< that prefetch leaves free
-    uint32_t attempts = 3;            ///< of a read that the system fails
+    uint64_t chunk_bytes = 1 << 20;  ///< of one read
+    uint32_t in_flight = 4;          ///< reads under way
+    uint32_t prefetch_in_flight = 2; ///< of these for prefetch
+    uint32_t demand_slots = 1;       ///< that prefetch leaves free
+    uint32_t attempts = 3;           ///< of a read that the system fails
   };
 
   struct counts {

@@ -89,7 +89,8 @@ void add_pack(CLI::App& app, int& exit) {
   command.add_option("out", o->out,
                      "File to write; replaced only when the new one is whole (default: "
                      "MODEL.experts, where coel-node looks for it)");
-  command.add_flag("--check", o->check, "Write nothing: compare all of the file with its checksums");
+  command.add_flag("--check", o->check,
+                   "Write nothing: compare all of the file with its checksums");
   command.add_option("--threads,-t", o->threads, "0: one per core")->capture_default_str();
   command
       .add_option("--kernels", o->kernels,

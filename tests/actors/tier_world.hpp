@@ -141,8 +141,8 @@ struct tier_world {
   /// From now on experts come from a store beside the file.
   void pack() {
     read_from = model::usual_store_path(file);
-    auto made = model::write_expert_store(*model::open_model(file), *compute::layout_of(*device), read_from,
-                                          {2, {}});
+    auto made = model::write_expert_store(*model::open_model(file), *compute::layout_of(*device),
+                                          read_from, {2, {}});
     BOOST_REQUIRE_MESSAGE(made.ok(), (made ? "" : made.err().message));
   }
   bool can_pack() const { return compute::layout_of(*device) != nullptr; }

@@ -1,7 +1,6 @@
 // What a predictor has learnt is on disk whole or not at all, whatever ends its writer.
-#include "actors/tiering_state.hpp"
-
 #include "../model/disk_files.hpp"
+#include "actors/tiering_state.hpp"
 
 #include <csignal>
 #include <random>
@@ -60,7 +59,9 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_what_was_there) {
   struct rlimit old {};
   BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &old) == 0);
   auto before = std::signal(SIGXFSZ, SIG_IGN);
-  struct rlimit small{100'000, old.rlim_max};
+  struct rlimit small {
+    100'000, old.rlim_max
+  };
   BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
   auto got = write_state(path, content(4));
   ::setrlimit(RLIMIT_FSIZE, &old);

@@ -110,7 +110,8 @@ BOOST_DATA_TEST_CASE_F(tier_world, answers_do_not_depend_on_what_is_in_memory, b
   }
 }
 
-BOOST_DATA_TEST_CASE_F(tier_world, sessions_and_prompts_together_stay_within_the_budget, both_ways, stored) {
+BOOST_DATA_TEST_CASE_F(tier_world, sessions_and_prompts_together_stay_within_the_budget, both_ways,
+                       stored) {
   if (!ready(*this, stored))
     return;
   auto prompt = tokens_of(story), longer = long_prompt(*this);
@@ -155,7 +156,8 @@ BOOST_AUTO_TEST_CASE(a_damaged_expert_of_a_store_is_an_error_and_never_a_wrong_t
     return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 40);
-  auto store = *model::expert_store::open(read_from, *model::open_model(file), *compute::layout_of(*device));
+  auto store =
+      *model::expert_store::open(read_from, *model::open_model(file), *compute::layout_of(*device));
   {
     std::fstream change(read_from, std::ios::in | std::ios::out | std::ios::binary);
     for (uint16_t e = 0; e < 16; e += 2) { // some of these will be chosen
@@ -222,7 +224,8 @@ BOOST_DATA_TEST_CASE_F(tier_world, a_read_that_fails_once_is_tried_again, both_w
   BOOST_TEST(*count > 41);
 }
 
-BOOST_DATA_TEST_CASE_F(tier_world, a_disk_that_fails_is_an_error_and_the_next_request_is_served, both_ways, stored) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_disk_that_fails_is_an_error_and_the_next_request_is_served,
+                       both_ways, stored) {
   if (!ready(*this, stored))
     return;
   auto prompt = tokens_of(story);
@@ -243,7 +246,8 @@ BOOST_DATA_TEST_CASE_F(tier_world, a_disk_that_fails_is_an_error_and_the_next_re
   BOOST_TEST(tiering().failed_reads > 0u);
 }
 
-BOOST_DATA_TEST_CASE_F(tier_world, a_disk_that_fails_now_and_then_never_makes_a_wrong_token, both_ways, stored) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_disk_that_fails_now_and_then_never_makes_a_wrong_token,
+                       both_ways, stored) {
   if (!ready(*this, stored))
     return;
   auto prompt = tokens_of(story);
@@ -339,7 +343,8 @@ BOOST_DATA_TEST_CASE_F(tier_world, cancelled_requests_leave_nothing_behind, both
 }
 
 /// COEL_TIERS_SOAK_S: for so many seconds, instead of two.
-BOOST_DATA_TEST_CASE_F(tier_world, a_mixed_load_neither_passes_the_budget_nor_leaks_nor_errs, both_ways, stored) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_mixed_load_neither_passes_the_budget_nor_leaks_nor_errs,
+                       both_ways, stored) {
   if (!ready(*this, stored))
     return;
   std::vector<std::vector<int32_t>> prompts{tokens_of(story), long_prompt(*this)};

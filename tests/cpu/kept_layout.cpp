@@ -1,5 +1,6 @@
 // What a device keeps in files runs as what it loads, bit for bit.
 #include "compute/kept_layout.hpp"
+
 #include "cpu/packed.hpp"
 #include "tests/cpu/support.hpp"
 
@@ -34,7 +35,8 @@ void check_planes(dtype type, size_t first_byte, uint32_t planes, size_t unit_of
   for (uint64_t r = 0; r < 32; ++r)
     for (uint64_t u = 0; u < 3; ++u)
       for (uint32_t j = 0; j < planes; ++j) {
-        const auto* at = got.data() + (r / 16 * 3 + u) * unit.bytes + unit_offset + j * 64 + r % 16 * 4;
+        const auto* at =
+            got.data() + (r / 16 * 3 + u) * unit.bytes + unit_offset + j * 64 + r % 16 * 4;
         std::byte want[4]{};
         if (r < rows)
           std::memcpy(want, m.row(r) + u * block + first_byte + 4 * j, 4);
@@ -104,7 +106,8 @@ BOOST_AUTO_TEST_CASE(memory_comes_back_with_the_last_weight_of_it) {
     auto dev = make(kernels);
     auto m = random_matrix(dtype::q8_0, 32, 256, 2);
     auto memory = *dev->allocate(64 << 10);
-    auto one = *compute::layout_of(*dev)->adopt(m, memory, 0), two = *compute::layout_of(*dev)->adopt(m, memory, 32 << 10);
+    auto one = *compute::layout_of(*dev)->adopt(m, memory, 0),
+         two = *compute::layout_of(*dev)->adopt(m, memory, 32 << 10);
     memory = nullptr;
     BOOST_TEST(dev->status().resident_bytes == uint64_t{64} << 10);
     one = nullptr;

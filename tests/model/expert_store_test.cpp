@@ -1,7 +1,6 @@
 // A store of experts: what is read from it is the model's, and anything else is refused.
-#include "model/expert_store.hpp"
-
 #include "cpu/device.hpp"
+#include "model/expert_store.hpp"
 #include "model/expert_store_format.hpp"
 #include "model/quantise_model.hpp"
 #include "model/weights.hpp"
@@ -254,7 +253,9 @@ BOOST_FIXTURE_TEST_CASE(a_store_that_was_there_stays_until_the_new_one_is_whole,
   struct rlimit old {};
   BOOST_REQUIRE(::getrlimit(RLIMIT_FSIZE, &old) == 0);
   auto ignored = std::signal(SIGXFSZ, SIG_IGN);
-  struct rlimit small{512 << 10, old.rlim_max}; // as a disk that is full
+  struct rlimit small {
+    512 << 10, old.rlim_max
+  }; // as a disk that is full
   BOOST_REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
   auto got = write();
   ::setrlimit(RLIMIT_FSIZE, &old);
