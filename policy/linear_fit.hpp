@@ -19,7 +19,7 @@ class linear_fit {
   void add(double u, double v, double y) {
     if (!(u > 0 && u < most && v >= 0 && v < most && y >= 0 && y < most))
       return;
-    double about = std::max({count_ ? at(u, v) : y, y / far, 1.0});
+    double about = std::max(1.0, count_ ? std::clamp(at(u, v), y / far, y * far) : y);
     double weight = 1 / (about * about);
     uu_ = memory * uu_ + weight * u * u;
     uv_ = memory * uv_ + weight * u * v;
@@ -38,7 +38,7 @@ class linear_fit {
  private:
   static constexpr double memory = 0.98;
   static constexpr double most = 1e12;
-  static constexpr double far = 4; // beyond this an estimate is no guide to its error
+  static constexpr double far = 4; // an estimate that is further off is no guide to its error
   static constexpr double stiff_a = 0.01,
                           stiff_b = 1; // pull towards the last estimate, in shares of uu and vv
 

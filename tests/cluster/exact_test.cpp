@@ -1,6 +1,7 @@
 // The answer of a cluster is the answer of one node, however many there are and whatever they hold.
 #include "model/sampler.hpp"
 #include "tests/cluster/answers.hpp"
+#include "tests/cluster/families.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -30,33 +31,13 @@ double perplexity_of(test_cluster& cluster, const std::vector<int32_t>& tokens) 
   return std::exp(loss / static_cast<double>(predictions));
 }
 
-std::filesystem::path fixture_file(const std::string& name) {
-  auto here = std::filesystem::path(COEL_SOURCE_DIR) / "tests/golden/data" / name;
-  return std::filesystem::exists(here) ? here
-                                       : std::filesystem::path(COEL_SHARED_DIR) / "fixtures" / name;
-}
-
-/// Where weights are quantised, so are activations: a difference in the last bit of a sum may move
-/// a value to the next step. The tolerance is well inside that of the fixtures.
-struct family {
-  std::string file;
-  double tolerance;
-};
-const std::vector<family> families{{"../../../models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf", 0.02},
-                                   {"nano-random-qwen2moe-f16.gguf", 1e-4},
-                                   {"nano-random-qwen2moe-q4_0.gguf", 0.02},
-                                   {"nano-random-qwen3moe-f16.gguf", 1e-4},
-                                   {"nano-random-mixtral-f16.gguf", 1e-4},
-                                   {"nano-random-olmoe-f16.gguf", 1e-4},
-                                   {"k256-random-qwen2moe-q4_k_m.gguf", 0.02}};
-
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(exactness)
 
 BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_the_number_of_nodes) {
-  for (const auto& [name, tolerance] : families) {
-    auto file = fixture_file(name);
+  for (const auto& one : families) {
+    auto file = one.file();
     if (!std::filesystem::exists(file)) {
       BOOST_TEST_MESSAGE("skipped: " << file << " is not here");
       continue;
@@ -64,7 +45,7 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_the_number_of_nodes) {
     std::vector<float> alone;
     std::vector<int32_t> tokens;
     for (size_t nodes : {1u, 2u, 3u, 5u, 8u})
-      BOOST_TEST_CONTEXT(name << " on " << nodes << " nodes") {
+      BOOST_TEST_CONTEXT(one.name << " on " << nodes << " nodes") {
         node_options how;
         how.model = file;
         how.share = nodes == 1 ? 1.0 : 1.25 / static_cast<double>(nodes);
@@ -76,7 +57,7 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_the_number_of_nodes) {
           auto got = must(cluster.logits(home, tokens));
           if (alone.empty())
             alone = got;
-          BOOST_TEST(distance(got, alone) < tolerance);
+          BOOST_TEST(distance(got, alone) < one.tolerance);
           if (nodes > 1)
             BOOST_TEST(cluster.network(home).rounds > 0u);
         }

@@ -2,6 +2,7 @@
 #include "actors/errors.hpp"
 #include "tests/actors/sentence.hpp"
 #include "tests/cluster/answers.hpp"
+#include "tests/cluster/families.hpp"
 #include "tests/cluster/test_cluster.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -139,7 +140,7 @@ BOOST_AUTO_TEST_SUITE(stages)
 BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
   auto tokens = some_tokens(150); // several slices
   std::vector<float> alone;
-  for (size_t nodes : {1u, 2u, 3u, 5u})
+  for (size_t nodes : {1u, 2u, 3u, 5u, 8u})
     BOOST_TEST_CONTEXT(nodes << " nodes") {
       test_cluster cluster(nodes, nodes == 1 ? plain() : staged(1.25 / static_cast<double>(nodes)));
       cluster.settle();
@@ -158,6 +159,32 @@ BOOST_AUTO_TEST_CASE(logits_do_not_depend_on_who_runs_which_layers) {
         }
       }
     }
+}
+
+BOOST_AUTO_TEST_CASE(every_family_runs_in_stages) {
+  for (const auto& one : families) {
+    if (!std::filesystem::exists(one.file())) {
+      BOOST_TEST_MESSAGE("skipped: " << one.file() << " is not here");
+      continue;
+    }
+    BOOST_TEST_CONTEXT(one.name) {
+      auto how = plain();
+      how.model = one.file();
+      test_cluster single(1, how);
+      single.settle();
+      auto tokens = some_tokens(48, 0, single.model(0).model->config().vocab);
+      auto alone = must(single.logits(0, tokens));
+      how = staged(0.7);
+      how.model = one.file();
+      test_cluster two(2, how);
+      two.settle();
+      settle_in_stages(two, all_of(two));
+      for (size_t home : {0u, 1u}) {
+        BOOST_TEST(distance(must(two.logits(home, tokens)), alone) < one.tolerance);
+        BOOST_TEST(two.network(home).hops > 0u);
+      }
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(sessions_at_once_write_what_one_node_writes) {

@@ -150,6 +150,26 @@ BOOST_AUTO_TEST_CASE(costs_are_learnt_from_what_is_measured) {
   BOOST_TEST(fit.at(4, 4) == 8480.0, boost::test_tools::tolerance(0.1));
 }
 
+BOOST_AUTO_TEST_CASE(a_fit_of_scattered_times_is_their_mean) {
+  linear_fit fit;
+  std::mt19937 random(7);
+  double sum = 0;
+  for (int i = 0; i < 2000; ++i) {
+    double us = random() % 5 ? 800 : 2000; // 1040 on average
+    fit.add(1, 1, us);
+    sum += fit.at(1, 1);
+  }
+  BOOST_TEST(sum / 2000 == 1040.0, boost::test_tools::tolerance(0.05));
+}
+
+BOOST_AUTO_TEST_CASE(a_wild_first_measurement_is_soon_forgotten) {
+  linear_fit fit;
+  fit.add(1, 1, 1000);
+  for (int i = 0; i < 3; ++i)
+    fit.add(500, 500, 50);
+  BOOST_TEST(fit.at(500, 500) < 500.0); // and not half a million
+}
+
 BOOST_AUTO_TEST_CASE(a_fit_stays_finite_whatever_is_measured) {
   for (uint32_t seed = 1; seed <= 200; ++seed)
     BOOST_TEST_CONTEXT("seed " << seed) {
