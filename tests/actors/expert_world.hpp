@@ -81,6 +81,7 @@ inline expert_actor::behavior_type flaky(expert_actor::pointer self, expert_acto
             return self->delegate(real, atom::acquire::value, count);
           },
           [](atom::load) -> caf::result<uint64_t> { return uint64_t{0}; },
+          [](atom::load, bool) -> caf::result<uint64_t> { return uint64_t{0}; },
           [](atom::evict) -> caf::result<uint64_t> { return uint64_t{0}; },
           [](atom::details) { return expert_status{}; }};
 }

@@ -218,6 +218,7 @@ BOOST_AUTO_TEST_CASE(a_batch_that_has_failed_waits_for_no_lease) {
                   return me->delegate(real, atom::acquire::value, n);
                 },
                 [](atom::load) -> caf::result<uint64_t> { return uint64_t{0}; },
+                [](atom::load, bool) -> caf::result<uint64_t> { return uint64_t{0}; },
                 [](atom::evict) -> caf::result<uint64_t> { return uint64_t{0}; },
                 [](atom::details) { return expert_status{}; }};
       }));
