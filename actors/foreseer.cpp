@@ -1,6 +1,7 @@
 #include "actors/foreseer.hpp"
 
 #include "actors/tiering_state.hpp"
+#include "net/link_refusals.hpp"
 
 #include <caf/all.hpp>
 
@@ -97,9 +98,13 @@ void routed(self_ptr self, const layer_routed& what) {
 }
 
 void keep(foreseer_state& st) {
-  if (st.predictor && std::exchange(st.learnt, false))
-    (void)write_state(st.config.model->tiered->state_file, // it is only slower to learn again
-                      st.predictor->save());
+  if (!st.predictor || !st.learnt)
+    return;
+  auto ok = write_state(st.config.model->tiered->state_file, st.predictor->save());
+  st.learnt = !ok; // tried again with the next tick: it is only slower to learn anew
+  if (!ok && !st.keeping_fails)
+    net::say_on_stderr("event=predictor-not-kept why=\"" + ok.err().message + "\"");
+  st.keeping_fails = !ok;
 }
 
 predictor_status status_of(const foreseer_state& st) {
@@ -115,16 +120,18 @@ predictor_status status_of(const foreseer_state& st) {
   return s;
 }
 
-/// What an earlier run has learnt, unless it is of another version or damaged.
-std::unique_ptr<expert_predictor> start_from(const std::filesystem::path& file,
-                                             const policy::routing_shape& shape) {
-  if (auto kept = read_state(file))
-    if (auto loaded = expert_predictor::load(*kept, shape))
-      return std::make_unique<expert_predictor>(std::move(*loaded));
-  return std::make_unique<expert_predictor>(shape);
-}
-
 } // namespace
+
+std::optional<policy::expert_predictor> learnt_before(const served_model& m) {
+  auto kept = read_state(m.tiered->state_file);
+  if (!kept)
+    return {};
+  auto loaded =
+      expert_predictor::load(*kept, {m.config().layers, m.config().experts, m.config().top_k});
+  if (!loaded)
+    return {};
+  return std::move(*loaded);
+}
 
 foreseer_state::~foreseer_state() {
   keep(*this);
@@ -134,8 +141,9 @@ foreseer_actor::behavior_type foreseer(self_ptr self, foreseer_config config) {
   auto& st = self->state;
   st.config = std::move(config);
   const auto& m = *st.config.model;
-  st.predictor =
-      start_from(m.tiered->state_file, {m.config().layers, m.config().experts, m.config().top_k});
+  policy::routing_shape shape{m.config().layers, m.config().experts, m.config().top_k};
+  auto kept = learnt_before(m);
+  st.predictor = std::make_unique<expert_predictor>(kept ? std::move(*kept) : expert_predictor(shape));
   self->delayed_send(self, keep_interval, atom::tick::value);
   return {
       [self](atom::status) {

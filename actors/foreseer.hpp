@@ -8,6 +8,8 @@
 #include "model/deep_routers.hpp"
 #include "policy/expert_predictor.hpp"
 
+#include <optional>
+
 namespace coel::actors {
 
 struct foreseer_config {
@@ -36,10 +38,14 @@ struct foreseer_state {
   std::vector<float> gate;            ///< [experts], used again
   uint64_t steps = 0;
   bool learnt = false; ///< since it was kept last
+  bool keeping_fails = false;
   meter cost;
 };
 
 foreseer_actor::behavior_type foreseer(foreseer_actor::stateful_pointer<foreseer_state> self,
                                        foreseer_config config);
+
+/// What an earlier run has learnt; none where there was none, or it is damaged or of another model.
+std::optional<policy::expert_predictor> learnt_before(const served_model& m);
 
 } // namespace coel::actors

@@ -153,10 +153,16 @@ result<void> node::host(const node_config& config,
   start_near(models);
   for (const auto& m : models)
     use_near(*m, hosting_of(config));
-  tiering_choice choice{config.ram_bytes, config.expert_share, config.hosting, config.state_folder};
+  tiering_choice choice{config.ram_bytes, config.expert_share, config.hosting, config.state_folder,
+                        {config.stores, {}}};
+  for (const auto& m : config.models)
+    choice.stores.beside.push_back(model::usual_store_path(m.path));
   auto plan = cluster_ ? result<tier_plan>(tier_plan{}) : plan_tiers(models, choice);
   if (!plan)
     return plan.err();
+  for (const auto& note : plan->notes)
+    if (config.join.event)
+      config.join.event("event=store " + note);
   tier_config ram;
   ram.budget_bytes = plan->any ? plan->budget_bytes : config.ram_bytes;
   for (const auto& m : models)

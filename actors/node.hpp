@@ -31,6 +31,7 @@ struct node_config {
   net::app_server_options server;
   uint64_t ram_bytes = 0;  ///< budget of all that this process takes; 0: what is free
   double expert_share = 0; ///< of routed experts in memory, instead of a budget; 0: by the budget
+  std::vector<std::filesystem::path> stores; ///< of experts (coel pack), besides those found by name
   hosting_config hosting;
   std::optional<cluster_config> cluster; ///< none: this node stands alone
   join_choice join;                      ///< in a cluster

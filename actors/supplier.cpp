@@ -3,6 +3,7 @@
 #include "actors/errors.hpp"
 #include "actors/foreseer.hpp"
 #include "actors/supplier_packing.hpp"
+#include "actors/supplier_store.hpp"
 
 #include <caf/all.hpp>
 
@@ -64,6 +65,8 @@ void read(supplier_ptr self, const order& o) {
   j.since = steady::now();
   j.urgent = o.urgent;
   j.lazy = o.ahead;
+  if (has_store(st))
+    return read_stored(self, o.job);
   auto pieces = st.config.model->tiered->files.pieces(o.key);
   if (!pieces) { // an answer, as of a read that failed
     j.reads_due = 1;
@@ -107,7 +110,11 @@ void cancel(supplier_state& st, uint64_t job) {
 void finish(supplier_ptr self, uint64_t job) {
   auto& st = self->state;
   auto j = std::move(st.jobs.extract(job).mapped());
-  auto expert = assemble(self, j);
+  auto made = assemble(self, j);
+  if (!made)
+    return st.supply->was_packed(job, made.err());
+  auto expert = std::move(*made);
+  st.checked[slot(st, j.key)] = has_store(st);
   st.config.model->tiered->board[slot(st, j.key)].bytes = expert->bytes;
   st.held[slot(st, j.key)] = std::move(expert);
   if (j.urgent) {
@@ -199,10 +206,12 @@ void carry_out(supplier_ptr self) {
 void arrived(supplier_ptr self, const piece_arrived& what) {
   auto& st = self->state;
   auto& j = st.jobs.at(what.job);
-  auto& got = *what.got;
+  auto got = std::exchange(*what.got, error{ec::cancelled, "taken"}); // else held by the message
   --j.reads_due;
   if (got)
     st.counted.read_bytes += got->read;
+  if (got && j.outcome && has_store(st))
+    return take_stored(self, what.job, std::move(*got), settle);
   if (got && j.outcome) {
     auto staged = std::make_shared<const model::staged_read>(std::move(*got));
     if (j.lazy)
@@ -293,6 +302,10 @@ result<void> start(supplier_ptr self) {
   model::disk_reader::options how;
   how.slot_bytes = t.files.largest_piece();
   how.slots = static_cast<uint32_t>(t.plan.staging_bytes / how.slot_bytes);
+  if (t.store) { // its reads need no slots
+    how.slot_bytes = model::direct_file::alignment;
+    how.slots = 1;
+  }
   how.limits.chunk_bytes = uint64_t{2} << 20; // a matrix in one read, or few
   how.limits.demand_slots = pieces_each;
   how.engine = t.engine;
@@ -303,13 +316,14 @@ result<void> start(supplier_ptr self) {
   if (!routers)
     return routers.err();
   st.reader = std::move(*reader);
-  auto jobs = std::max(how.slots / pieces_each, 1u);
+  auto jobs = t.store ? t.plan.staging_slots : std::max(how.slots / pieces_each, 1u);
   policy::supply_limits limits{t.plan.cache_bytes + t.plan.transient_bytes, jobs,
                                std::min(most_jobs_ahead, jobs - 1)};
-  st.supply = std::make_unique<policy::expert_supply>(shape, t.files.resident_bytes(), limits,
+  st.supply = std::make_unique<policy::expert_supply>(shape, t.resident_bytes(), limits,
                                                       policy::activation_aware(shape));
   st.foresight = std::make_unique<policy::foresight>(shape);
   st.held.resize(shape.slots());
+  st.checked.resize(shape.slots());
   st.used.resize(shape.slots());
   st.counted.model = m.name;
   st.counted.experts = static_cast<uint32_t>(shape.slots());
@@ -322,20 +336,32 @@ result<void> start(supplier_ptr self) {
   return {};
 }
 
-/// The first experts of every layer, before any is known to be better.
+/// Most used in earlier runs first; where there was none, the first of every layer.
+std::vector<expert_key> fill_order(const served_model& m) {
+  const auto& c = m.config();
+  std::vector<std::pair<float, expert_key>> all;
+  auto before = learnt_before(m);
+  for (uint32_t e = 0; e < c.experts; ++e)
+    for (uint32_t l = 0; l < c.layers; ++l) {
+      expert_key key{static_cast<layer_id>(l), static_cast<expert_id>(e)};
+      all.emplace_back(before ? before->frequency(key.layer)[e] : 0.f, key);
+    }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<expert_key> keys;
+  for (const auto& [uses, key] : all)
+    keys.push_back(key);
+  return keys;
+}
+
 caf::result<uint64_t> fill(supplier_ptr self) {
   auto& st = self->state;
   if (!st.supply)
     if (auto ok = start(self); !ok)
       return to_caf(ok.err());
-  const auto& c = st.config.model->config();
-  std::vector<expert_key> keys;
-  for (uint32_t e = 0; e < c.experts; ++e)
-    for (uint32_t l = 0; l < c.layers; ++l)
-      keys.push_back({static_cast<layer_id>(l), static_cast<expert_id>(e)});
   auto promise = self->make_response_promise<uint64_t>();
   st.filled = promise;
-  st.supply->fill(std::move(keys));
+  st.supply->fill(fill_order(*st.config.model));
   carry_out(self);
   return promise;
 }
@@ -349,7 +375,7 @@ void add_prediction(const supplier_state& st, tiering_status& s) {
     return;
   const auto& t = *st.config.model->tiered;
   auto p = policy::predict_speed(t.needs, t.plan, policy::popularity_curve(st.used),
-                                 {s.compute_us, s.disk_bytes_per_s, 0});
+                                 {s.compute_us, s.disk_bytes_per_s, has_store(st)});
   s.predicted_hit_rate = p.hits;
   s.predicted_token_us = p.tokens_per_s > 0 ? 1e6 / p.tokens_per_s : 0;
 }
@@ -380,7 +406,7 @@ tiering_status status_of(const supplier_state& st, const predictor_status& p) {
   s.staging_bytes = disk.ring_bytes;
   s.disk_bytes_per_s = disk.bytes_per_s;
   s.demand_us = st.demand_us;
-  s.reader = disk.engine;
+  s.reader = disk.engine + (has_store(st) ? ", store" : "");
   s.read_ahead_bytes = disk.counts.prefetch_bytes;
   s.wasted_bytes = st.supply->counted().wasted_bytes + disk.counts.wasted_bytes;
   s.failed_reads = st.supply->counted().failed;

@@ -33,6 +33,7 @@ struct supplier_state {
     std::vector<model::read_ticket>
         tickets; ///< of its pieces: each is packed as soon as it is read
     std::vector<std::shared_ptr<const compute::weight>> pieces;
+    compute::buffer_ptr memory; ///< what a store's expert is read into
     uint32_t reads_due = 0, packs_due = 0;
     result<void> outcome; ///< the first failure
   };
@@ -46,6 +47,7 @@ struct supplier_state {
   std::unique_ptr<policy::expert_supply> supply;
   std::unique_ptr<policy::foresight> foresight;
   std::vector<model::expert_ptr> held; ///< [layers, experts]
+  std::vector<bool> checked; ///< [layers, experts], read from the store as it was packed
   std::map<uint64_t, job> jobs;
   std::map<uint64_t, lease_listener> gates;     ///< by open step
   std::map<uint64_t, experts_lent> to_say;      ///< by step, at the end of a handler

@@ -13,6 +13,10 @@ using done = void (*)(supplier_ptr, uint64_t);
 piece_loader_actor::behavior_type piece_loader(piece_loader_actor::pointer) {
   return {
       [](const piece_packing& p) -> caf::result<packed_piece> {
+        if (const auto& store = p.model->tiered->store) {
+          auto whole = store->check(p.key, p.staged->pieces.front());
+          return whole ? caf::result<packed_piece>(packed_piece{}) : to_caf(whole.err());
+        }
         auto made = p.model->tiered->files.make_piece(*p.model->device, p.key, p.piece,
                                                       p.staged->pieces.front());
         if (!made)
@@ -72,19 +76,25 @@ void pack(supplier_ptr self, supplier_state::pending_piece what, done then) {
   start(self, then);
 }
 
-model::expert_ptr assemble(supplier_ptr self, const supplier_state::job& from) {
+result<model::expert_ptr> assemble(supplier_ptr self, const supplier_state::job& from) {
   const auto& m = *self->state.config.model;
-  auto weights = model::expert_of(from.pieces);
+  using shared_weights = std::shared_ptr<compute::expert_weights>;
+  auto made = from.memory ? m.tiered->store->adopt(from.key, from.memory)
+                          : result<shared_weights>(model::expert_of(from.pieces));
+  if (!made)
+    return made.err();
+  auto weights = std::move(*made);
   *m.resident_bytes += weights->bytes;
   auto address = caf::actor_cast<caf::weak_actor_ptr>(supplier_actor{self});
   auto* raw = weights.get();
-  return {raw, [weights, address, key = from.key,
-                resident = m.resident_bytes](const compute::expert_weights* w) mutable {
-            *resident -= w->bytes;
-            weights.reset();
-            if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
-              caf::anon_send(caf::actor_cast<supplier_actor>(to), atom::release::value, key);
-          }};
+  auto give_back = [weights, address, key = from.key,
+                    resident = m.resident_bytes](const compute::expert_weights* w) mutable {
+    *resident -= w->bytes;
+    weights.reset();
+    if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
+      caf::anon_send(caf::actor_cast<supplier_actor>(to), atom::release::value, key);
+  };
+  return model::expert_ptr(raw, std::move(give_back));
 }
 
 } // namespace coel::actors

@@ -15,7 +15,7 @@ void pack(supplier_ptr self, supplier_state::pending_piece what,
           void (*then)(supplier_ptr, uint64_t job));
 
 /// The expert of a job whose pieces are all there. Its supplier is told when nobody has its memory
-/// any more.
-model::expert_ptr assemble(supplier_ptr self, const supplier_state::job& from);
+/// any more. Errors: those of expert_store::adopt.
+result<model::expert_ptr> assemble(supplier_ptr self, const supplier_state::job& from);
 
 } // namespace coel::actors

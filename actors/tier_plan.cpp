@@ -98,18 +98,23 @@ result<void> own_embedding(served_model& m) {
 }
 
 result<void> give_tier(served_model& m, const memory_needs& needs, const policy::memory_plan& plan,
-                       const std::filesystem::path& folder) {
+                       const std::filesystem::path& folder, model::expert_store_ptr store) {
   auto files = model::expert_files::open(m.source, model::direct_file::writes::refused);
   if (!files)
     return files.err();
   m.tiered = std::make_shared<tiering>(needs, plan, std::move(*files),
                                        size_t{m.config().layers} * m.config().experts);
+  m.tiered->store = std::move(store);
   if (!folder.empty())
     m.tiered->state_file = folder / (m.name + ".predictor");
   return m.near ? result<void>() : own_embedding(m); // else the device has it in its own memory
 }
 
-/// By model; empty: everything fits.
+bool all_fits(const needs_list& needs, const tiering_choice& choice, uint64_t budget) {
+  return choice.expert_share == 0 && (budget == 0 || budget >= sum(needs, policy::full_budget));
+}
+
+/// By model, of which not all fit.
 result<std::vector<policy::memory_plan>>
 plans_for(const std::vector<std::shared_ptr<served_model>>& models, const needs_list& needs,
           const tiering_choice& choice, uint64_t budget) {
@@ -119,8 +124,6 @@ plans_for(const std::vector<std::shared_ptr<served_model>>& models, const needs_
       plans.push_back(policy::plan_share(n, choice.expert_share));
     return plans;
   }
-  if (budget == 0 || budget >= sum(needs, policy::full_budget))
-    return plans;
   if (auto least = sum(needs, policy::least_budget); needs.size() > 1 && budget < least)
     return {ec::out_of_memory, "these models together need at least " +
                                    std::to_string((least >> 20) + 1) +
@@ -143,10 +146,20 @@ result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& m
   if (!needs)
     return needs.err();
   auto budget = choice.ram_bytes ? choice.ram_bytes : model::memory_within_reach();
+  tier_plan out;
+  out.budget_bytes = budget;
+  if (all_fits(*needs, choice, budget))
+    return out;
+  auto chosen = choose_stores(models, choice.stores);
+  if (!chosen)
+    return chosen.err();
+  out.notes = std::move(chosen->notes);
+  for (size_t i = 0; i < models.size(); ++i)
+    if (chosen->stores[i])
+      chosen->stores[i]->tell((*needs)[i]);
   auto plans = plans_for(models, *needs, choice, budget);
   if (!plans)
     return plans.err();
-  tier_plan out;
   uint64_t total = 0;
   for (size_t i = 0; i < plans->size(); ++i) {
     const auto& plan = (*plans)[i];
@@ -157,10 +170,14 @@ result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& m
     if (plan.all_fit)
       continue;
     out.any = true;
-    if (auto ok = give_tier(*models[i], (*needs)[i], plan, choice.state_folder); !ok)
+    const auto& store = chosen->stores[i];
+    if (store)
+      out.notes.push_back(models[i]->name + ": experts are read from " + store->path().string());
+    if (auto ok = give_tier(*models[i], (*needs)[i], plan, choice.state_folder, store); !ok)
       return ok.err();
   }
-  out.budget_bytes = choice.expert_share > 0 ? total : budget;
+  if (choice.expert_share > 0)
+    out.budget_bytes = total;
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/hosting.hpp"
+#include "actors/tier_stores.hpp"
 #include "actors/tiering.hpp"
 
 namespace coel::actors {
@@ -11,17 +12,19 @@ struct tiering_choice {
   double expert_share = 0; ///< of routed experts in memory, instead of a budget; 0: by the budget
   hosting_config hosting;
   std::filesystem::path state_folder; ///< of predictors; empty: they are not kept
+  store_choice stores;
 };
 
 struct tier_plan {
   bool any = false;          ///< a model's experts do not all fit
   uint64_t budget_bytes = 0; ///< then: of the whole node
   uint64_t other_bytes = 0;  ///< staging rings, the program, and what it reads in place
+  std::vector<std::string> notes; ///< for whoever started the node
 };
 
 /// Gives models of which not all fits what they read by (served_model::tiered): each gets what it
 /// needs at least, and of the rest a share by its experts. Errors: out_of_memory, with how much is
-/// needed; io, bad_file (its files).
+/// needed; io, bad_file (its files); those of choose_stores.
 result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& models,
                              const tiering_choice& choice);
 

@@ -4,6 +4,7 @@
 #include "actors/interfaces.hpp"
 #include "model/disk_reader.hpp"
 #include "model/expert_files.hpp"
+#include "model/expert_store.hpp"
 #include "policy/memory_budget.hpp"
 
 #include <atomic>
@@ -21,6 +22,7 @@ struct tiering {
   memory_needs needs;
   policy::memory_plan plan;
   model::expert_files files;
+  model::expert_store_ptr store; ///< read instead; null: none
   std::filesystem::path state_file; ///< of the predictor; empty: it is not kept
   model::disk_reader::make_engine engine = model::make_read_engine;
   supplier_actor supplier; ///< set before the first request, as is the next
@@ -30,6 +32,11 @@ struct tiering {
 
   tiering(memory_needs n, policy::memory_plan p, model::expert_files f, size_t experts)
       : needs(n), plan(p), files(std::move(f)), board(experts) {}
+
+  /// [layers, experts], in memory
+  const std::vector<uint64_t>& resident_bytes() const {
+    return store ? store->resident_bytes() : files.resident_bytes();
+  }
 };
 
 } // namespace coel::actors

@@ -1,4 +1,5 @@
 #include "compute/device.hpp"
+#include "compute/kept_layout.hpp"
 
 #include <future>
 
@@ -9,6 +10,11 @@ result<void> run(device& dev, command_list list) {
   auto outcome = done.get_future();
   dev.submit(std::move(list), [&](const completion_info& info) { done.set_value(info.outcome); });
   return outcome.get();
+}
+
+const kept_layout* layout_of(const device& dev) {
+  const auto* keeps = dynamic_cast<const keeps_layout*>(&dev);
+  return keeps ? keeps->layout() : nullptr;
 }
 
 } // namespace coel::compute

@@ -55,7 +55,7 @@ struct prepared {
   std::shared_ptr<shared_parts> parts;
 };
 
-class cpu_device : public compute::device {
+class cpu_device : public compute::device, public compute::keeps_layout {
  public:
   cpu_device(uint32_t threads, bool pin, uint64_t budget_bytes, const kernel_set& kernels)
       : parts_(new shared_parts{kernels, std::make_shared<budget>(budget_bytes), {}, {}}),
@@ -72,6 +72,8 @@ class cpu_device : public compute::device {
       return made.err();
     return compute::weight_ptr(*made);
   }
+
+  const compute::kept_layout* layout() const override { return parts_->kernels.layout(); }
 
   result<compute::buffer_ptr> allocate(size_t bytes, compute::memory) override {
     auto memory = block::make(bytes, "buffer", parts_->memory);

@@ -11,7 +11,7 @@ namespace coel::cpu {
 
 namespace {
 
-constexpr uint64_t line_bytes = 64;
+constexpr uint64_t line_bytes = 64, page_bytes = 4096;
 /// From here on blocks lie on huge pages, which many of them share.
 constexpr uint64_t huge_block = 64 << 10;
 constexpr uint64_t largest_block = uint64_t{1} << 46; // more than any machine has
@@ -51,7 +51,9 @@ std::byte* take_memory(uint64_t bytes) {
   if (on_huge_pages(bytes))
     return huge_heap::instance().take(bytes);
   void* memory = nullptr;
-  if (posix_memalign(&memory, line_bytes, std::max(bytes, line_bytes)) != 0)
+  // Files are read past the page cache into whole pages only.
+  uint64_t unit = bytes > 0 && bytes % page_bytes == 0 ? page_bytes : line_bytes;
+  if (posix_memalign(&memory, unit, std::max(bytes, line_bytes)) != 0)
     return nullptr;
   return static_cast<std::byte*>(memory);
 }

@@ -27,7 +27,8 @@ class budget {
 };
 using budget_ptr = std::shared_ptr<budget>;
 
-/// An owned block, aligned to a cache line; larger ones lie on huge pages (huge_heap.hpp).
+/// An owned block, aligned to a cache line, and to a page if it is whole pages; larger ones lie on
+/// huge pages (huge_heap.hpp).
 class block {
  public:
   block() = default;

@@ -4,6 +4,10 @@
 #include <array>
 #include <cstring>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace coel::cpu {
 
 namespace {
@@ -15,23 +19,57 @@ uint8_t byte_at(const std::byte* p) {
   return static_cast<uint8_t>(*p);
 }
 
-/// Copies bytes [offset, offset + 4 * planes) of each row as planes; returns the end of the copy.
-std::byte* copy_planes(const unit_rows& rows, size_t offset, uint32_t planes, std::byte* to,
-                       uint32_t flip = 0) {
-  for (uint32_t j = 0; j < planes; ++j)
-    for (uint32_t r = 0; r < panel_rows; ++r, to += 4) {
+#if defined(__SSE2__) // every x86-64 has it
+/// Planes of words 0 to 3 at `offset` of each row, `apart` bytes from one another: squares of four
+/// rows turned over their diagonal.
+void copy_four_planes(const unit_rows& rows, size_t offset, std::byte* to, size_t apart,
+                      uint32_t flip) {
+  auto flips = _mm_set1_epi32(static_cast<int>(flip));
+  auto row = [&](uint32_t r) {
+    return _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[r] + offset)),
+                         flips);
+  };
+  for (uint32_t r = 0; r < panel_rows; r += 4) {
+    auto a = row(r), b = row(r + 1), c = row(r + 2), d = row(r + 3);
+    auto ab = _mm_unpacklo_epi32(a, b), cd = _mm_unpacklo_epi32(c, d);
+    auto ab2 = _mm_unpackhi_epi32(a, b), cd2 = _mm_unpackhi_epi32(c, d);
+    auto store = [&](uint32_t plane, __m128i words) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + plane * apart + 4 * r), words);
+    };
+    store(0, _mm_unpacklo_epi64(ab, cd));
+    store(1, _mm_unpackhi_epi64(ab, cd));
+    store(2, _mm_unpacklo_epi64(ab2, cd2));
+    store(3, _mm_unpackhi_epi64(ab2, cd2));
+  }
+}
+#else
+void copy_four_planes(const unit_rows& rows, size_t offset, std::byte* to, size_t apart,
+                      uint32_t flip) {
+  for (uint32_t j = 0; j < 4; ++j)
+    for (uint32_t r = 0; r < panel_rows; ++r) {
       uint32_t word;
       std::memcpy(&word, rows[r] + offset + 4 * j, 4);
       word ^= flip;
-      std::memcpy(to, &word, 4);
+      std::memcpy(to + j * apart + 4 * r, &word, 4);
     }
+}
+#endif
+
+/// Copies bytes [offset, offset + 4 * planes) of each row as planes, a multiple of four; returns
+/// the end of the copy.
+std::byte* copy_planes(const unit_rows& rows, size_t offset, uint32_t planes, std::byte* to,
+                       uint32_t flip = 0) {
+  for (uint32_t j = 0; j < planes; j += 4, to += 4 * plane_bytes)
+    copy_four_planes(rows, offset + 4 * j, to, plane_bytes, flip);
   return to;
 }
 
 /// Copies 8 planes from `first`, each followed by the one from `second`.
 std::byte* copy_plane_pairs(const unit_rows& rows, size_t first, size_t second, std::byte* to) {
-  for (uint32_t j = 0; j < 8; ++j)
-    to = copy_planes(rows, second + 4 * j, 1, copy_planes(rows, first + 4 * j, 1, to));
+  for (uint32_t j = 0; j < 8; j += 4, to += 8 * plane_bytes) {
+    copy_four_planes(rows, first + 4 * j, to, 2 * plane_bytes, 0);
+    copy_four_planes(rows, second + 4 * j, to + plane_bytes, 2 * plane_bytes, 0);
+  }
   return to;
 }
 
@@ -160,23 +198,42 @@ panel_unit unit_of(dtype type) {
   return units[static_cast<size_t>(type)];
 }
 
+uint64_t packed_bytes(const compute::matrix_view& of) {
+  auto unit = unit_of(of.type);
+  return (of.rows + panel_rows - 1) / panel_rows * (of.cols / unit.cols * unit.bytes);
+}
+
+void pack(const compute::matrix_view& from, std::byte* to) {
+  auto unit = unit_of(from.type);
+  auto count = from.cols / unit.cols;
+  auto step = row_bytes(from.type, unit.cols);
+  for (uint64_t row = 0; row < from.rows; row += panel_rows, to += count * unit.bytes)
+    packers[static_cast<size_t>(from.type)]({from, row, step}, count, unit.bytes, to);
+}
+
+std::shared_ptr<const packed_weight> packed_weight::over(const compute::matrix_view& of,
+                                                         const std::byte* at,
+                                                         std::shared_ptr<const void> owner) {
+  auto made = std::make_shared<packed_weight>();
+  auto unit = unit_of(of.type);
+  made->type_ = of.type;
+  made->rows_ = static_cast<uint32_t>(of.rows);
+  made->cols_ = static_cast<uint32_t>(of.cols);
+  made->panel_bytes_ = of.cols / unit.cols * unit.bytes;
+  made->at_ = at;
+  made->owner_ = std::move(owner);
+  return made;
+}
+
 result<std::shared_ptr<const packed_weight>> packed_weight::make(const compute::matrix_view& from,
                                                                  const budget_ptr& memory) {
-  auto made = std::make_shared<packed_weight>();
-  auto unit = unit_of(from.type);
-  made->type_ = from.type;
-  made->rows_ = static_cast<uint32_t>(from.rows);
-  made->cols_ = static_cast<uint32_t>(from.cols);
-  made->panel_bytes_ = from.cols / unit.cols * unit.bytes;
-  auto space = block::make(made->panels() * made->panel_bytes_, "weight", memory);
+  auto space = block::make(packed_bytes(from), "weight", memory);
   if (!space.ok())
     return space.err();
-  made->memory_ = std::move(*space);
-  for (uint32_t p = 0; p < made->panels(); ++p)
-    packers[static_cast<size_t>(from.type)](
-        {from, uint64_t{p} * panel_rows, row_bytes(from.type, unit.cols)}, from.cols / unit.cols,
-        unit.bytes, made->memory_.data() + p * made->panel_bytes_);
-  return std::shared_ptr<const packed_weight>(std::move(made));
+  auto owned = std::make_shared<block>(std::move(*space));
+  pack(from, owned->data());
+  auto* at = owned->data();
+  return over(from, at, std::move(owned));
 }
 
 } // namespace coel::cpu

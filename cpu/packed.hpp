@@ -45,23 +45,32 @@ struct panel_unit {
 };
 panel_unit unit_of(dtype type);
 
+/// Of such a matrix in this layout.
+uint64_t packed_bytes(const compute::matrix_view& of);
+void pack(const compute::matrix_view& from, std::byte* to);
+
 class packed_weight : public compute::weight {
  public:
   /// Errors: out_of_memory.
   static result<std::shared_ptr<const packed_weight>> make(const compute::matrix_view& from,
                                                            const budget_ptr& memory);
+  /// Of bytes that packed_bytes(of) were written to by pack(), for as long as `owner` keeps them.
+  static std::shared_ptr<const packed_weight> over(const compute::matrix_view& of,
+                                                   const std::byte* at,
+                                                   std::shared_ptr<const void> owner);
 
   dtype type() const override { return type_; }
   uint32_t rows() const override { return rows_; }
   uint32_t cols() const override { return cols_; }
-  size_t resident_bytes() const override { return memory_.size(); }
+  size_t resident_bytes() const override { return panels() * panel_bytes_; }
 
   uint32_t panels() const { return (rows_ + panel_rows - 1) / panel_rows; }
   uint64_t panel_bytes() const { return panel_bytes_; }
-  const std::byte* panel(uint32_t i) const { return memory_.data() + i * panel_bytes_; }
+  const std::byte* panel(uint32_t i) const { return at_ + i * panel_bytes_; }
 
  private:
-  block memory_;
+  const std::byte* at_ = nullptr;
+  std::shared_ptr<const void> owner_;
   uint64_t panel_bytes_ = 0;
   uint32_t rows_ = 0;
   uint32_t cols_ = 0;

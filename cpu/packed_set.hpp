@@ -13,6 +13,7 @@ class packed_set : public kernel_set {
   std::string_view name() const override { return kernels_.name; }
   result<compute::weight_ptr> load(const compute::matrix_view& matrix,
                                    const budget_ptr& from) const override;
+  const compute::kept_layout* layout() const override;
   bool owns(const compute::weight& w) const override;
   void plan(planner& out, const compute::project& op) const override;
   void plan(planner& out, const compute::attend& op) const override;

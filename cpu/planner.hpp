@@ -2,6 +2,7 @@
 // light ones are the same for all (plain_ops.cpp).
 #pragma once
 
+#include "compute/kept_layout.hpp"
 #include "compute/ops.hpp"
 #include "cpu/executor.hpp"
 #include "cpu/rope.hpp"
@@ -68,6 +69,9 @@ class kernel_set {
   /// A matrix for project and run_experts. Errors: unsupported, out_of_memory.
   virtual result<compute::weight_ptr> load(const compute::matrix_view& matrix,
                                            const budget_ptr& from) const = 0;
+
+  /// Null: what load() makes is kept in no file.
+  virtual const compute::kept_layout* layout() const { return nullptr; }
 
   /// Whether load() of this set made it.
   virtual bool owns(const compute::weight& w) const = 0;

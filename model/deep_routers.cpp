@@ -2,8 +2,10 @@
 
 #include "compute/quant.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 
 namespace coel::model {
 
@@ -12,18 +14,30 @@ namespace {
 constexpr size_t lanes = 16;
 
 /// In lanes, so that the compiler may use vectors without being told that order does not matter.
-float dot(const float* a, const float* b, size_t n) {
+template <class A>
+float dot(const A* a, const float* b, size_t n) {
   std::array<float, lanes> sums{};
   size_t i = 0;
   for (; i + lanes <= n; i += lanes)
     for (size_t k = 0; k < lanes; ++k)
-      sums[k] += a[i + k] * b[i + k];
+      sums[k] += static_cast<float>(a[i + k]) * b[i + k];
   float sum = 0;
   for (float s : sums)
     sum += s;
   for (; i < n; ++i)
-    sum += a[i] * b[i];
+    sum += static_cast<float>(a[i]) * b[i];
   return sum;
+}
+
+/// Rounds to a part in 32767 of the largest; returns the scale.
+float round_row(std::span<const float> from, int16_t* to) {
+  float largest = 0;
+  for (float x : from)
+    largest = std::max(largest, std::abs(x));
+  float scale = std::isfinite(largest) ? largest / INT16_MAX : 0;
+  for (size_t i = 0; i < from.size(); ++i)
+    to[i] = scale > 0 ? static_cast<int16_t>(std::lround(from[i] / scale)) : int16_t{0};
+  return scale;
 }
 
 result<void> check(const compute::matrix_view& v, uint64_t rows, uint64_t cols) {
@@ -38,7 +52,7 @@ result<std::unique_ptr<deep_routers>> deep_routers::load(const source& from) {
   const auto& c = from.config();
   std::unique_ptr<deep_routers> made(new deep_routers(c));
   made->rows_.resize(size_t{c.layers} * c.experts * c.hidden);
-  std::vector<float> norm(c.hidden);
+  std::vector<float> norm(c.hidden), row(c.hidden);
   auto* out = made->rows_.data();
   for (uint32_t l = 0; l < c.layers; ++l) {
     auto router = from.matrix({role::router, static_cast<layer_id>(l), {}});
@@ -53,9 +67,10 @@ result<std::unique_ptr<deep_routers>> deep_routers::load(const source& from) {
       return ok.err();
     compute::dequantise_row(scale->type, scale->row(0), norm.data(), c.hidden);
     for (uint32_t e = 0; e < c.experts; ++e, out += c.hidden) {
-      compute::dequantise_row(router->type, router->row(e), out, c.hidden);
+      compute::dequantise_row(router->type, router->row(e), row.data(), c.hidden);
       for (uint32_t h = 0; h < c.hidden; ++h)
-        out[h] *= norm[h];
+        row[h] *= norm[h];
+      made->scales_.push_back(round_row(row, out));
     }
     from.release(*router);
   }
@@ -69,7 +84,8 @@ void deep_routers::apply(layer_id layer, std::span<const float> residual,
   const auto* row = rows_.data() + size_t{index(layer)} * experts_ * hidden_;
   logits.resize(experts_);
   for (uint32_t e = 0; e < experts_; ++e, row += hidden_)
-    logits[e] = scale * dot(row, residual.data(), hidden_);
+    logits[e] = scale * scales_[size_t{index(layer)} * experts_ + e] *
+                dot(row, residual.data(), hidden_);
 }
 
 } // namespace coel::model

@@ -23,7 +23,7 @@ class deep_routers {
 
   /// Of a model of that shape.
   static uint64_t bytes(const model_config& c) {
-    return uint64_t{c.layers} * c.experts * c.hidden * sizeof(float);
+    return uint64_t{c.layers} * c.experts * (c.hidden * sizeof(int16_t) + sizeof(float));
   }
 
  private:
@@ -31,7 +31,10 @@ class deep_routers {
       : experts_(c.experts), hidden_(c.hidden), eps_(c.rms_eps) {}
   uint32_t experts_, hidden_;
   float eps_;
-  std::vector<float> rows_; // [layers, experts, hidden], times the norm's weights
+  /// [layers, experts, hidden], times the norm's weights, over the row's scale: all of a layer's
+  /// are read for every guess, from memory that the device needs too.
+  std::vector<int16_t> rows_;
+  std::vector<float> scales_; // [layers, experts]
 };
 
 } // namespace coel::model

@@ -52,7 +52,8 @@ class disk_reader::core : public std::enable_shared_from_this<core> {
     engine_.reset();
   }
 
-  result<read_ticket> submit(std::vector<file_piece> pieces, read_priority priority, done then) {
+  result<read_ticket> submit(std::vector<file_piece> pieces, read_priority priority, done then,
+                             read_target into) {
     auto since = steady::now();
     bool demand = priority == read_priority::demand;
     auto outcome = [me = shared_from_this(), then = std::move(then), since,
@@ -62,13 +63,14 @@ class disk_reader::core : public std::enable_shared_from_this<core> {
       auto took = steady::now() - since;
       if (demand)
         me->note_demand(seconds(took) * 1e6);
-      then(staged_read{std::move(got->pieces), me->owner_of(got->slot), got->read,
+      auto owner = got->slot ? me->owner_of(*got->slot) : std::move(got->owner);
+      then(staged_read{std::move(got->pieces), std::move(owner), got->read,
                        static_cast<uint64_t>(seconds(took) * 1e6)});
     };
     result<read_ticket> ticket = error{ec::shutting_down, "the node drains: it reads no more"};
     change([&] {
       if (!ending_)
-        ticket = queue_.add(std::move(pieces), priority, std::move(outcome));
+        ticket = queue_.add(std::move(pieces), priority, std::move(outcome), std::move(into));
     });
     return ticket;
   }
@@ -155,8 +157,8 @@ disk_reader::~disk_reader() {
 }
 
 result<read_ticket> disk_reader::submit(std::vector<file_piece> pieces, read_priority priority,
-                                        done then) {
-  return core_->submit(std::move(pieces), priority, std::move(then));
+                                        done then, read_target into) {
+  return core_->submit(std::move(pieces), priority, std::move(then), std::move(into));
 }
 
 bool disk_reader::promote(read_ticket which) {

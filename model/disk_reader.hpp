@@ -9,7 +9,8 @@
 
 namespace coel::model {
 
-/// The bytes of a job, for as long as `owner` lives: then its slot of the ring is free again.
+/// The bytes of a job, for as long as `owner` lives: then its slot of the ring, or the target that
+/// it was read into, is free again.
 struct staged_read {
   std::vector<std::span<const std::byte>> pieces;
   std::shared_ptr<const void> owner;
@@ -47,8 +48,9 @@ class disk_reader {
   disk_reader& operator=(const disk_reader&) = delete;
 
   /// All of these are thread-safe and do not wait for the disk.
-  /// Errors: bad_argument (no pieces, not in the file, larger than a slot).
-  result<read_ticket> submit(std::vector<file_piece> pieces, read_priority priority, done then);
+  /// Errors: bad_argument (no pieces, not in the file, larger than a slot or the target).
+  result<read_ticket> submit(std::vector<file_piece> pieces, read_priority priority, done then,
+                             read_target into = {});
   /// Somebody waits for that prefetch now.
   bool promote(read_ticket which);
   /// Nobody wants it any more; false if it is through.

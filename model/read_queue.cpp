@@ -45,14 +45,14 @@ bool read_queue::lay_out(job& j) const {
     e.end = up(last_end);
     e.needed_end = std::min(e.end, p.file->size());
     j.places.emplace_back(j.extents.size() - 1, p.offset - e.offset + e.at);
-    if (e.at + (e.end - e.offset) > ring_->slot_bytes())
+    if (e.at + (e.end - e.offset) > (j.into.at ? j.into.bytes : ring_->slot_bytes()))
       return false;
   }
   return true;
 }
 
 result<read_ticket> read_queue::add(std::vector<file_piece> pieces, read_priority priority,
-                                    outcome done) {
+                                    outcome done, read_target into) {
   if (pieces.empty())
     return {ec::bad_argument, "a read needs a piece of a file"};
   for (const auto& p : pieces)
@@ -64,9 +64,14 @@ result<read_ticket> read_queue::add(std::vector<file_piece> pieces, read_priorit
   j.pieces = std::move(pieces);
   j.done = std::move(done);
   j.priority = priority;
+  j.into = std::move(into);
+  if (j.into.at && reinterpret_cast<uintptr_t>(j.into.at) % direct_file::alignment != 0)
+    return {ec::bad_argument, "memory that is read into must begin on a page"};
   if (!lay_out(j))
-    return {ec::bad_argument, "a read is larger than the staging slots of " +
-                                  std::to_string(ring_->slot_bytes()) + " bytes"};
+    return {ec::bad_argument,
+            "a read is larger than the " +
+                std::to_string(j.into.at ? j.into.bytes : ring_->slot_bytes()) +
+                " bytes that it is read into"};
   j.read_to = j.extents.front().offset;
   read_ticket id{next_ticket_++};
   jobs_.emplace(id, std::move(j));
@@ -114,11 +119,15 @@ void read_queue::fail_all(const error& why) {
 }
 
 bool read_queue::may_begin(const job& j, bool prefetch) const {
-  return j.slot || free_slots_.size() > (prefetch ? how_.demand_slots : 0);
+  return j.into.at || j.slot || free_slots_.size() > (prefetch ? how_.demand_slots : 0);
+}
+
+std::byte* read_queue::base(const job& j) const {
+  return j.into.at ? j.into.at : ring_->slot(*j.slot);
 }
 
 raw_read read_queue::cut(read_ticket id, job& j, bool prefetch) {
-  if (!j.slot) {
+  if (!j.into.at && !j.slot) {
     j.slot = free_slots_.back();
     free_slots_.pop_back();
   }
@@ -127,7 +136,7 @@ raw_read read_queue::cut(read_ticket id, job& j, bool prefetch) {
   flight f;
   f.of = id;
   f.what = {e.file->descriptor(), j.read_to, end - j.read_to,
-            ring_->slot(*j.slot) + e.at + (j.read_to - e.offset), next_tag_++};
+            base(j) + e.at + (j.read_to - e.offset), next_tag_++};
   f.needed = std::min(end, e.needed_end) - j.read_to;
   f.prefetch = prefetch;
   f.file = e.file;
@@ -242,9 +251,9 @@ void read_queue::settle(read_ticket id) {
     bool demand = j.priority == read_priority::demand;
     ++(demand ? counts_.demand_jobs : counts_.prefetch_jobs);
     (demand ? counts_.demand_bytes : counts_.prefetch_bytes) += j.bytes;
-    read_bytes got{*j.slot, {}, j.bytes};
+    read_bytes got{j.slot, j.into.owner, {}, j.bytes};
     for (size_t i = 0; i < j.pieces.size(); ++i)
-      got.pieces.emplace_back(ring_->slot(*j.slot) + j.places[i].second, j.pieces[i].bytes);
+      got.pieces.emplace_back(base(j) + j.places[i].second, j.pieces[i].bytes);
     due_.push_back([done = std::move(j.done), got = std::move(got)] { done(got); });
   }
   jobs_.erase(at);

@@ -29,9 +29,18 @@ enum class read_priority : uint8_t {
 
 enum class read_ticket : uint64_t {};
 
-/// A job's bytes, by piece, in the slot of the ring that they were read into.
+/// Memory that a job is read into instead of a slot of the ring: whole pages, kept by `owner` at
+/// least until the job is through.
+struct read_target {
+  std::byte* at = nullptr; ///< null: a slot
+  uint64_t bytes = 0;
+  std::shared_ptr<const void> owner;
+};
+
+/// A job's bytes, by piece, where they were read.
 struct read_bytes {
-  uint32_t slot = 0;
+  std::optional<uint32_t> slot; ///< of the ring; none: in the job's target
+  std::shared_ptr<const void> owner; ///< of that
   std::vector<std::span<const std::byte>> pieces;
   uint64_t read = 0; ///< from disk: with what alignment adds
 };
@@ -60,8 +69,9 @@ class read_queue {
 
   read_queue(staging_ring_ptr ring, limits how);
 
-  /// Errors: bad_argument (no pieces, outside the file, larger than a slot).
-  result<read_ticket> add(std::vector<file_piece> pieces, read_priority priority, outcome done);
+  /// Errors: bad_argument (no pieces, outside the file, larger than a slot or the target).
+  result<read_ticket> add(std::vector<file_piece> pieces, read_priority priority, outcome done,
+                          read_target into = {});
   /// A prefetch becomes a demand; false if it is none that is waiting or under way.
   bool promote(read_ticket which);
   /// False if it is through. Its outcome (cancelled) comes once nothing of it is under way.
@@ -96,6 +106,7 @@ class read_queue {
     std::vector<std::pair<size_t, uint64_t>> places; ///< by piece: offset in the slot
     outcome done;
     read_priority priority{};
+    read_target into;
     std::optional<uint32_t> slot;
     size_t extent_now = 0;
     uint64_t read_to = 0; ///< of extent_now: asked for so far
@@ -116,6 +127,7 @@ class read_queue {
   bool lay_out(job& j) const;
   std::optional<raw_read> next_of(std::deque<read_ticket>& order, bool prefetch);
   bool may_begin(const job& j, bool prefetch) const;
+  std::byte* base(const job& j) const;
   raw_read cut(read_ticket id, job& j, bool prefetch);
   bool try_again(flight& f, int64_t result);
   void settle(read_ticket id);

@@ -63,6 +63,9 @@ class expert_predictor {
   };
   const score& scored(layer_id layer, uint32_t ahead) const { return at(layer, ahead).judged; }
 
+  /// [experts], of the layer's uses lately, relative to each other.
+  std::span<const float> frequency(layer_id layer) const { return at(layer, 1).frequency; }
+
   const routing_shape& shape() const { return shape_; }
   uint64_t bytes() const; ///< of its weights in memory
 

@@ -8,6 +8,10 @@ namespace coel::policy {
 namespace {
 
 constexpr uint32_t least_slots = 3, usual_slots = 8;
+/// Of what a token reads: ahead, or while other experts of its layer run, less what that slows.
+constexpr double hidden_share = 0.38;
+/// Two threads that bring matrices into a device's layout: as memory lets them.
+constexpr double pack_bytes_per_s = 7e9;
 constexpr uint64_t largest_staging = uint64_t{256} << 20;
 
 std::string text_of(uint64_t bytes) {
@@ -153,9 +157,12 @@ speed_answer predict_speed(const memory_needs& needs, const memory_plan& plan,
   double experts = uint64_t{needs.layers} * needs.experts;
   double mean = experts > 0 ? static_cast<double>(needs.routed_bytes) / experts : 0;
   a.read_bytes_per_token = (1 - a.hits) * needs.layers * needs.top_k * mean;
-  if (a.read_bytes_per_token > 0 && speed.disk_bytes_per_s > 0)
-    a.stall_us_per_token =
-        std::max(0.0, a.read_bytes_per_token / speed.disk_bytes_per_s * 1e6 - speed.overlap_us);
+  if (a.read_bytes_per_token > 0 && speed.disk_bytes_per_s > 0) {
+    double read_us = a.read_bytes_per_token / speed.disk_bytes_per_s * 1e6;
+    double pack_us = speed.packed ? 0 : a.read_bytes_per_token / pack_bytes_per_s * 1e6;
+    double hidden_us = std::min(hidden_share * (read_us + pack_us), speed.compute_us);
+    a.stall_us_per_token = read_us + pack_us - hidden_us;
+  }
   double us = speed.compute_us + a.stall_us_per_token;
   a.tokens_per_s = us > 0 ? 1e6 / us : 0;
   return a;

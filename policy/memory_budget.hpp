@@ -54,7 +54,7 @@ double hits_at(const hit_curve& curve, double share);
 struct speed_question {
   double compute_us = 0; ///< of a token with everything in memory
   double disk_bytes_per_s = 0;
-  double overlap_us = 0; ///< of a token's reading while something is computed
+  bool packed = false; ///< what is read needs no other layout (a store of experts)
 };
 struct speed_answer {
   double hits = 1;
@@ -62,7 +62,8 @@ struct speed_answer {
   double stall_us_per_token = 0;
   double tokens_per_s = 0;
 };
-/// Of one sequence that decodes.
+/// Of one sequence that decodes. A part of the reading goes on while something computes, which it
+/// slows a little: how much of it altogether costs no time was measured (docs/tiers.md).
 speed_answer predict_speed(const memory_needs& needs, const memory_plan& plan,
                            const hit_curve& curve, const speed_question& speed);
 

@@ -31,6 +31,8 @@ nlohmann::json as_json(const forecast& f) {
           {"all_fit", f.plan.all_fit},
           {"cache_bytes", f.plan.cache_bytes},
           {"cache_share", f.plan.cache_share},
+          {"from_store", f.from_store},
+          {"routing_seen", f.routing_seen},
           {"hit_rate", f.speed.hits},
           {"read_bytes_per_token", f.speed.read_bytes_per_token},
           {"disk_bytes_per_s", f.disk_bytes_per_s},
@@ -51,7 +53,7 @@ int cmd_model(const model_options& o) {
   auto text = o.json ? std::string{} : model::describe(**source, free_bytes);
   if (o.ram_bytes) {
     auto threads = o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency());
-    auto f = forecast_of(*source, o.ram_bytes, threads);
+    auto f = forecast_of(o.file, *source, o.ram_bytes, threads);
     if (!f)
       return fail(f.err());
     if (o.json)

@@ -1,10 +1,9 @@
 #include "apps/coel/cmd_quantise.hpp"
 
+#include "apps/coel/progress_line.hpp"
 #include "model/quantise_model.hpp"
 
-#include <chrono>
 #include <cstdio>
-#include <unistd.h>
 
 namespace coel::app {
 
@@ -13,27 +12,6 @@ namespace {
 double megabytes(uint64_t bytes) {
   return static_cast<double>(bytes) / 1e6;
 }
-
-/// A line that is redrawn on a terminal, at most ten times a second; silent elsewhere.
-class progress_line {
- public:
-  void show(uint64_t done, uint64_t total) {
-    auto now = clock::now();
-    if (!terminal_ || (done < total && now - last_ < std::chrono::milliseconds(100)))
-      return;
-    last_ = now;
-    std::fprintf(stderr, "\r%3.0f %%  %.0f of %.0f MB",
-                 100. * static_cast<double>(done) / static_cast<double>(total), megabytes(done),
-                 megabytes(total));
-    if (done == total)
-      std::fputs("\n", stderr);
-  }
-
- private:
-  using clock = std::chrono::steady_clock;
-  bool terminal_ = ::isatty(STDERR_FILENO) == 1;
-  clock::time_point last_{};
-};
 
 int fail(const error& e) {
   std::fprintf(stderr, "coel quantise: %s\n", e.message.c_str());

@@ -26,6 +26,7 @@ void add_keygen(CLI::App& app, int& exit);
 void add_model(CLI::App& app, int& exit);
 void add_eval(CLI::App& app, int& exit);
 void add_quantise(CLI::App& app, int& exit);
+void add_pack(CLI::App& app, int& exit);
 void add_plan(CLI::App& app, int& exit);
 
 } // namespace coel::app

@@ -1,15 +1,21 @@
 #include "apps/coel/forecast.hpp"
 
+#include "cpu/device.hpp"
 #include "model/describe.hpp"
 #include "model/disk_reader.hpp"
 #include "model/expert_files.hpp"
+#include "model/expert_store.hpp"
+#include "model/manifest_io.hpp"
 #include "model/memory_needs.hpp"
+#include "model/random_model.hpp"
+#include "policy/expert_predictor.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdarg>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -29,10 +35,16 @@ double seconds_since(clock::time_point start) {
   return std::chrono::duration<double>(clock::now() - start).count();
 }
 
-/// Random experts of the file, several at once.
-result<double> disk_rate(const model::source_ptr& from, const model::expert_files& files) {
+/// What a node would read for an expert.
+struct expert_reads {
+  uint64_t largest = 0;
+  std::function<result<std::vector<model::file_piece>>(expert_key)> pieces;
+};
+
+/// Random experts, several at once.
+result<double> disk_rate(const model::source_ptr& from, const expert_reads& what) {
   model::disk_reader::options how;
-  how.slot_bytes = files.largest_read();
+  how.slot_bytes = what.largest;
   how.slots = probes_at_once;
   auto reader = model::disk_reader::start(how);
   if (!reader)
@@ -50,7 +62,7 @@ result<double> disk_rate(const model::source_ptr& from, const model::expert_file
     changed.wait(lock, [&] { return open < probes_at_once; });
     expert_key key{static_cast<layer_id>(random() % c.layers),
                    static_cast<expert_id>(random() % c.experts)};
-    auto pieces = files.pieces(key);
+    auto pieces = what.pieces(key);
     if (!pieces)
       return pieces.err();
     ++open;
@@ -103,6 +115,50 @@ double memory_rate(uint32_t threads) {
   return best;
 }
 
+/// Beside the model, if it is of it and of this machine's layout.
+model::expert_store_ptr store_of(const std::filesystem::path& file,
+                                 const model::source_ptr& source) {
+  auto path = model::usual_store_path(file);
+  std::error_code ignored;
+  auto device = cpu::make_device({1, "", 0, false});
+  if (!std::filesystem::exists(path, ignored) || !device)
+    return nullptr;
+  const auto* layout = compute::layout_of(**device);
+  if (!layout)
+    return nullptr;
+  auto store = model::expert_store::open(path, source, *layout);
+  return store ? *store : nullptr;
+}
+
+/// Of a store where there is one, else of the model's files.
+result<expert_reads> reads_of(const model::source_ptr& from, const model::expert_store_ptr& store) {
+  if (store)
+    return expert_reads{store->largest(), [store](expert_key key) {
+                          return result<std::vector<model::file_piece>>({store->piece(key)});
+                        }};
+  auto opened = model::expert_files::open(from, model::direct_file::writes::refused);
+  if (!opened)
+    return opened.err();
+  auto files = std::make_shared<model::expert_files>(std::move(*opened));
+  return expert_reads{files->largest_read(), [files](expert_key key) { return files->pieces(key); }};
+}
+
+/// How a node on this machine saw the model routed; none: it has not run here with too little room.
+std::optional<policy::hit_curve> routing_seen(const model::model_config& c) {
+  auto path = model::default_cache_folder() / "predictors" / (c.name + ".predictor");
+  auto bytes = model::read_whole(path, uint64_t{1} << 30);
+  if (!bytes)
+    return {};
+  auto learnt = policy::expert_predictor::load(*bytes, {c.layers, c.experts, c.top_k});
+  if (!learnt)
+    return {};
+  std::vector<double> uses;
+  for (uint32_t l = 0; l < c.layers; ++l)
+    for (float f : learnt->frequency(static_cast<layer_id>(l)))
+      uses.push_back(f);
+  return policy::popularity_curve(std::move(uses));
+}
+
 [[gnu::format(printf, 2, 3)]] void line(std::string& to, const char* format, ...) {
   char text[256];
   va_list arguments;
@@ -119,11 +175,14 @@ double giga(double bytes) {
 
 } // namespace
 
-result<forecast> forecast_of(const model::source_ptr& from, uint64_t budget_bytes,
-                             uint32_t threads) {
+result<forecast> forecast_of(const std::filesystem::path& file, const model::source_ptr& from,
+                             uint64_t budget_bytes, uint32_t threads) {
   auto needs = model::memory_needs_of(*from, {});
   if (!needs)
     return needs.err();
+  auto store = store_of(file, from);
+  if (store && budget_bytes < policy::full_budget(*needs))
+    store->tell(*needs);
   auto plan = policy::plan_memory(*needs, budget_bytes);
   if (!plan)
     return plan.err();
@@ -134,16 +193,19 @@ result<forecast> forecast_of(const model::source_ptr& from, uint64_t budget_byte
   f.compute_us = static_cast<double>(model::needs_of(*from).bytes_per_token) /
                  (f.memory_bytes_per_s * usual_efficiency) * 1e6;
   if (!f.plan.all_fit) {
-    auto files = model::expert_files::open(from, model::direct_file::writes::refused);
-    if (!files)
-      return files.err();
-    auto rate = disk_rate(from, *files);
+    auto reads = reads_of(from, store);
+    if (!reads)
+      return reads.err();
+    auto rate = disk_rate(from, *reads);
     if (!rate)
       return rate.err();
     f.disk_bytes_per_s = *rate;
+    f.from_store = store != nullptr;
   }
-  f.speed = policy::predict_speed(*needs, f.plan, policy::usual_hit_curve(),
-                                  {f.compute_us, f.disk_bytes_per_s, 0});
+  auto seen = routing_seen(from->config());
+  f.routing_seen = seen.has_value();
+  f.speed = policy::predict_speed(*needs, f.plan, seen ? *seen : policy::usual_hit_curve(),
+                                  {f.compute_us, f.disk_bytes_per_s, f.from_store});
   return f;
 }
 
@@ -159,11 +221,11 @@ std::string text_of(const forecast& f) {
        giga(static_cast<double>(f.budget_bytes)),
        giga(static_cast<double>(policy::total_bytes(f.plan) - f.plan.cache_bytes)),
        giga(static_cast<double>(f.plan.cache_bytes)), 100 * f.plan.cache_share);
-  line(t, "         about %.0f %% of uses find theirs if routing is as uneven as usual: a token",
-       100 * f.speed.hits);
-  line(t, "         reads %.1f MB at %.2f GB/s (measured) and waits %.1f ms",
-       f.speed.read_bytes_per_token / 1e6, giga(f.disk_bytes_per_s),
-       f.speed.stall_us_per_token / 1e3);
+  line(t, "         about %.0f %% of uses find theirs if routing is as %s: a token",
+       100 * f.speed.hits, f.routing_seen ? "it was here before" : "uneven as usual");
+  line(t, "         reads %.1f MB%s at %.2f GB/s (measured) and waits %.1f ms",
+       f.speed.read_bytes_per_token / 1e6, f.from_store ? " of the store" : "",
+       giga(f.disk_bytes_per_s), f.speed.stall_us_per_token / 1e3);
   line(t, "         about %.1f tokens/s, of %.1f with everything in memory", f.speed.tokens_per_s,
        all);
   return t;

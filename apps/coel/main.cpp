@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   add_model(app, exit);
   add_eval(app, exit);
   add_quantise(app, exit);
+  add_pack(app, exit);
   add_plan(app, exit);
   try {
     app.parse(argc, argv);

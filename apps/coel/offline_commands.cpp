@@ -1,6 +1,7 @@
 // Subcommands that need no node: command line only, the work is in cmd_*.cpp.
 #include "apps/coel/cmd_eval.hpp"
 #include "apps/coel/cmd_model.hpp"
+#include "apps/coel/cmd_pack.hpp"
 #include "apps/coel/cmd_quantise.hpp"
 #include "apps/coel/commands.hpp"
 
@@ -75,6 +76,26 @@ void add_quantise(CLI::App& app, int& exit) {
     options->type = *dtype_from_name(*type);
     exit = cmd_quantise(*options);
   });
+}
+
+void add_pack(CLI::App& app, int& exit) {
+  auto o = std::make_shared<pack_options>();
+  auto& command = *app.add_subcommand(
+      "pack", "Write a model's experts so that a node whose memory they do not fit reads them "
+              "without further work (docs/tiers.md)");
+  command.add_option("model", o->model, "GGUF file or Hugging Face directory")
+      ->required()
+      ->check(CLI::ExistingPath);
+  command.add_option("out", o->out,
+                     "File to write; replaced only when the new one is whole (default: "
+                     "MODEL.experts, where coel-node looks for it)");
+  command.add_flag("--check", o->check, "Write nothing: compare all of the file with its checksums");
+  command.add_option("--threads,-t", o->threads, "0: one per core")->capture_default_str();
+  command
+      .add_option("--kernels", o->kernels,
+                  "Kernel set that the node will use; the best usable one if not given")
+      ->envname("COEL_CPU");
+  command.callback([o, &exit] { exit = cmd_pack(*o); });
 }
 
 } // namespace coel::app

@@ -71,6 +71,10 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->capture_default_str()
       ->transform(CLI::AsSizeValue(false))
       ->envname("COEL_RAM");
+  app.add_option("--store", o.node.stores,
+                 "file of experts that coel pack wrote, for models that do not fit; several "
+                 "allowed (default: MODEL.experts where it is there)")
+      ->envname("COEL_STORE");
   app.add_option(
          "--gpu", o.gpu_bytes,
          "memory of a CUDA card that this node may take, such as 8GB: what every token uses "

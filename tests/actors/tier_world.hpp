@@ -121,6 +121,7 @@ struct system_config : caf::actor_system_config {
 struct tier_world {
   model::test::disk_folder folder;
   std::filesystem::path file = folder.path / "tiny.gguf";
+  std::filesystem::path read_from = file; ///< where experts come from
   std::shared_ptr<disk_mood> mood = std::make_shared<disk_mood>();
   system_config config;
   caf::actor_system system{config};
@@ -129,12 +130,22 @@ struct tier_world {
   tier_actor ram;
   hosted_models_ptr registry = std::make_shared<hosted_models>();
   uint64_t requests = 0;
+  std::vector<std::string> notes;
 
   tier_world() {
     std::filesystem::copy_file(COEL_SOURCE_DIR "/models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf",
                                file);
   }
   ~tier_world() { stop_all(); }
+
+  /// From now on experts come from a store beside the file.
+  void pack() {
+    read_from = model::usual_store_path(file);
+    auto made = model::write_expert_store(*model::open_model(file), *compute::layout_of(*device), read_from,
+                                          {2, {}});
+    BOOST_REQUIRE_MESSAGE(made.ok(), (made ? "" : made.err().message));
+  }
+  bool can_pack() const { return compute::layout_of(*device) != nullptr; }
 
   /// Serves the file with that share of its experts in memory. Errors: those of a node's start.
   result<void> serve(double share) {
@@ -148,11 +159,13 @@ struct tier_world {
     if (!m)
       return m.err();
     choice.state_folder = folder.path;
+    choice.stores.beside = {model::usual_store_path(file)};
     choice.hosting.kv_bytes = uint64_t{8} << 20;
     auto plan = plan_tiers({*m}, choice);
     if (!plan)
       return plan.err();
     BOOST_REQUIRE(plan->any);
+    notes = plan->notes;
     (*m)->tiered->engine = [mood = mood](uint32_t depth, model::read_engine::finished done) {
       return std::make_unique<moody_engine>(depth, std::move(done), mood);
     };

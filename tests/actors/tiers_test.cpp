@@ -3,6 +3,8 @@
 #include "model/memory_needs.hpp"
 #include "tier_world.hpp"
 
+#include <boost/test/data/test_case.hpp>
+
 #include <cerrno>
 #include <cstdlib>
 #include <random>
@@ -28,6 +30,19 @@ std::vector<int32_t> long_prompt(const tier_world& w) {
 
 bool told(const std::optional<error>& failure, const std::string& part) {
   return failure && failure->message.find(part) != std::string::npos;
+}
+
+/// From the model's own file, and from a store.
+const auto both_ways = boost::unit_test::data::make({false, true});
+
+bool ready(tier_world& w, bool stored) {
+  if (!stored)
+    return true;
+  if (w.can_pack())
+    w.pack();
+  else
+    BOOST_TEST_MESSAGE("not tried: this processor's kernels have no layout of their own");
+  return w.can_pack();
 }
 
 uint64_t uses(const tiering_status& t) {
@@ -77,7 +92,9 @@ class watch {
 
 BOOST_FIXTURE_TEST_SUITE(tiers, tier_world)
 
-BOOST_AUTO_TEST_CASE(answers_do_not_depend_on_what_is_in_memory) {
+BOOST_DATA_TEST_CASE_F(tier_world, answers_do_not_depend_on_what_is_in_memory, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 60);
   for (double share : {0.5, 0.25, 0.125}) {
@@ -93,7 +110,9 @@ BOOST_AUTO_TEST_CASE(answers_do_not_depend_on_what_is_in_memory) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(sessions_and_prompts_together_stay_within_the_budget) {
+BOOST_DATA_TEST_CASE_F(tier_world, sessions_and_prompts_together_stay_within_the_budget, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story), longer = long_prompt(*this);
   auto expected = in_memory(prompt, 40), after = in_memory(longer, 10);
   for (double share : {0.5, 0.125}) {
@@ -117,7 +136,9 @@ BOOST_AUTO_TEST_CASE(sessions_and_prompts_together_stay_within_the_budget) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_prompt_reads_each_expert_once) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_prompt_reads_each_expert_once, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = long_prompt(*this);
   BOOST_REQUIRE(serve(0.125).ok());
   mood->take_begun();
@@ -127,6 +148,48 @@ BOOST_AUTO_TEST_CASE(a_prompt_reads_each_expert_once) {
   std::set<uint64_t> once(begun.begin(), begun.end());
   BOOST_TEST(begun.size() > 10u);
   BOOST_TEST(begun.size() <= once.size() + once.size() / 20); // a few ahead, in vain
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_expert_of_a_store_is_an_error_and_never_a_wrong_token) {
+  if (!ready(*this, true))
+    return;
+  auto prompt = tokens_of(story);
+  auto expected = in_memory(prompt, 40);
+  auto store = *model::expert_store::open(read_from, *model::open_model(file), *compute::layout_of(*device));
+  {
+    std::fstream change(read_from, std::ios::in | std::ios::out | std::ios::binary);
+    for (uint16_t e = 0; e < 16; e += 2) { // some of these will be chosen
+      change.seekp(static_cast<std::streamoff>(store->piece({layer_id{1}, expert_id{e}}).offset));
+      change << "these are not the bytes that were packed";
+    }
+  }
+  BOOST_REQUIRE(serve(0.125).ok());
+  auto got = ask(prompt, 40);
+  BOOST_REQUIRE(got.failure.has_value());
+  BOOST_TEST(told(got.failure, "coel pack"));
+  BOOST_TEST(told(got.failure, read_from.string()));
+  BOOST_TEST(std::equal(got.tokens.begin(), got.tokens.end(), expected.begin()));
+  stop_all();
+  pack();
+  BOOST_REQUIRE(serve(0.125).ok());
+  BOOST_TEST(ask(prompt, 40).tokens == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_store_of_another_model_is_left_alone_unless_it_was_named) {
+  if (!ready(*this, true))
+    return;
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) + 32); // as of another export
+  BOOST_REQUIRE(serve(0.25).ok());
+  BOOST_REQUIRE_EQUAL(notes.size(), 1u);
+  BOOST_TEST(notes.front().find("another model") != std::string::npos);
+  BOOST_TEST(!hosted.model->tiered->store);
+  BOOST_TEST(!ask(tokens_of(story), 5).failure);
+  tiering_choice choice;
+  choice.expert_share = 0.25;
+  choice.stores.named = {read_from};
+  auto got = serve(choice);
+  BOOST_REQUIRE(!got.ok());
+  BOOST_TEST(got.err().message.find("another model") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_chosen_often_stays) {
@@ -142,7 +205,9 @@ BOOST_AUTO_TEST_CASE(what_is_chosen_often_stays) {
   BOOST_TEST(found / used > 0.55); // a loop over the layers leaves LRU none but luck
 }
 
-BOOST_AUTO_TEST_CASE(a_read_that_fails_once_is_tried_again) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_read_that_fails_once_is_tried_again, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 30);
   BOOST_REQUIRE(serve(0.25).ok());
@@ -157,7 +222,9 @@ BOOST_AUTO_TEST_CASE(a_read_that_fails_once_is_tried_again) {
   BOOST_TEST(*count > 41);
 }
 
-BOOST_AUTO_TEST_CASE(a_disk_that_fails_is_an_error_and_the_next_request_is_served) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_disk_that_fails_is_an_error_and_the_next_request_is_served, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 30);
   BOOST_REQUIRE(serve(0.25).ok());
@@ -176,7 +243,9 @@ BOOST_AUTO_TEST_CASE(a_disk_that_fails_is_an_error_and_the_next_request_is_serve
   BOOST_TEST(tiering().failed_reads > 0u);
 }
 
-BOOST_AUTO_TEST_CASE(a_disk_that_fails_now_and_then_never_makes_a_wrong_token) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_disk_that_fails_now_and_then_never_makes_a_wrong_token, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 20);
   BOOST_REQUIRE(serve(0.125).ok());
@@ -197,7 +266,9 @@ BOOST_AUTO_TEST_CASE(a_disk_that_fails_now_and_then_never_makes_a_wrong_token) {
   BOOST_TEST(ask(prompt, 20).tokens == expected, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(a_slow_disk_gives_a_slower_answer) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_slow_disk_gives_a_slower_answer, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 8);
   BOOST_REQUIRE(serve(0.25).ok());
@@ -208,31 +279,37 @@ BOOST_AUTO_TEST_CASE(a_slow_disk_gives_a_slower_answer) {
   BOOST_TEST(ask(prompt, 8).tokens == expected, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(a_file_that_is_removed_is_read_to_the_end) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_file_that_is_removed_is_read_to_the_end, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   auto expected = in_memory(prompt, 30);
   BOOST_REQUIRE(serve(0.25).ok());
-  std::filesystem::rename(file, folder.path / "elsewhere");
-  std::ofstream(file) << "another file";
+  std::filesystem::rename(read_from, folder.path / "elsewhere");
+  std::ofstream(read_from) << "another file";
   auto got = ask(prompt, 30);
   BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
   BOOST_TEST(got.tokens == expected, boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(a_file_that_is_cut_short_is_an_error) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_file_that_is_cut_short_is_an_error, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   BOOST_REQUIRE(serve(0.25).ok());
-  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 3);
+  std::filesystem::resize_file(read_from, std::filesystem::file_size(read_from) / 3);
   auto got = ask(prompt, 30);
   BOOST_REQUIRE(got.failure.has_value());
   BOOST_TEST(told(got.failure, "tiny.gguf"));
 }
 
-BOOST_AUTO_TEST_CASE(a_file_that_is_written_to_is_an_error) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_file_that_is_written_to_is_an_error, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story);
   BOOST_REQUIRE(serve(0.25).ok());
   {
-    std::fstream change(file, std::ios::in | std::ios::out | std::ios::binary);
+    std::fstream change(read_from, std::ios::in | std::ios::out | std::ios::binary);
     change.seekp(-1000, std::ios::end);
     change << "these are not the weights that were opened";
   }
@@ -241,7 +318,9 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_written_to_is_an_error) {
   BOOST_TEST(told(got.failure, "tiny.gguf"));
 }
 
-BOOST_AUTO_TEST_CASE(cancelled_requests_leave_nothing_behind) {
+BOOST_DATA_TEST_CASE_F(tier_world, cancelled_requests_leave_nothing_behind, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   auto prompt = tokens_of(story), longer = long_prompt(*this);
   auto expected = in_memory(prompt, 30);
   BOOST_REQUIRE(serve(0.125).ok());
@@ -260,7 +339,9 @@ BOOST_AUTO_TEST_CASE(cancelled_requests_leave_nothing_behind) {
 }
 
 /// COEL_TIERS_SOAK_S: for so many seconds, instead of two.
-BOOST_AUTO_TEST_CASE(a_mixed_load_neither_passes_the_budget_nor_leaks_nor_errs) {
+BOOST_DATA_TEST_CASE_F(tier_world, a_mixed_load_neither_passes_the_budget_nor_leaks_nor_errs, both_ways, stored) {
+  if (!ready(*this, stored))
+    return;
   std::vector<std::vector<int32_t>> prompts{tokens_of(story), long_prompt(*this)};
   for (auto text : {"Tom had a red car. One day", "The big dog was sad because", "Mom and Dad"})
     prompts.push_back(tokens_of(text));

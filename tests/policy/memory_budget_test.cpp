@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(more_memory_never_makes_it_slower) {
   auto n = a_model();
   double last = 0;
   for (uint64_t budget = least_budget(n); budget < full_budget(n) + gib; budget += 100 * mib) {
-    auto s = predict_speed(n, *plan_memory(n, budget), usual_hit_curve(), {80'000, 1e9, 10'000});
+    auto s = predict_speed(n, *plan_memory(n, budget), usual_hit_curve(), {80'000, 1e9, true});
     BOOST_REQUIRE_GE(s.tokens_per_s, last);
     last = s.tokens_per_s;
   }
@@ -97,11 +97,18 @@ BOOST_AUTO_TEST_CASE(speed_is_compute_and_what_reading_adds) {
   auto n = a_model();
   memory_plan p;
   p.cache_share = 0.5;
-  auto s = predict_speed(n, p, {{0, 0}, {1, 1}}, {100'000, 1e9, 0});
+  auto s = predict_speed(n, p, {{0, 0}, {1, 1}}, {100'000, 1e9, true});
   BOOST_CHECK_CLOSE(s.hits, 0.5, 1e-6);
   double bytes = 0.5 * 24 * 4 * 5 * mib;
   BOOST_CHECK_CLOSE(s.read_bytes_per_token, bytes, 1e-6);
-  BOOST_CHECK_CLOSE(s.tokens_per_s, 1e6 / (100'000 + bytes / 1e9 * 1e6), 1e-6);
+  double read_us = bytes / 1e9 * 1e6;
+  BOOST_CHECK_CLOSE(s.tokens_per_s, 1e6 / (100'000 + s.stall_us_per_token), 1e-6);
+  BOOST_CHECK_LT(s.stall_us_per_token, read_us); // a part of it goes on meanwhile
+  BOOST_CHECK_GT(s.stall_us_per_token, read_us / 2);
+  auto packs = predict_speed(n, p, {{0, 0}, {1, 1}}, {100'000, 1e9, false});
+  BOOST_CHECK_LT(packs.tokens_per_s, s.tokens_per_s);
+  auto hurried = predict_speed(n, p, {{0, 0}, {1, 1}}, {1'000, 1e9, true});
+  BOOST_CHECK_GE(hurried.stall_us_per_token, read_us - 1'000); // nothing hides more than there is
 }
 
 BOOST_AUTO_TEST_CASE(curves_rise_from_nothing_to_all) {
