@@ -19,10 +19,6 @@ near_memory& board_of(const keeper_state& st) {
   return *st.config.model->near;
 }
 
-size_t slot_of(const keeper_state& st, expert_key key) {
-  return size_t{index(key.layer)} * board_of(st).experts() + index(key.expert);
-}
-
 const expert_actor& actor_of(const keeper_state& st, expert_key key) {
   return st.config
       .experts[size_t{index(key.layer)} * st.config.model->experts_per_layer + index(key.expert)];

@@ -3,9 +3,9 @@
 #include "model/expert_files.hpp"
 #include "model/expert_store_format.hpp"
 #include "model/manifest_io.hpp"
-#include "model/xxh64.hpp"
 
 #include <algorithm>
+#include <xxhash.h>
 
 namespace coel::model {
 
@@ -108,7 +108,7 @@ file_piece expert_store::piece(expert_key key) const {
 
 result<void> expert_store::check(expert_key key, std::span<const std::byte> bytes) const {
   const auto& e = entries_[slot(key)];
-  if (bytes.size() == e.bytes && xxh64(bytes) == e.checksum)
+  if (bytes.size() == e.bytes && XXH64(bytes.data(), bytes.size(), 0) == e.checksum)
     return {};
   return {ec::bad_file, path().string() + ": expert " + to_string(key) +
                             " is damaged: write the store again with coel pack, or remove it"};

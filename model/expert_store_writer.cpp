@@ -1,7 +1,6 @@
 #include "model/expert_store.hpp"
 #include "model/expert_store_format.hpp"
 #include "model/manifest_io.hpp"
-#include "model/xxh64.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +11,7 @@
 #include <sys/file.h>
 #include <thread>
 #include <unistd.h>
+#include <xxhash.h>
 
 namespace coel::model {
 
@@ -132,7 +132,7 @@ struct packing {
       from.release(places->matrices[m]);
     }
     std::span<const std::byte> bytes(piece, entry.bytes);
-    entry.checksum = xxh64(bytes);
+    entry.checksum = XXH64(bytes.data(), bytes.size(), 0);
     return file.write(entry.offset, bytes);
   }
 };

@@ -3,8 +3,11 @@
 #include "model/weights.hpp"
 #include "world.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <future>
 #include <random>
+#include <set>
 #include <thread>
 
 using namespace coel;
@@ -251,6 +254,41 @@ BOOST_AUTO_TEST_CASE(without_room_to_go_on_the_loss_is_told_to_all) {
   auto end = outcome.get();
   BOOST_REQUIRE(end.has_value());
   BOOST_TEST(end->message.find("restart the node") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(status_and_metrics_tell_of_the_card) {
+  card_node world;
+  world.require(
+      world.start(pretended(pinned_bytes(demo_model) + routed_bytes(demo_model) / 2), demo_model));
+  auto app = world.client();
+  BOOST_TEST(!ask(app, prompt, 20).failure.has_value());
+  auto status = nlohmann::json::parse(document(app, "status"));
+  const auto& card = status.at("card");
+  BOOST_TEST(card.at("name") == "pretended");
+  BOOST_TEST(!card.at("lost").get<bool>());
+  auto used = card.at("used_bytes").get<uint64_t>();
+  BOOST_TEST((used > 0 && used <= card.at("budget_bytes").get<uint64_t>()));
+  BOOST_TEST(card.at("split_lists").get<uint64_t>() > 0u);
+  BOOST_TEST(card.at("beside_experts").get<uint64_t>() > 0u);
+  const auto& model = card.at("models").at(0);
+  BOOST_TEST(model.at("here").get<uint64_t>() == world.near().sum().experts);
+  BOOST_TEST(model.at("experts").get<uint64_t>() == world.near().slots());
+  auto hits = model.at("hit_rate").get<double>();
+  BOOST_TEST((hits > 0 && hits < 1));
+  std::set<std::string> tiers;
+  for (const auto& t : status.at("memory"))
+    tiers.insert(t.at("tier").get<std::string>());
+  BOOST_TEST((tiers == std::set<std::string>{"card", "ram"}));
+  auto metrics = nlohmann::json::parse(document(app, "metrics")).at("text").get<std::string>();
+  for (const char* line : {"coel_card_used_bytes ", "coel_card_experts{model=\"tiny\"} ",
+                           "coel_card_near_rows_total{", "coel_card_lost 0"})
+    BOOST_TEST(metrics.find(line) != std::string::npos, line);
+  std::set<std::string> places;
+  auto experts = nlohmann::json::parse(document(app, "experts"));
+  for (const auto& layer : experts.at("layers"))
+    for (const auto& e : layer.at("experts"))
+      places.insert(e.at("residency").get<std::string>());
+  BOOST_TEST((places == std::set<std::string>{"card", "ram"}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -198,6 +198,23 @@ inline answer ask(net::app_client& app, const std::vector<int32_t>& prompt, uint
   return collect(app, std::vector<uint64_t>{*id}).front();
 }
 
+/// What the inspector answers.
+inline std::string document(net::app_client& app, const std::string& what) {
+  inspect_request r;
+  r.what = what;
+  auto id = app.send(r);
+  BOOST_REQUIRE(id.ok());
+  for (;;) {
+    auto got = app.poll(patience);
+    BOOST_REQUIRE((got.ok() && got->has_value()));
+    if ((*got)->id != *id)
+      continue;
+    const auto* d = std::get_if<document_reply>(&(*got)->reply);
+    BOOST_REQUIRE(d);
+    return d->json;
+  }
+}
+
 /// What the processor alone makes of a prompt.
 inline std::vector<int32_t> by_processor(const std::filesystem::path& file,
                                          const std::vector<int32_t>& prompt, uint32_t n) {

@@ -4,7 +4,6 @@
 #include "model/expert_store_format.hpp"
 #include "model/quantise_model.hpp"
 #include "model/weights.hpp"
-#include "model/xxh64.hpp"
 #include "tests/model/disk_files.hpp"
 
 #include <cmath>
@@ -97,16 +96,6 @@ class other_layout : public compute::kept_layout {
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(store_of_experts)
-
-BOOST_AUTO_TEST_CASE(checksum_is_the_published_one) {
-  auto of = [](std::string_view text, uint64_t seed) {
-    return xxh64(std::as_bytes(std::span(text.data(), text.size())), seed);
-  };
-  BOOST_TEST(of("", 0) == 0xef46db3751d8e999u);
-  BOOST_TEST(of("a", 0) == 0xd24ec4f1a98c6e5bu);
-  BOOST_TEST(of("abc", 0) == 0x44bc2cf5ad770999u);
-  BOOST_TEST(of("Nobody inspects the spammish repetition", 0) == 0xfbcea83c8a378bf1u);
-}
 
 BOOST_FIXTURE_TEST_CASE(experts_read_from_it_are_the_models, store_world) {
   auto size = write();
