@@ -23,7 +23,7 @@ struct cluster_config {
   net::wire_type wire = net::wire_type::f16;
   std::optional<uint16_t> hello_port; ///< instead of the file's; 0: no HELLO
   std::chrono::milliseconds missing_patience{30000};
-  bool homing = true; ///< sessions may move to a home that suits them better
+  bool homing = true;          ///< sessions may move to a home that suits them better
   planning_options planning{}; ///< its wire_value_bytes follow from `wire`
 };
 

@@ -16,7 +16,7 @@ struct hosting_config {
   uint32_t max_rows = 512;   ///< rows of a step
   uint32_t slice_rows = 128; ///< prompt rows of a step in which others decode
   std::chrono::milliseconds missing_patience{0};
-  double expert_bias = 0;   ///< of a row's gate probability, given up for near experts; 0: exact
+  double expert_bias = 0; ///< of a row's gate probability, given up for near experts; 0: exact
   policy::replica_rule replica_choice = policy::replica_rule::trained;
   bool helper_only = false; ///< in a cluster: runs experts for others, answers no application
   std::filesystem::path record_routing; ///< empty: not recorded

@@ -14,9 +14,7 @@ constexpr size_t messages_per_job = 16;
 // An actor that is spawned binds the logger of its system to the thread it is spawned in, and a
 // system's destructor waits until no thread has it: the device's thread may outlive the system.
 struct system_of_thread {
-  explicit system_of_thread(caf::actor_system& sys) {
-    caf::logger::set_current_actor_system(&sys);
-  }
+  explicit system_of_thread(caf::actor_system& sys) { caf::logger::set_current_actor_system(&sys); }
   ~system_of_thread() { caf::logger::set_current_actor_system(nullptr); }
   system_of_thread(const system_of_thread&) = delete;
   system_of_thread& operator=(const system_of_thread&) = delete;

@@ -121,8 +121,9 @@ void guest_is_gone(link_ptr self, const caf::down_msg& down) {
     if (at->second.address() == down.source) {
       auto id = at->first;
       st.guests.erase(at);
-      return refuse_guest(st, id, {ec::internal, "the session ended unexpectedly there: " +
-                                                     caf::to_string(down.reason)});
+      return refuse_guest(
+          st, id,
+          {ec::internal, "the session ended unexpectedly there: " + caf::to_string(down.reason)});
     }
 }
 

@@ -186,8 +186,8 @@ perception_loop::news perception_loop::work() {
     take(table_.advance(now), now, out);
   if (schedule_.next() <= now)
     say_hello(now, out);
-  out.turned_away = turned_away_.due(counters_.hostile + table_.refused(),
-                                     said_rarely::time_point(now));
+  out.turned_away =
+      turned_away_.due(counters_.hostile + table_.refused(), said_rarely::time_point(now));
   return out;
 }
 

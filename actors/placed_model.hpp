@@ -31,9 +31,9 @@ struct placed_model {
   uint64_t routed_tokens = 0; ///< by this home
   uint32_t sessions = 0;      ///< decoded here, at the last look
   std::map<std::string, std::vector<steady::time_point>> sent_away; ///< sessions, lately, by key
-  uint64_t sessions_sent = 0; ///< to other homes
-  double tokens_per_s = 0;    ///< lately
-  uint64_t tokens_seen = 0;   ///< at the last look
+  uint64_t sessions_sent = 0;                                       ///< to other homes
+  double tokens_per_s = 0;                                          ///< lately
+  uint64_t tokens_seen = 0;                                         ///< at the last look
   steady::time_point tokens_looked{};
   planning planner;
   route_view_ptr view;

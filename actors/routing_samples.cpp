@@ -50,9 +50,9 @@ void gather_samples(updater_ptr self, const placed_model& m,
   all->due = homes.size() + 1;
   all->then = std::move(then);
   self->request(m.hosted.scheduler, patience, atom::sample::value)
-      .then([all, key = st.config.key](
-                const routing_sample_ptr& sample) { all->came(key, sample); },
-            [all, key = st.config.key](caf::error&) { all->came(key, nullptr); });
+      .then(
+          [all, key = st.config.key](const routing_sample_ptr& sample) { all->came(key, sample); },
+          [all, key = st.config.key](caf::error&) { all->came(key, nullptr); });
   file_want ask{m.hosted.model->hash, net::want_frame::routing_file, 0, net::max_block_bytes};
   for (const auto* who : homes)
     self->request(who->link, patience, ask)

@@ -37,7 +37,7 @@ struct updater_state {
   placer_actor placer;
   policy::reservation_book promised{0}; ///< this node's memory, to homes for their plans
   tier_status ram;
-  uint64_t expert_memory = 0;           ///< bytes of the budget, for experts of all models
+  uint64_t expert_memory = 0; ///< bytes of the budget, for experts of all models
   bool draining = false;
   std::vector<caf::typed_response_promise<bool>> waiting; ///< for ready
   uint64_t ticks = 0;

@@ -13,9 +13,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto price_patience = 500ms;  // the session goes on meanwhile
-constexpr auto untold = 3s;             // after which a home's record counts what was sent to it
-constexpr double usual_answer = 128;    // tokens; few requests use up what they may
+constexpr auto price_patience = 500ms; // the session goes on meanwhile
+constexpr auto untold = 3s;            // after which a home's record counts what was sent to it
+constexpr double usual_answer = 128;   // tokens; few requests use up what they may
 
 struct candidate {
   uint32_t node = 0; ///< in the basis

@@ -65,8 +65,8 @@ std::map<std::string, policy::node_memory> memory_known(const updater_state& st,
     if (who.up && who.record && !who.record->draining)
       out[who.key] = memory_of(who.record->expert_memory_bytes, models,
                                [&](const auto& hash) { return runs_there(*who.record, hash); });
-  out[st.config.key] = memory_of(st.expert_memory, models,
-                                 [&](const auto& hash) { return runs_here(st, hash); });
+  out[st.config.key] =
+      memory_of(st.expert_memory, models, [&](const auto& hash) { return runs_here(st, hash); });
   return out;
 }
 
@@ -99,8 +99,7 @@ void measure_room(updater_state& st) {
   auto all = models_known(st);
   auto bytes = divided_here(st, all);
   for (auto& [name, m] : st.models) {
-    auto at = static_cast<size_t>(
-        std::distance(all.begin(), all.find(m.hosted.model->hash)));
+    auto at = static_cast<size_t>(std::distance(all.begin(), all.find(m.hosted.model->hash)));
     auto share = policy::room_in(bytes[at], std::max<uint64_t>(m.expert_bytes, 1));
     m.space = share.space;
     m.room = share.room;

@@ -53,8 +53,8 @@ class uring_engine : public read_engine {
  private:
   static constexpr uint64_t stop_tag = UINT64_MAX;
 
-  /// The ring is larger than the depth, so there is an entry; what the kernel refuses for the moment
-  /// (no memory, a signal) it takes later, and a read's own failure comes as its completion.
+  /// The ring is larger than the depth, so there is an entry; what the kernel refuses for the
+  /// moment (no memory, a signal) it takes later, and a read's own failure comes as its completion.
   template <class Fill>
   void submit(Fill fill) {
     std::lock_guard lock(mutex_);
@@ -126,8 +126,7 @@ class thread_engine : public read_engine {
       auto next = queue_.front();
       queue_.pop_front();
       lock.unlock();
-      auto got =
-          ::pread(next.descriptor, next.into, next.bytes, static_cast<off_t>(next.offset));
+      auto got = ::pread(next.descriptor, next.into, next.bytes, static_cast<off_t>(next.offset));
       done_(next.tag, got < 0 ? -int64_t{errno} : int64_t{got});
       lock.lock();
     }

@@ -41,7 +41,7 @@ class decayed_frequency {
 
   cache_shape shape_;
   double half_life_;
-  std::vector<double> weight_; // [layers, experts]
+  std::vector<double> weight_;       // [layers, experts]
   std::vector<double> total_, unit_; // [layers]
 };
 

@@ -20,8 +20,7 @@ class division {
  public:
   division(std::span<const node_memory> nodes, std::span<const room_demand> models)
       : nodes_(nodes), models_(models),
-        bytes_(nodes.size(), std::vector<uint64_t>(models.size(), 0)),
-        kept_(models.size(), false) {
+        bytes_(nodes.size(), std::vector<uint64_t>(models.size(), 0)), kept_(models.size(), false) {
     for (size_t n = 0; n < nodes.size(); ++n)
       fill(n);
   }
@@ -131,8 +130,8 @@ class division {
       uint64_t amount =
           std::min(enough(m) - total(m), surplus(path->front().node, path->front().from));
       for (const auto& step : *path)
-        amount = std::min({amount, bytes_[step.node][step.from],
-                           whole(step.to) - bytes_[step.node][step.to]});
+        amount = std::min(
+            {amount, bytes_[step.node][step.from], whole(step.to) - bytes_[step.node][step.to]});
       for (const auto& step : *path) {
         bytes_[step.node][step.from] -= amount;
         bytes_[step.node][step.to] += amount;

@@ -27,8 +27,8 @@ struct supply_limits {
 
 struct supply_order {
   enum class what : uint8_t {
-    read, ///< `key`, for a step if `urgent`; was_read(job) answers; if `ahead`, it may be when it
-          ///< is hurried or cancelled and not before
+    read,   ///< `key`, for a step if `urgent`; was_read(job) answers; if `ahead`, it may be when it
+            ///< is hurried or cancelled and not before
     hurry,  ///< a step waits now for what `job` reads
     cancel, ///< nobody wants what `job` reads; it answers all the same, soon
     pack,   ///< bring what `job` has read into the device's layout; was_packed(job) answers

@@ -14,8 +14,8 @@ enum class miss_way : uint8_t {
 };
 
 struct miss_question {
-  uint64_t bytes = 0;        ///< of the expert on disk
-  uint64_t bytes_before = 0; ///< that are read first: demands before it, and the rest of its own
+  uint64_t bytes = 0;          ///< of the expert on disk
+  uint64_t bytes_before = 0;   ///< that are read first: demands before it, and the rest of its own
   double disk_bytes_per_s = 0; ///< 0: not known
   double disk_fixed_us = 0;    ///< of one read
   double pack_us = 0;          ///< bringing it into the device's layout
@@ -38,8 +38,8 @@ struct miss_answer {
 inline double wait_us(const miss_question& q) {
   constexpr double unknown = 100e6; // a slow SSD: other ways are preferred until it is measured
   double rate = q.disk_bytes_per_s > 0 ? q.disk_bytes_per_s : unknown;
-  return q.disk_fixed_us + static_cast<double>(q.bytes + q.bytes_before) / rate * 1e6 +
-         q.pack_us + q.run_us;
+  return q.disk_fixed_us + static_cast<double>(q.bytes + q.bytes_before) / rate * 1e6 + q.pack_us +
+         q.run_us;
 }
 
 /// The way of least predicted time; of equal ones the first in the order above, since it keeps the

@@ -119,8 +119,9 @@ uint32_t choose_home(std::span<const double> share, std::span<const double> load
 }
 
 uint32_t best_home(std::span<const home_offer> offers, double answer_tokens) {
-  constexpr double crowd = 0.5; // of a token's time that each further session of a home adds: two
-                                // thirds of eight sessions' decoding is shared work (measured, docs)
+  constexpr double crowd =
+      0.5; // of a token's time that each further session of a home adds: two
+           // thirds of eight sessions' decoding is shared work (measured, docs)
   constexpr double enough = 1.0 / 6;
   auto rest_us = [&](const home_offer& o) {
     return o.token_us * (1 + crowd * o.sessions) * answer_tokens;

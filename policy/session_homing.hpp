@@ -26,7 +26,8 @@ struct home_offer {
 };
 
 /// The home that is through with the rest of the answer first, with what it costs to begin again
-/// there; the entry unless another gains more than a sixth. Offers are not empty, the entry's first.
+/// there; the entry unless another gains more than a sixth. Offers are not empty, the entry's
+/// first.
 uint32_t best_home(std::span<const home_offer> offers, double answer_tokens);
 
 struct homing_options {

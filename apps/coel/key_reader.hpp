@@ -1,5 +1,5 @@
-// Keys of the terminal for libedit, whose own reader notices a Ctrl-C only while it waits in read():
-// one that comes a moment before would be kept until the next key.
+// Keys of the terminal for libedit, whose own reader notices a Ctrl-C only while it waits in
+// read(): one that comes a moment before would be kept until the next key.
 #pragma once
 
 #include <histedit.h>

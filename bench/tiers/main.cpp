@@ -109,8 +109,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   coel::bench::replay_options o;
   auto* replay = app.add_subcommand("replay", "replay routing through caches and predictors");
-  auto* routing = replay->add_option("--routing", o.routing,
-                                     "a file that coel-node --record-routing wrote");
+  auto* routing =
+      replay->add_option("--routing", o.routing, "a file that coel-node --record-routing wrote");
   auto* model = replay->add_option("--model", o.model, "or: a model that reads a text here");
   replay->add_option("--text", o.text, "the text")->needs(model);
   replay->add_option("--tokens", o.tokens, "of it")->capture_default_str();

@@ -82,8 +82,8 @@ result<recording> read_routing(const std::filesystem::path& path) {
   return r;
 }
 
-result<recording> record_model(const std::filesystem::path& path,
-                               const std::filesystem::path& text, size_t tokens, uint32_t window) {
+result<recording> record_model(const std::filesystem::path& path, const std::filesystem::path& text,
+                               size_t tokens, uint32_t window) {
   auto source = model::open_model(path);
   if (!source)
     return source.err();

@@ -1,5 +1,5 @@
-// Routing to be replayed: of a file that a node recorded, or of a model that reads a text here, with
-// what the routers of deeper layers say to the present hidden state.
+// Routing to be replayed: of a file that a node recorded, or of a model that reads a text here,
+// with what the routers of deeper layers say to the present hidden state.
 #pragma once
 
 #include "common/result.hpp"
@@ -13,8 +13,8 @@ namespace coel::bench {
 struct recording {
   policy::routing_shape shape;
   std::vector<uint16_t> ids; ///< [tokens, layers, top_k]
-  /// [tokens, layers, 3, experts]: router of the layer 1, 2, 3 further on; of the next token's where
-  /// there is none (zeros). Empty: not recorded.
+  /// [tokens, layers, 3, experts]: router of the layer 1, 2, 3 further on; of the next token's
+  /// where there is none (zeros). Empty: not recorded.
   std::vector<float> gates;
 
   size_t tokens() const { return ids.size() / (size_t{shape.layers} * shape.top_k); }

@@ -25,9 +25,8 @@ std::vector<policy::routed_step> steps_of(const recording& r) {
 }
 
 bool uses(const policy::routed_step& s, expert_key key) {
-  return key.layer == s.layer && std::any_of(s.used.begin(), s.used.end(), [&](const auto& u) {
-           return u.expert == key.expert;
-         });
+  return key.layer == s.layer && std::any_of(s.used.begin(), s.used.end(),
+                                             [&](const auto& u) { return u.expert == key.expert; });
 }
 
 /// One layer step: what was there, and what comes in for what was not.
@@ -129,21 +128,22 @@ recall_rows recalls(const recording& r, features which) {
   recall_rows all{std::vector<recall_row>(most), std::vector<recall_row>(most)};
   // The most frequent ones so far, to compare with.
   std::vector<std::vector<float>> frequency(r.shape.layers, std::vector<float>(r.shape.experts));
-  predict_all(r, which, expert_predictor::max_ahead, [&](size_t t, uint32_t l, uint32_t ahead,
-                                                         const auto& p) {
-    const auto* chosen = r.chosen(t, l);
-    if (ahead == 1)
-      for (uint32_t k = 0; k < r.shape.top_k; ++k)
-        ++frequency[l][chosen[k]];
-    if (t < r.tokens() / 2)
-      return;
-    auto& row = (l < ahead ? all.next_token : all.same_token)[ahead - 1];
-    ++row.seen;
-    row.recall += found_in(most_probable(p.probability, r.shape.top_k), chosen, r.shape.top_k);
-    row.recall_of_double +=
-        found_in(most_probable(p.probability, 2 * r.shape.top_k), chosen, r.shape.top_k);
-    row.popular += found_in(most_probable(frequency[l], r.shape.top_k), chosen, r.shape.top_k);
-  });
+  predict_all(
+      r, which, expert_predictor::max_ahead,
+      [&](size_t t, uint32_t l, uint32_t ahead, const auto& p) {
+        const auto* chosen = r.chosen(t, l);
+        if (ahead == 1)
+          for (uint32_t k = 0; k < r.shape.top_k; ++k)
+            ++frequency[l][chosen[k]];
+        if (t < r.tokens() / 2)
+          return;
+        auto& row = (l < ahead ? all.next_token : all.same_token)[ahead - 1];
+        ++row.seen;
+        row.recall += found_in(most_probable(p.probability, r.shape.top_k), chosen, r.shape.top_k);
+        row.recall_of_double +=
+            found_in(most_probable(p.probability, 2 * r.shape.top_k), chosen, r.shape.top_k);
+        row.popular += found_in(most_probable(frequency[l], r.shape.top_k), chosen, r.shape.top_k);
+      });
   for (auto* rows : {&all.same_token, &all.next_token})
     for (auto& row : *rows)
       if (row.seen) {

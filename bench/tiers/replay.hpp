@@ -9,8 +9,8 @@
 
 namespace coel::bench {
 
-using make_rule =
-    std::function<policy::cache_value_ptr(policy::cache_shape, const std::vector<policy::routed_step>&)>;
+using make_rule = std::function<policy::cache_value_ptr(policy::cache_shape,
+                                                        const std::vector<policy::routed_step>&)>;
 
 /// Share of activations, of the second half of the recording, whose expert was in a cache of that
 /// many experts. One token a step.

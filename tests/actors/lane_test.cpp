@@ -1,9 +1,8 @@
 #include "actors/lane.hpp"
 #include "cpu/device.hpp"
 
-#include <caf/all.hpp>
-
 #include <boost/test/unit_test.hpp>
+#include <caf/all.hpp>
 
 #include <future>
 

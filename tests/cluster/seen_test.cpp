@@ -13,8 +13,14 @@ using nlohmann::json;
 
 namespace {
 
+node_options with_room(double share) {
+  node_options how;
+  how.share = share;
+  return how;
+}
+
 struct watched : test_cluster {
-  watched(size_t nodes, double share) : test_cluster(nodes, {demo_model, share}) {
+  watched(size_t nodes, double share) : test_cluster(nodes, with_room(share)) {
     for (size_t i = 0; i < nodes; ++i) {
       auto made = net::app_client::connect({node(i).endpoints().front(), {}, {}});
       BOOST_REQUIRE(made.ok());

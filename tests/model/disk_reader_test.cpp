@@ -116,8 +116,8 @@ BOOST_AUTO_TEST_CASE(pieces_of_several_files_make_one_job) {
   auto reader = started(sized(mib));
   outcome_box box;
   BOOST_REQUIRE(reader
-                    ->submit({{a, 5, 100}, {b, 15'000, 5'000}, {a, 105, 50}},
-                             read_priority::demand, box.catcher())
+                    ->submit({{a, 5, 100}, {b, 15'000, 5'000}, {a, 105, 50}}, read_priority::demand,
+                             box.catcher())
                     .ok());
   auto& got = box.wait();
   BOOST_REQUIRE(got.ok());
@@ -205,8 +205,7 @@ BOOST_AUTO_TEST_CASE(a_lasting_error_fails_the_job_and_no_other) {
   with_lies(how, [broken](int64_t truth) { return *broken ? -EIO : truth; });
   auto reader = started(how);
   outcome_box box;
-  BOOST_REQUIRE(
-      reader->submit({{file, 10, 250'000}}, read_priority::demand, box.catcher()).ok());
+  BOOST_REQUIRE(reader->submit({{file, 10, 250'000}}, read_priority::demand, box.catcher()).ok());
   auto& got = box.wait();
   BOOST_REQUIRE(!got.ok());
   BOOST_CHECK(got.err().code == ec::io);
@@ -379,7 +378,7 @@ BOOST_AUTO_TEST_CASE(a_prefetch_under_way_is_cancelled_when_its_reads_end) {
   auto counts = w.reader->status().counts;
   BOOST_CHECK_EQUAL(counts.cancelled, 1u);
   BOOST_CHECK_EQUAL(counts.wasted_bytes, 64u << 10); // one read of four
-  w.ask(mib, read_priority::demand, next);            // the only slot is free again
+  w.ask(mib, read_priority::demand, next);           // the only slot is free again
   BOOST_REQUIRE(next.wait().ok());
 }
 
