@@ -19,7 +19,7 @@ say "Three nodes, with nothing but a cluster file and the model. None has room f
 start() { # NODE
   "$bin/coel-node" --cluster "$place/cluster.toml" --name "node$1" --state "$place/state$1" --model "$model" \
     --listen "127.0.0.$1" --peer 127.0.0.1 --peer 127.0.0.2 --peer 127.0.0.3 --link-port 7423 --hello-port 7424 \
-    --endpoint "ipc://$place/node$1.sock" --threads 1 --ram "${COEL_DEMO_RAM:-10MB}" --kv 4MB --rows 128 --quiet 2>"$place/node$1.log" &
+    --endpoint "ipc://$place/node$1.sock" --threads 1 --ram "${COEL_DEMO_RAM:-11MB}" --kv 4MB --rows 128 --quiet 2>"$place/node$1.log" &
   node[$1]=$!
 }
 await() { # NODE

@@ -40,7 +40,7 @@ def read_options():
     o.add_argument("--nodes", type=int, default=4)
     o.add_argument("--clients", type=int, default=4)
     o.add_argument("--tokens", type=int, default=100, help="of each answer")
-    o.add_argument("--ram", default="10MB", help="of each node")
+    o.add_argument("--ram", default="11MB", help="of each node")
     o.add_argument("--only", help="kinds of faults, with commas between; 'pair': two nodes at once")
     o.add_argument("--plan", action="store_true", help="print the plan and end")
     o.add_argument("--assert-pause", action="store_true", help="fails on long pauses: for a quiet machine only")
