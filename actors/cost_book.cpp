@@ -4,6 +4,22 @@
 
 namespace coel::actors {
 
+namespace {
+
+using all_costs = std::map<node_id, policy::host_cost>;
+
+/// With what a round takes here, fixed and for each row.
+all_costs with_rounds(all_costs all, node_id self, std::pair<double, double> round_us) {
+  for (auto& [host, cost] : all)
+    if (host != self) {
+      cost.fixed_us += round_us.first;
+      cost.wire_us_per_row += round_us.second;
+    }
+  return all;
+}
+
+} // namespace
+
 void cost_book::choose_by(policy::replica_rule rule) {
   std::lock_guard lock(mutex_);
   policy::replica_options how;
@@ -199,21 +215,15 @@ std::map<node_id, policy::host_cost>
 cost_book::fitted_all(node_id self, const std::vector<node_id>& hosts) const {
   std::map<node_id, policy::host_cost> all;
   auto own = fitted(self, self, {}).speed;
-  auto [round, round_row] = round_us();
-  for (auto host : hosts) {
-    auto& cost = all.emplace(host, fitted(self, host, own)).first->second;
-    if (host != self) {
-      cost.fixed_us += round;
-      cost.wire_us_per_row += round_row;
-    }
-  }
+  for (auto host : hosts)
+    all.emplace(host, fitted(self, host, own));
   return all;
 }
 
 std::map<node_id, policy::host_cost>
 cost_book::usual_costs(node_id self, const std::vector<node_id>& hosts) const {
   std::lock_guard lock(mutex_);
-  return fitted_all(self, hosts);
+  return with_rounds(fitted_all(self, hosts), self, round_us());
 }
 
 std::map<node_id, policy::host_cost> cost_book::costs(node_id self,
@@ -221,13 +231,10 @@ std::map<node_id, policy::host_cost> cost_book::costs(node_id self,
   constexpr double least = 0.5; // of the fitted round trip, which nothing undercuts by much
   std::lock_guard lock(mutex_);
   auto all = fitted_all(self, hosts);
-  auto own = fitted(self, self, {}).speed;
   for (auto& [host, cost] : all)
-    if (const auto* e = find(host); e && host != self) {
-      auto usual = fitted(self, host, own);
-      cost.fixed_us += std::max((least - 1) * usual.fixed_us, surplus_us(*e, usual));
-    }
-  return all;
+    if (const auto* e = find(host); e && host != self)
+      cost.fixed_us = std::max(least * cost.fixed_us, cost.fixed_us + surplus_us(*e, cost));
+  return with_rounds(std::move(all), self, round_us());
 }
 
 expert_speed cost_book::speed(node_id host) const {

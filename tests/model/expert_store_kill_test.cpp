@@ -1,7 +1,7 @@
 // A writer of stores is killed at any moment: the old store stays, or the new one is whole.
-#include "cpu/device.hpp"
 #include "model/expert_store.hpp"
 #include "model/manifest_io.hpp"
+#include "tests/model/demo_experts.hpp"
 #include "tests/model/disk_files.hpp"
 
 #include <csignal>
@@ -14,9 +14,6 @@ using namespace coel::model;
 using namespace coel::model::test;
 
 namespace {
-
-const std::filesystem::path demo =
-    std::filesystem::path(COEL_SOURCE_DIR) / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf";
 
 /// Whether all of it is as it was packed.
 void check_whole(const std::filesystem::path& path, const source_ptr& source,
