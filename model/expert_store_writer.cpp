@@ -1,15 +1,13 @@
 #include "model/expert_store.hpp"
 #include "model/expert_store_format.hpp"
 #include "model/manifest_io.hpp"
+#include "model/parallel_jobs.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <mutex>
 #include <sys/file.h>
-#include <thread>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -87,55 +85,31 @@ class unfinished_file {
   bool finished_ = false;
 };
 
-/// What the threads share.
-struct packing {
-  const source& from;
-  const compute::kept_layout& layout;
-  const unfinished_file& file;
-  store_header& header;
-  const store_writing& how;
-  uint64_t total = 0;
-  std::atomic<size_t> next{0};
-  std::mutex lock{}; // of what follows
-  uint64_t done = 0;
-  std::optional<error> problem{};
-
-  void work() {
-    std::vector<std::byte> memory;
-    for (size_t i; (i = next++) < header.index.size();) {
-      auto ok = pack(i, memory);
-      std::lock_guard hold(lock);
-      if (!ok && !problem)
-        problem = ok.err();
-      if (problem)
-        return;
-      done += header.index[i].bytes;
-      if (how.progress)
-        how.progress(done, total);
-    }
+/// Expert `i` into its piece of the file; its checksum into the header. Returns its bytes.
+result<uint64_t> pack(size_t i, store_header& header, const source& from,
+                      const compute::kept_layout& layout, const unfinished_file& file,
+                      std::vector<std::byte>& memory) {
+  auto& entry = header.index[i];
+  expert_key key{static_cast<layer_id>(i / header.experts),
+                 static_cast<expert_id>(i % header.experts)};
+  auto places = places_of(from, layout, key);
+  if (!places)
+    return places.err();
+  memory.assign(entry.bytes + compute::kept_layout::alignment, std::byte{0});
+  void* at = memory.data();
+  size_t space = memory.size();
+  std::align(compute::kept_layout::alignment, entry.bytes, at, space);
+  auto* piece = static_cast<std::byte*>(at);
+  for (size_t m = 0; m < places->matrices.size(); ++m) {
+    layout.arrange(places->matrices[m], piece + places->offsets[m]);
+    from.release(places->matrices[m]);
   }
-
-  result<void> pack(size_t i, std::vector<std::byte>& memory) {
-    auto& entry = header.index[i];
-    expert_key key{static_cast<layer_id>(i / header.experts),
-                   static_cast<expert_id>(i % header.experts)};
-    auto places = places_of(from, layout, key);
-    if (!places)
-      return places.err();
-    memory.assign(entry.bytes + compute::kept_layout::alignment, std::byte{0});
-    void* at = memory.data();
-    size_t space = memory.size();
-    std::align(compute::kept_layout::alignment, entry.bytes, at, space);
-    auto* piece = static_cast<std::byte*>(at);
-    for (size_t m = 0; m < places->matrices.size(); ++m) {
-      layout.arrange(places->matrices[m], piece + places->offsets[m]);
-      from.release(places->matrices[m]);
-    }
-    std::span<const std::byte> bytes(piece, entry.bytes);
-    entry.checksum = XXH64(bytes.data(), bytes.size(), 0);
-    return file.write(entry.offset, bytes);
-  }
-};
+  std::span<const std::byte> bytes(piece, entry.bytes);
+  entry.checksum = XXH64(bytes.data(), bytes.size(), 0);
+  if (auto ok = file.write(entry.offset, bytes); !ok)
+    return ok.err();
+  return entry.bytes;
+}
 
 result<store_header> header_for(const source& of, const compute::kept_layout& layout) {
   auto sample = sample_of(of);
@@ -176,16 +150,16 @@ result<uint64_t> write_expert_store(const source_ptr& of, const compute::kept_la
     return file.err();
   if (auto ok = file->reserve(size); !ok)
     return ok.err();
-  packing work{*of, layout, *file, *header, how, size - header->encoded_bytes()};
-  auto threads = how.threads ? how.threads : std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::thread> helpers;
-  for (uint32_t t = 1; t < threads; ++t)
-    helpers.emplace_back([&work] { work.work(); });
-  work.work();
-  for (auto& h : helpers)
-    h.join();
-  if (work.problem)
-    return *work.problem;
+  auto total = size - header->encoded_bytes();
+  auto job = [&](size_t i, std::vector<std::byte>& memory) {
+    return pack(i, *header, *of, layout, *file, memory);
+  };
+  auto tell = [&](uint64_t done) {
+    if (how.progress)
+      how.progress(done, total);
+  };
+  if (auto ok = run_in_parallel(header->index.size(), how.threads, job, tell); !ok)
+    return ok.err();
   if (auto ok = file->write(0, header->encode()); !ok)
     return ok.err();
   if (auto ok = file->finish(); !ok)

@@ -1,9 +1,8 @@
 #include "model/gguf_writer_fill.hpp"
 
+#include "model/parallel_jobs.hpp"
+
 #include <algorithm>
-#include <mutex>
-#include <optional>
-#include <thread>
 
 namespace coel::model {
 
@@ -11,45 +10,17 @@ namespace {
 
 constexpr uint64_t chunk_elements = 1 << 20;
 
-/// What the worker threads share.
-struct filling {
-  gguf_writer& file;
-  const std::vector<stored_tensor>& tensors;
-  const std::vector<row_chunk> chunks;
-  const row_maker& make;
-  const write_progress& progress;
-  uint64_t total = 0;
-  std::atomic<size_t> next{0};
-  std::mutex lock{}; // of what follows
-  uint64_t done = 0;
-  std::optional<error> problem{};
-
-  result<uint64_t> fill(const row_chunk& c, std::vector<std::byte>& memory) {
-    const auto& t = tensors[c.tensor];
-    memory.resize(c.rows * t.row_size());
-    if (auto ok = make(c, memory); !ok)
-      return ok.err();
-    auto offset = (c.member * t.rows + c.first_row) * t.row_size();
-    if (auto ok = file.write(c.tensor, offset, memory); !ok)
-      return ok.err();
-    return uint64_t{memory.size()};
-  }
-
-  void work() {
-    std::vector<std::byte> memory;
-    for (size_t i; (i = next++) < chunks.size();) {
-      auto bytes = fill(chunks[i], memory);
-      std::lock_guard hold(lock);
-      if (!bytes && !problem)
-        problem = bytes.err();
-      if (problem)
-        return;
-      done += *bytes;
-      if (progress)
-        progress(done, total);
-    }
-  }
-};
+/// Returns the bytes of the chunk.
+result<uint64_t> fill(gguf_writer& file, const stored_tensor& t, const row_chunk& c,
+                      const row_maker& make, std::vector<std::byte>& memory) {
+  memory.resize(c.rows * t.row_size());
+  if (auto ok = make(c, memory); !ok)
+    return ok.err();
+  auto offset = (c.member * t.rows + c.first_row) * t.row_size();
+  if (auto ok = file.write(c.tensor, offset, memory); !ok)
+    return ok.err();
+  return uint64_t{memory.size()};
+}
 
 } // namespace
 
@@ -76,16 +47,16 @@ result<void> write_model(const std::filesystem::path& path, const std::vector<gg
   auto file = gguf_writer::create(path, metadata, std::move(infos));
   if (!file)
     return file.err();
-  filling work{**file, tensors, plan_chunks(tensors), make, progress, total};
-  std::vector<std::thread> helpers;
-  for (uint32_t n = threads ? threads : std::max(std::thread::hardware_concurrency(), 1u); n > 1;
-       --n)
-    helpers.emplace_back([&work] { work.work(); });
-  work.work();
-  for (auto& h : helpers)
-    h.join();
-  if (work.problem)
-    return *work.problem;
+  auto chunks = plan_chunks(tensors);
+  auto job = [&](size_t i, std::vector<std::byte>& memory) {
+    return fill(**file, tensors[chunks[i].tensor], chunks[i], make, memory);
+  };
+  auto tell = [&](uint64_t done) {
+    if (progress)
+      progress(done, total);
+  };
+  if (auto ok = run_in_parallel(chunks.size(), threads, job, tell); !ok)
+    return ok;
   return (*file)->finish();
 }
 
