@@ -54,7 +54,8 @@ result<model::expert_ptr> load_expert_directly(const served_model& m, expert_key
   auto pieces = files.pieces(key);
   if (!pieces)
     return pieces.err();
-  std::vector<compute::weight_ptr> matrices;
+  std::vector<read_piece> read_from;
+  std::vector<compute::matrix_view> views;
   for (uint32_t i = 0; i < pieces->size(); ++i) {
     const auto& piece = (*pieces)[i];
     auto got = read(piece);
@@ -62,13 +63,14 @@ result<model::expert_ptr> load_expert_directly(const served_model& m, expert_key
       return got.err();
     if (auto same = piece.file->check_unchanged(); !same)
       return same.err();
-    auto made = files.make_piece(*m.device, key, i, {got->memory.get() + got->skip, piece.bytes},
-                                 compute::weight_use::project);
-    if (!made)
-      return made.err();
-    matrices.push_back(std::move(*made));
+    auto view = files.view_of(key, i, {got->memory.get() + got->skip, piece.bytes});
+    if (!view)
+      return view.err();
+    read_from.push_back(std::move(*got));
+    views.push_back(*view);
   }
-  return model::expert_ptr(model::expert_of(matrices));
+  return m.device->load_expert({views.at(0), views.at(1), views.at(2)},
+                               compute::weight_use::project);
 }
 
 } // namespace coel::actors

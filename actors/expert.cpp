@@ -1,6 +1,7 @@
 #include "actors/expert.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/lower_copies.hpp"
 #include "actors/near_memory.hpp"
 #include "actors/tiering.hpp"
 #include "model/weights.hpp"
@@ -31,6 +32,7 @@ void keep(expert_state& st, const lease& got, bool near) {
     board->place(st.config.key, near ? got : lease{});
     board->far(st.config.key, !near);
   } else if (const auto& m = *st.config.model; m.near) {
+    m.near->place_shared(st.config.key, got);
     if (auto bytes = model::expert_file_bytes(*m.source, st.config.key))
       m.near->shared_came(*bytes);
   }
@@ -110,6 +112,8 @@ uint64_t drop(expert_state& st) {
   if (auto* board = board_of(st)) {
     board->place(st.config.key, {});
     board->far(st.config.key, false);
+  } else if (const auto& m = *st.config.model; m.near) {
+    m.near->place_shared(st.config.key, {});
   }
   return bytes;
 }
@@ -158,18 +162,25 @@ caf::result<uint64_t> move(self_ptr self, bool near) {
 
 struct presence {
   uint64_t rows, bytes;
-  const char* residency;
+  std::string residency;
 };
+
+size_t slot_of(const expert_state& st) {
+  return size_t{index(st.config.key.layer)} * st.config.model->config().experts +
+         index(st.config.key.expert);
+}
 
 /// Of a model of which not all experts fit the supplier knows.
 presence presence_of(const expert_state& st) {
   const auto& m = *st.config.model;
   if (st.near)
-    return {st.rows, st.held.weights->bytes, "card"};
+    return {board_of(st)->rows(slot_of(st)), st.held.weights->bytes, "card"};
   if (lent_by_supplier(st)) {
-    size_t slot =
-        size_t{index(st.config.key.layer)} * m.config().experts + index(st.config.key.expert);
+    auto slot = slot_of(st);
     const auto& line = m.tiered->board[slot];
+    const auto& lower = m.tiered->lower;
+    if (auto bytes = lower && line.bytes == 0 ? lower->bytes(slot) : 0; bytes > 0)
+      return {line.rows, bytes, "ram in " + std::string(to_string(lower->how().type()))};
     return {line.rows, line.bytes, line.bytes > 0 ? "ram" : "ssd"};
   }
   bool here = st.held.weights != nullptr;

@@ -2,10 +2,10 @@
 
 #include "actors/errors.hpp"
 #include "actors/gate_bias.hpp"
+#include "actors/gate_claims.hpp"
 #include "actors/gate_rows.hpp"
 #include "actors/lane.hpp"
 #include "actors/near_memory.hpp"
-#include "actors/tiering.hpp"
 
 #include <caf/all.hpp>
 
@@ -15,7 +15,7 @@ namespace coel::actors {
 
 namespace {
 
-using self_ptr = gate_actor::stateful_pointer<gate_state>;
+using self_ptr = gate_ptr;
 using groups = std::vector<expert_rows>;
 using std::chrono::microseconds;
 
@@ -31,18 +31,10 @@ void advance(self_ptr self);
 
 void begin(self_ptr self, const layer_work& work, caf::typed_response_promise<layer_done> promise);
 
-/// The supplier may let go of what this batch had.
-void end_claim(self_ptr self) {
-  const auto& b = *self->state.current;
-  if (b.claim)
-    self->send(self->state.config.model->tiered->supplier,
-               experts_ran{b.claim, 0, true, b.report.stall_us});
-}
-
 /// The last thing that a handler does: the next batch may begin here.
 void finish(self_ptr self) {
   auto& st = self->state;
-  end_claim(self);
+  end_claims(self);
   auto done = std::move(*st.current);
   st.current.reset();
   done.promise.deliver(std::move(done.report));
@@ -68,6 +60,8 @@ void fail(self_ptr self, const error& why) {
 
 /// Why there is nobody to ask: the last word of those who hold it, or that nobody does.
 error nobody_runs(const gate_state& st, const groups& missing) {
+  if (st.current->read_failed)
+    return st.current->last_failure;
   for (const auto& e : missing)
     for (auto host : st.config.view->table.hosts({st.config.layer, e.expert}))
       if (st.current->avoid.count(host))
@@ -139,9 +133,7 @@ void add_sums(self_ptr self) {
 /// so the rest waits its turn whoever comes first, and the answer does not depend on the disk.
 size_t runnable_end(const gate_state& st) {
   const auto& b = *st.current;
-  if (b.leases_due || (b.claim && !b.claim_heard))
-    return b.tasks_run;
-  return b.lent < b.claimed.size() ? b.claimed_from + b.lent : b.tasks.size();
+  return b.leases_due || !claims_heard(b) ? b.tasks_run : lent_end(b);
 }
 
 void run_local(self_ptr self, size_t end) {
@@ -176,8 +168,9 @@ void advance(self_ptr self) {
     return finish(self);
   if (auto end = runnable_end(self->state); end > b.tasks_run)
     return run_local(self, end);
-  if (b.leases_due || b.lent < b.claimed.size()) {
-    if (b.claim_heard && b.stall_since == steady::time_point{})
+  bool unread = lent_end(b) < b.tasks.size();
+  if (b.leases_due || unread) {
+    if (unread && claims_heard(b) && b.stall_since == steady::time_point{})
       b.stall_since = steady::now();
     return;
   }
@@ -214,6 +207,7 @@ void ask_expert(self_ptr self, expert_rows group) {
   size_t slot = b.tasks.size();
   auto rows = static_cast<uint32_t>(group.rows.size());
   auto who = st.config.experts[index(group.expert)];
+  b.report.rows_here += rows;
   b.tasks.push_back(task_for(*st.config.model, b.work, group));
   ++b.leases_due;
   self->request(who, caf::infinite, atom::acquire::value, rows)
@@ -246,6 +240,7 @@ void sum_arrived(self_ptr self, size_t part, steady::time_point sent, const part
   costs.ran(to.host, to.experts.size(), rows_of(to.experts), sum.run_us);
   costs.travelled(to.host, to.rows.size(), took > there ? static_cast<double>(took - there) : 0.0);
   to.sum = sum.values;
+  b.report.rows_away += rows_of(to.experts);
   b.report.wire_bytes += sum.wire_bytes;
   b.report.remote.push_back({to.host, static_cast<uint32_t>(us_between(b.began, sent)),
                              static_cast<uint32_t>(took), sum.wait_us, sum.run_us});
@@ -327,11 +322,11 @@ bool has_other_host(const gate_state& st, expert_id e, node_id than) {
   return false;
 }
 
-/// How long to wait for a share: long where some of it could not be asked of another host.
+/// How long to wait for a share: long where some of it could be had nowhere else.
 microseconds patience_for(const gate_state& st, const policy::host_rows& share,
                           const policy::host_cost& cost) {
   for (const auto& e : share.experts)
-    if (!has_other_host(st, e.expert, share.host))
+    if (!has_other_host(st, e.expert, share.host) && !may_claim(st, e.expert))
       return longest_patience;
   double us = cost.fixed_us + cost.wire_us_per_row * static_cast<double>(rows_of(share.experts)) +
               cost.speed.expert_us * static_cast<double>(share.experts.size()) +
@@ -355,20 +350,6 @@ void keep_waiting(self_ptr self, groups homeless) {
     self->delayed_send(self, homeless_retry, atom::give_up::value, b.number);
 }
 
-/// Of a model of which not all experts fit: its supplier lends them in this order.
-void claim(self_ptr self, groups experts) {
-  auto& st = self->state;
-  auto& b = *st.current;
-  const auto& m = *st.config.model;
-  b.claimed_from = b.tasks.size();
-  for (auto& e : experts) {
-    b.claimed.push_back({e.expert, static_cast<uint32_t>(e.rows.size())});
-    b.tasks.push_back(task_for(m, b.work, std::move(e)));
-  }
-  b.claim = m.tiered->next_step++;
-  self->send(m.tiered->supplier, expert_claim{b.claim, st.config.layer, b.work.rows, b.claimed});
-}
-
 /// A supplier need not lend what lies in the device's own memory.
 bool run_near(self_ptr self, expert_rows& group) {
   auto& st = self->state;
@@ -381,6 +362,7 @@ bool run_near(self_ptr self, expert_rows& group) {
   if (!there.weights)
     return false;
   auto& tasks = st.current->tasks;
+  st.current->report.rows_here += group.rows.size();
   tasks.push_back(task_for(m, st.current->work, std::move(group)));
   tasks.back().expert = there.weights;
   return true;
@@ -397,32 +379,53 @@ void place_tiered(self_ptr self, groups experts) {
     claim(self, std::move(routed));
 }
 
+/// What cannot be read here may be in somebody's memory.
+void lost_claim(self_ptr self, gate_claim& what, const error& why) {
+  auto& b = *self->state.current;
+  if (self->state.config.model->tiered)
+    return fail(self, why);
+  b.read_failed = true;
+  b.last_failure = why;
+  auto rest = give_up_rest(b, what);
+  if (b.report.outcome.ok())
+    place(self, std::move(rest));
+}
+
 /// What comes for a batch that is over is nobody's.
 void lent(self_ptr self, const experts_lent& what) {
-  if (!self->state.current || self->state.current->claim != what.step)
+  auto* claim = take_lent(self->state, what);
+  if (!claim)
     return;
-  auto& b = *self->state.current;
-  b.claim_heard = true;
-  for (const auto& l : what.next)
-    b.tasks[b.claimed_from + b.lent++].expert = l.weights;
   if (what.failure)
-    fail(self, *what.failure);
+    lost_claim(self, *claim, *what.failure);
   advance(self);
 }
 
-void place_here(self_ptr self, groups experts) {
-  const auto& st = self->state;
-  if (st.config.model->tiered)
-    return place_tiered(self, std::move(experts));
-  groups homeless;
-  for (auto& e : experts) {
-    const auto& hosts = st.config.view->table.hosts({st.config.layer, e.expert});
-    if (std::find(hosts.begin(), hosts.end(), st.config.self) == hosts.end())
-      homeless.push_back(std::move(e));
-    else
+bool held_here(const gate_state& st, expert_id e) {
+  const auto& hosts = st.config.view->table.hosts({st.config.layer, e});
+  return std::find(hosts.begin(), hosts.end(), st.config.self) != hosts.end();
+}
+
+/// Of a cluster's home: experts that it holds, that it reads, and that nobody has.
+void run_here(self_ptr self, groups experts) {
+  groups read, homeless;
+  for (auto& e : experts)
+    if (!self->state.current->avoid.count(self->state.config.self) &&
+        held_here(self->state, e.expert))
       ask_expert(self, std::move(e));
-  }
+    else if (may_claim(self->state, e.expert))
+      read.push_back(std::move(e));
+    else
+      homeless.push_back(std::move(e));
+  if (!read.empty())
+    claim(self, std::move(read));
   keep_waiting(self, std::move(homeless));
+}
+
+void place_here(self_ptr self, groups experts) {
+  if (self->state.config.model->tiered)
+    return place_tiered(self, std::move(experts));
+  run_here(self, std::move(experts));
 }
 
 void place(self_ptr self, groups experts) {
@@ -435,8 +438,9 @@ void place(self_ptr self, groups experts) {
   for (const auto& [host, link] : view.links)
     hosts.push_back(host);
   auto costs = st.config.model->costs->costs(st.config.self, hosts);
+  policy::read_price reads = [&st](expert_id e) { return read_price(st, e); };
   auto plan = policy::split_rows({&view.table, st.config.layer, st.config.self, &costs, &b.avoid,
-                                  st.config.model->costs->pick()},
+                                  st.config.model->costs->pick(), &reads},
                                  std::move(experts));
   if (!b.report.alone_us)
     b.report.alone_us = static_cast<uint64_t>(plan.alone_us);
@@ -445,11 +449,13 @@ void place(self_ptr self, groups experts) {
       auto patience = patience_for(st, share, costs.at(share.host));
       ask_node(self, std::move(share), patience);
     }
+  auto here = std::move(plan.nowhere);
   for (auto& share : plan.hosts)
     if (share.host == st.config.self)
-      for (auto& group : share.experts)
-        ask_expert(self, std::move(group));
-  keep_waiting(self, std::move(plan.nowhere));
+      std::move(share.experts.begin(), share.experts.end(), std::back_inserter(here));
+  std::sort(here.begin(), here.end(),
+            [](const auto& x, const auto& y) { return x.expert < y.expert; });
+  run_here(self, std::move(here));
 }
 
 void begin(self_ptr self, const layer_work& work, caf::typed_response_promise<layer_done> promise) {
@@ -463,6 +469,8 @@ void begin(self_ptr self, const layer_work& work, caf::typed_response_promise<la
   place(self, c.expert_bias > 0
                   ? near_rows_by_expert(*c.model, work, c.view->table, c.self, c.expert_bias)
                   : rows_by_expert(*c.model, work));
+  if (auto* pool = lender_of(*c.model); pool && pool->is_pool && b.claims.empty())
+    claim(self, {});
   advance(self); // answers are messages, so nothing has arrived yet: this only acts on failures
 }
 
@@ -479,19 +487,9 @@ caf::result<layer_done> dispatch(self_ptr self, const layer_work& work) {
 void place_homeless(self_ptr self) {
   auto& b = *self->state.current;
   b.avoid.clear();
+  b.read_failed = false;
   place(self, std::exchange(b.homeless, {}));
   advance(self);
-}
-
-/// Their memory may be needed for what is still waited for.
-void tell_ran(self_ptr self) {
-  auto& b = *self->state.current;
-  if (!b.claim || b.tasks_run <= b.claimed_from || b.tasks_run == b.tasks.size())
-    return; // all of them: the end says so
-  auto now = b.tasks_run - b.claimed_from;
-  auto more = static_cast<uint32_t>(now - std::exchange(b.claimed_run, now));
-  if (more)
-    self->send(self->state.config.model->tiered->supplier, experts_ran{b.claim, more, false, 0});
 }
 
 void device_done(self_ptr self, const compute::completion_info& info) {

@@ -1,7 +1,8 @@
 // GATE actor: one layer's dispatch (see interfaces.hpp).
 //
 // Experts are pure functions of their rows, so whatever fails at one node is asked of another; only
-// when nobody holds an expert do its rows wait, for a table that says who does.
+// when nobody holds an expert, and it cannot be read here, do its rows wait, for a table that says
+// who does.
 #pragma once
 
 #include "actors/interfaces.hpp"
@@ -31,6 +32,17 @@ struct remote_part {
   std::vector<float> sum;           ///< [rows, hidden] once arrived
 };
 
+/// Experts claimed in one go (gate_claims.hpp), for the batch's tasks from `first` on.
+struct gate_claim {
+  uint64_t step = 0;
+  supplier_actor from;
+  size_t first = 0;
+  std::vector<policy::expert_use> experts; ///< lent in this order
+  size_t lent = 0;
+  size_t ran = 0;     ///< of these; who lent them knows
+  bool heard = false; ///< what else is lent comes later: it is being read
+};
+
 /// The batch being dispatched. Local tasks wait for their leases; the device runs them as one
 /// list while remote sums are on their way.
 struct gate_batch {
@@ -47,15 +59,11 @@ struct gate_batch {
   std::set<node_id> avoid; ///< failed in this batch
   uint32_t leases_due = 0;
   uint32_t sums_due = 0;
-  bool running = false;    ///< the device has the local tasks
-  bool added = false;      ///< remote sums are in the residual
-  bool waiting = false;    ///< a timer runs for the homeless rows
-  uint64_t claim = 0;      ///< of a supplier, for the tasks from `claimed_from` on
-  size_t claimed_from = 0; ///< as many of them as were claimed, in its order
-  std::vector<policy::expert_use> claimed;
-  size_t lent = 0;          ///< of these
-  size_t claimed_run = 0;   ///< of these; the supplier knows
-  bool claim_heard = false; ///< what else is lent comes later: it is being read
+  bool running = false;     ///< the device has the local tasks
+  bool added = false;       ///< remote sums are in the residual
+  bool waiting = false;     ///< a timer runs for the homeless rows
+  bool read_failed = false; ///< nothing more is claimed before others were asked
+  std::vector<gate_claim> claims;
   layer_done report;
   steady::time_point began;
   steady::time_point idle_since;  ///< nothing left to do here

@@ -61,6 +61,14 @@ class reservations {
   std::vector<std::pair<memory_kind, uint64_t>> taken_;
 };
 
+/// Where the device has memory to itself: of that in which KV and dense weights must be.
+uint64_t first_free(const compute::device& device) {
+  auto own = device.status().own_memory;
+  if (!own)
+    return UINT64_MAX;
+  return own->first_budget_bytes - std::min(own->first_budget_bytes, own->first_used_bytes);
+}
+
 /// Of memory that the device has to itself, KV takes no more than a quarter unless it must: what it
 /// takes is not there for experts.
 void spare_near(caf::actor_system& system, const served_model& m, compute::kv_shape& shape) {
@@ -71,7 +79,8 @@ void spare_near(caf::actor_system& system, const served_model& m, compute::kv_sh
   self->request(m.near->tier(), caf::infinite, atom::details::value)
       .receive(
           [&](const tier_status& now) {
-            auto free = now.budget_bytes - std::min(now.budget_bytes, now.used_bytes);
+            auto free = std::min(now.budget_bytes - std::min(now.budget_bytes, now.used_bytes),
+                                 first_free(*m.device));
             shape.pages = static_cast<uint32_t>(std::min<uint64_t>(
                 shape.pages, std::max<uint64_t>(whole, free / 4 / shape.page_bytes())));
           },
@@ -194,6 +203,7 @@ void add_stage(caf::actor_system& system, hosted_model& to, const tier_actor& ra
 served_model_ptr without_dense(const served_model& m) {
   auto lean = std::make_shared<served_model>(m);
   lean->dense = {};
+  lean->pool = nullptr; // only homes read
   *lean->resident_bytes -= m.dense.bytes;
   return lean;
 }
@@ -220,16 +230,17 @@ result<void> room_for_pinned(const model::source& source, compute::device& devic
   // The least; tiers account for what is wanted.
   uint64_t rest = needs->kv_page_bytes * needs->kv_pages_least + model::step_buffer_bytes(c, 1, 1) +
                   model::working_bytes(c, 1, 1) + model::table_bytes(c);
-  uint64_t free = own->budget_bytes - std::min(own->budget_bytes, own->used_bytes);
+  uint64_t free = first_free(device);
   auto mib = [](uint64_t n) { return std::to_string((n + (1 << 20) - 1) >> 20) + " MiB"; };
   uint64_t weights = needs->dense_bytes + needs->shared_bytes;
   if (weights + rest <= free)
     return {};
-  return {ec::out_of_memory,
-          c.name + ": what every token uses takes " + mib(weights) +
-              " of the card's memory, with " + mib(rest) + " for KV and steps, but only " +
-              mib(free) + " of " + mib(own->budget_bytes) + " are free: give --gpu at least " +
-              mib(weights + rest + own->used_bytes) + ", lower --kv or --rows, or leave --gpu out"};
+  return {ec::out_of_memory, c.name + ": what every token uses takes " + mib(weights) +
+                                 " of the card's memory, with " + mib(rest) +
+                                 " for KV and steps, but only " + mib(free) + " of " +
+                                 mib(own->first_budget_bytes) + " are free: give --gpu at least " +
+                                 mib(weights + rest + own->first_used_bytes) +
+                                 ", lower --kv or --rows, or leave --gpu out"};
 }
 
 } // namespace
@@ -238,6 +249,7 @@ void use_near(served_model& model, const hosting_config& config) {
   if (config.near)
     model.near = std::make_shared<near_memory>(
         config.near, model.config().layers, model.config().experts,
+        model.experts_per_layer - model.config().experts,
         expert_bytes(model, model.config().experts, model.experts_per_layer));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/hosted_models.hpp"
+#include "policy/expert_pool.hpp"
 #include "policy/replica_rule.hpp"
 
 #include <filesystem>
@@ -17,6 +18,7 @@ struct hosting_config {
   uint32_t slice_rows = 128; ///< prompt rows of a step in which others decode
   std::chrono::milliseconds missing_patience{0};
   double expert_bias = 0; ///< of a row's gate probability, given up for near experts; 0: exact
+  double pool_share = policy::usual_pool_share; ///< see policy/expert_pool; 0: nothing is read
   policy::replica_rule replica_choice = policy::replica_rule::trained;
   bool helper_only = false; ///< in a cluster: runs experts for others, answers no application
   std::filesystem::path record_routing; ///< empty: not recorded

@@ -32,8 +32,8 @@ std::optional<card_facts> card_facts_of(const std::vector<served_model_ptr>& mod
       card = card_facts{*own, {}};
     }
     const auto& near = *m->near;
-    card->models.push_back(
-        {m->name, near.slots(), near.sum(), near.brought, near.given_up, near.refused});
+    card->models.push_back({m->name, near.slots(), near.sum(), near.brought, near.given_up,
+                            near.refused, near.whole_steps});
   }
   return card;
 }
@@ -50,7 +50,8 @@ nlohmann::json card_json(const card_facts& card, double uptime_s) {
          {"hit_rate", share(static_cast<double>(m.now.rows_near), static_cast<double>(m.now.rows))},
          {"brought", m.brought},
          {"given_up", m.given_up},
-         {"refused", m.refused}});
+         {"refused", m.refused},
+         {"whole_steps", m.whole_steps}});
   return {{"name", d.name},
           {"lost", d.lost},
           {"budget_bytes", d.budget_bytes},
@@ -107,6 +108,8 @@ std::vector<card_metric> card_metrics(const card_facts& card) {
        [](const near_facts& m) { return m.brought; });
   each("coel_card_given_up_total", "counter", "Experts sent back from the card.",
        [](const near_facts& m) { return m.given_up; });
+  each("coel_card_whole_steps_total", "counter", "Steps that ran as one list.",
+       [](const near_facts& m) { return m.whole_steps; });
   return all;
 }
 

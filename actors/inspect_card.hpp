@@ -18,6 +18,7 @@ struct near_facts {
   uint64_t of = 0; ///< experts
   near_memory::totals now;
   uint64_t brought = 0, given_up = 0, refused = 0; ///< since start
+  uint64_t whole_steps = 0;                        ///< that ran as one list
 };
 
 struct card_facts {

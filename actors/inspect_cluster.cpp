@@ -254,6 +254,8 @@ json placement_json(const cluster_facts& f, const placement_status& p, uint32_t 
           {"experts_per_layer", p.experts_per_layer},
           {"epoch", p.epoch},
           {"uncovered", p.uncovered},
+          {"left", p.left},
+          {"pool_bytes", p.pool_bytes},
           {"loading", p.loading},
           {"wanted", p.wanted},
           {"replicas", replicas_of(p)},
@@ -281,6 +283,8 @@ json network_json(const cluster_facts& f, const model_network& n) {
                      {"away_us", t.stage_us},
                      {"moved_sessions", t.moved},
                      {"refused_sessions", t.refused}};
+  if (t.rows_read || t.rows_away)
+    out["rows"] = {{"here", t.rows_here}, {"away", t.rows_away}, {"read", t.rows_read}};
   if (n.totals.decode_steps) {
     out["decode_us"] = n.totals.decode_us;
     out["decode_rounds"] = n.totals.decode_rounds;
@@ -395,6 +399,7 @@ json cluster_summary(const cluster_facts& f) {
     placement.push_back({{"model", p.model},
                          {"experts", p.layers * p.experts_per_layer},
                          {"uncovered", p.uncovered},
+                         {"left", p.left},
                          {"plan",
                           {{"epoch", p.planning.plan.epoch},
                            {"name", p.planning.plan.chosen.name},

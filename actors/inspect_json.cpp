@@ -15,10 +15,16 @@ std::string text_of(const json& document) {
 }
 
 json layer_tiering_json(const layer_tiering& l) {
-  return {
-      {"here", l.here},           {"hits", l.hits},     {"foreseen", l.foreseen},
-      {"late", l.late},           {"misses", l.misses}, {"reads_ahead", l.reads_ahead},
-      {"precision", l.precision}, {"recall", l.recall}, {"recall_of_popular", l.recall_of_popular}};
+  return {{"here", l.here},
+          {"hits", l.hits},
+          {"foreseen", l.foreseen},
+          {"late", l.late},
+          {"misses", l.misses},
+          {"lower", l.lower},
+          {"reads_ahead", l.reads_ahead},
+          {"precision", l.precision},
+          {"recall", l.recall},
+          {"recall_of_popular", l.recall_of_popular}};
 }
 
 /// Means over the layers: what it knew, and what that was worth.
@@ -60,16 +66,25 @@ json tiering_json(const tiering_status& t) {
          {"disk_bytes_per_s", t.disk_bytes_per_s},
          {"demand_us", t.demand_us},
          {"reader", t.reader}};
-  uint64_t found = 0, all = 0;
+  uint64_t found = 0, all = 0, lower = 0;
   for (const auto& l : t.layers) {
     j["layers"].push_back(layer_tiering_json(l));
     found += l.hits + l.foreseen;
-    all += l.hits + l.foreseen + l.late + l.misses;
+    all += l.hits + l.foreseen + l.late + l.misses + l.lower;
+    lower += l.lower;
   }
   auto per = [](uint64_t a, uint64_t b) {
     return b ? static_cast<double>(a) / static_cast<double>(b) : 0.0;
   };
   j["hit_rate"] = per(found, all);
+  if (!t.lower_type.empty())
+    j["lower_precision"] = {{"type", t.lower_type},
+                            {"copies", t.lower_copies},
+                            {"bytes", t.lower_bytes},
+                            {"uses", lower},
+                            {"share", per(lower, all)},
+                            {"rows", t.lower_rows},
+                            {"row_share", per(t.lower_rows, t.rows)}};
   j["tokens"] = t.tokens;
   j["read_bytes_per_token"] = per(t.read_bytes, t.tokens);
   j["decode"] = {{"token_us", t.token_us},

@@ -101,6 +101,10 @@ void placement_metrics(exposition& out, const cluster_facts& f) {
   using p = placement_status;
   of_models(out, f.placement, "coel_experts_uncovered", "gauge", "Experts that no node holds.",
             [](const p& m) { return m.uncovered; });
+  of_models(out, f.placement, "coel_experts_left", "gauge",
+            "Experts that no node is to hold: homes read them.", [](const p& m) { return m.left; });
+  of_models(out, f.placement, "coel_pool_bytes", "gauge",
+            "Of this node's memory, for what it reads.", [](const p& m) { return m.pool_bytes; });
   of_models(out, f.placement, "coel_experts_loading", "gauge", "Experts on their way to this node.",
             [](const p& m) { return m.loading; });
   of_models(out, f.placement, "coel_experts_wanted", "gauge",
@@ -130,6 +134,12 @@ void network_metrics(exposition& out, const cluster_facts& f) {
             [](const n& m) { return m.totals.wire_bytes; });
   of_models(out, f.network, "coel_network_repeats_total", "counter",
             "Dispatches sent again after a failure.", [](const n& m) { return m.totals.repeats; });
+  out.metric("coel_expert_rows_total", "counter",
+             "Rows of experts, by what answered them: this node's memory, a neighbour, its disk.");
+  for (const auto& m : f.network)
+    out.sample(model_label(m.model) + ",by=" + quoted("memory"), m.totals.rows_here)
+        .sample(model_label(m.model) + ",by=" + quoted("neighbour"), m.totals.rows_away)
+        .sample(model_label(m.model) + ",by=" + quoted("disk"), m.totals.rows_read);
 }
 
 /// Of models whose experts do not all fit: one metric of all of them.
@@ -145,7 +155,7 @@ void of_tiered(exposition& out, const std::vector<tier_status>& tiers, const cha
 void expert_uses(exposition& out, const std::vector<tier_status>& tiers) {
   out.metric("coel_expert_uses_total", "counter",
              "Uses of experts by steps: found in memory, found because read ahead, under way for "
-             "that reason, or missed.");
+             "that reason, missed, or run as a copy of fewer bits.");
   for (const auto& t : tiers)
     for (const auto& m : t.models)
       for (size_t l = 0; l < m.layers.size(); ++l) {
@@ -154,7 +164,8 @@ void expert_uses(exposition& out, const std::vector<tier_status>& tiers) {
         out.sample(label + quoted("hit"), m.layers[l].hits)
             .sample(label + quoted("foreseen"), m.layers[l].foreseen)
             .sample(label + quoted("late"), m.layers[l].late)
-            .sample(label + quoted("miss"), m.layers[l].misses);
+            .sample(label + quoted("miss"), m.layers[l].misses)
+            .sample(label + quoted("lower"), m.layers[l].lower);
       }
 }
 
@@ -171,6 +182,12 @@ void tiering_metrics(exposition& out, const std::vector<tier_status>& tiers) {
             "Part of it that was read for nothing.", [](const s& m) { return m.wasted_bytes; });
   of_tiered(out, tiers, "coel_expert_read_failures_total", "counter", "Experts not read.",
             [](const s& m) { return m.failed_reads; });
+  of_tiered(out, tiers, "coel_lower_precision_copies", "gauge",
+            "Experts that have a copy of fewer bits in memory.",
+            [](const s& m) { return m.lower_copies; });
+  of_tiered(out, tiers, "coel_lower_precision_rows_total", "counter",
+            "Rows of experts that ran through such a copy.",
+            [](const s& m) { return m.lower_rows; });
   of_tiered(out, tiers, "coel_disk_bytes_per_second", "gauge", "While something was read.",
             [](const s& m) { return m.disk_bytes_per_s; });
   of_tiered(out, tiers, "coel_prediction_saved_seconds", "gauge",

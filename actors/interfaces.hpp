@@ -30,6 +30,9 @@ using tier_actor = component_actor::extend<
     // Sets so much aside for a model of which not all experts fit, spawns its supplier and has it
     // fill that; answers with the bytes that are there.
     caf::replies_to<atom::load, served_model_ptr>::with<uint64_t>,
+    // The same in a cluster, of what no node holds: spawns the supplier at the first time. Answers
+    // with the bytes that the pool then has, once it has no more.
+    caf::replies_to<pool_order>::with<uint64_t>,
     // Budget and use.
     caf::replies_to<atom::details>::with<tier_status>>;
 
@@ -49,9 +52,18 @@ using supplier_actor = component_actor::extend<
     caf::reacts_to<layer_forecast>,
     // Fills its memory; answers with the bytes that are there.
     caf::replies_to<atom::load>::with<uint64_t>,
+    // Of a cluster's: its memory changes; answers once it has no more.
+    caf::replies_to<pool_order>::with<uint64_t>,
     // INTERNAL: a matrix has been read; nobody has the expert's memory any more.
     caf::reacts_to<piece_arrived>, caf::reacts_to<atom::release, expert_key>,
     caf::replies_to<atom::details>::with<tiering_status>>;
+
+/// COPY MAKER: of such a model, where the user allows copies of fewer bits; on its own thread.
+using copy_maker_actor = component_actor::extend<
+    // INTERNAL: looks what is missed most.
+    caf::reacts_to<atom::tick>,
+    // INTERNAL: a matrix has been read; nobody has the copy's memory any more.
+    caf::reacts_to<piece_arrived>, caf::reacts_to<atom::release, expert_key>>;
 
 /// FORESEER: of such a model; learns what is chosen and foresees what will be, on its own thread.
 using foreseer_actor =

@@ -1,6 +1,7 @@
 #include "actors/joiner.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/tier_plan.hpp"
 #include "model/manifest_io.hpp"
 #include "model/quoted.hpp"
 #include "model/weights.hpp"
@@ -75,6 +76,13 @@ result<void> host(self_ptr self, const hash256& hash, const opened_mirror& opene
   served->presence = opened.presence;
   served->fetcher = m.fetcher;
   use_near(*served, st.config.hosting);
+  if (m.mirror->complete()) { // else a part of it is still with neighbours
+    auto notes = plan_pools({served}, {}, st.config.hosting.pool_share);
+    if (!notes)
+      return notes.err();
+    for (const auto& note : *notes)
+      event(st, "store " + note);
+  }
   auto room = account(self, *served);
   if (!room && room.err().code != ec::out_of_memory)
     return room;

@@ -80,7 +80,8 @@ struct expert_status {
   expert_key key;
   uint64_t rows = 0;     ///< rows run since start
   uint64_t bytes = 0;    ///< resident
-  std::string residency; ///< "card", "ram", "ssd" (read when it is asked for), "absent"
+  std::string residency; ///< "card", "ram", "ram in q4_0" (only a copy of fewer bits), "ssd" (read
+                         ///< when it is asked for), "absent"
   dtype type = dtype::f32;
   uint64_t messages = 0;
   uint64_t busy_us = 0;
@@ -93,7 +94,8 @@ struct layer_tiering {
   uint64_t hits = 0;     ///< uses (an expert in a step) that found it in memory,
   uint64_t foreseen = 0; ///< because it had been read ahead,
   uint64_t late = 0;     ///< or on its way for that reason,
-  uint64_t misses = 0;   ///< or not at all
+  uint64_t misses = 0;   ///< or not at all,
+  uint64_t lower = 0;    ///< or ran a copy of fewer bits instead
   bool reads_ahead = true;
   double precision = 0;         ///< of what was read ahead: used
   std::vector<double> recall;   ///< of the predictor, one to three layers ahead
@@ -113,7 +115,12 @@ struct tiering_status {
   uint64_t wasted_bytes = 0;     ///< of these: read and never used
   uint64_t failed_reads = 0;
   double disk_bytes_per_s = 0;
-  double demand_us = 0;    ///< mean of the last reads that somebody waited for
+  double demand_us = 0;   ///< mean of the last reads that somebody waited for
+  std::string lower_type; ///< of copies of fewer bits; empty: no miss is answered by one
+  uint64_t lower_copies = 0;
+  uint64_t lower_bytes = 0;
+  uint64_t lower_rows = 0; ///< of experts, that ran through a copy
+  uint64_t rows = 0;       ///< of experts altogether
   double saved_us = 0;     ///< of waiting, by reading ahead, less what reading for nothing cost
   uint64_t predict_us = 0; ///< predicting and learning took
   double token_us = 0;     ///< of a sequence that decodes alone: mean of the last ones
@@ -201,6 +208,9 @@ struct layer_done {
   uint64_t alone_us = 0;    ///< predicted for this node without neighbours; 0: not known
   uint64_t wire_bytes = 0;  ///< both ways
   uint32_t repeats = 0;     ///< dispatches sent again after a failure
+  uint64_t rows_here = 0;   ///< of experts that were in this node's memory
+  uint64_t rows_away = 0;   ///< of experts that neighbours ran
+  uint64_t rows_read = 0;   ///< of experts that came from this node's disk
   std::vector<remote_hop> remote;
 };
 
@@ -414,7 +424,9 @@ struct placement_status {
   uint32_t layers = 0;
   uint32_t experts_per_layer = 0;
   uint64_t epoch = 0;                ///< of the routing table
-  uint32_t uncovered = 0;            ///< experts that no node holds
+  uint32_t uncovered = 0;            ///< experts that no node holds and nobody reads
+  uint32_t left = 0;                 ///< experts that no node is to hold: homes read them
+  uint64_t pool_bytes = 0;           ///< of this node's memory, for what it reads
   uint32_t loading = 0;              ///< experts on their way to this node
   uint32_t wanted = 0;               ///< that this node should hold and does not yet
   std::vector<node_placement> nodes; ///< this one first
@@ -607,13 +619,17 @@ struct network_totals {
   uint64_t decode_steps = 0; ///< of one token each, which plans predict
   double decode_us = 0;      ///< of such a step, averaged over the last tens
   double decode_rounds = 0;
-  uint64_t stall_us = 0; ///< waiting for experts to be read
+  uint64_t stall_us = 0;                                ///< waiting for experts to be read
+  uint64_t rows_here = 0, rows_away = 0, rows_read = 0; ///< see layer_done
 
   /// Adds what layers did; steps, rows and averages of decoding are left.
   network_totals& operator+=(const network_totals& of) {
     experts_us += of.experts_us;
     waited_us += of.waited_us;
     stall_us += of.stall_us;
+    rows_here += of.rows_here;
+    rows_away += of.rows_away;
+    rows_read += of.rows_read;
     alone_us += of.alone_us;
     rounds += of.rounds;
     wire_bytes += of.wire_bytes;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/interfaces.hpp"
+#include "model/graph.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -12,9 +13,11 @@ namespace coel::actors {
 
 class near_memory {
  public:
-  /// `shared_bytes`: of the shared experts, which will have to be there.
-  near_memory(tier_actor tier, uint32_t layers, uint32_t experts, uint64_t shared_bytes)
-      : tier_(std::move(tier)), experts_(experts), lines_(size_t{layers} * experts),
+  /// Of each layer: routed experts, then slices of the shared one, which will have to be there.
+  near_memory(tier_actor tier, uint32_t layers, uint32_t experts, uint32_t slices,
+              uint64_t shared_bytes)
+      : tier_(std::move(tier)), experts_(experts), slices_(slices),
+        lines_(size_t{layers} * experts), shared_(size_t{layers} * slices), whole_(layers),
         shared_due_(shared_bytes) {}
 
   const tier_actor& tier() const { return tier_; }
@@ -36,6 +39,12 @@ class near_memory {
     std::lock_guard hold(lock_);
     l.held = what;
     l.bytes = what.weights ? what.weights->bytes : 0;
+    whole_[index(key.layer)].reset();
+  }
+  void place_shared(expert_key key, const lease& what) {
+    std::lock_guard hold(lock_);
+    shared_[size_t{index(key.layer)} * slices_ + index(key.expert) - experts_] = what;
+    whole_[index(key.layer)].reset();
   }
   /// Empty where it is not there.
   lease lend(expert_key key) const {
@@ -44,6 +53,14 @@ class near_memory {
       return {};
     std::lock_guard hold(lock_);
     return l.held;
+  }
+  /// The layer's experts, if all of them lie there; else nothing. Who keeps it keeps their memory.
+  std::shared_ptr<const model::whole_experts> whole(layer_id layer) const {
+    std::lock_guard hold(lock_);
+    auto& known = whole_[index(layer)];
+    if (!known)
+      known = make_whole(index(layer));
+    return known;
   }
   uint64_t bytes(size_t slot) const { return lines_[slot].bytes; }
 
@@ -62,6 +79,7 @@ class near_memory {
 
   /// Moves since the start, by outcome.
   std::atomic<uint64_t> brought{0}, given_up{0}, refused{0};
+  std::atomic<uint64_t> whole_steps{0}; ///< that ran as one list
 
   struct totals {
     uint64_t experts = 0, bytes = 0, rows = 0, rows_near = 0;
@@ -83,14 +101,30 @@ class near_memory {
     std::atomic<bool> far{false};
     lease held; ///< guarded by lock_
   };
+  std::shared_ptr<const model::whole_experts> make_whole(uint32_t layer) const {
+    auto made = std::make_shared<model::whole_experts>();
+    auto routed = std::make_shared<compute::expert_table>();
+    for (uint32_t e = 0; e < experts_; ++e)
+      routed->push_back(lines_[size_t{layer} * experts_ + e].held.weights);
+    for (uint32_t s = 0; s < slices_; ++s)
+      made->shared.push_back(shared_[size_t{layer} * slices_ + s].weights);
+    auto missing = [](const auto& w) { return !w; };
+    if (std::any_of(routed->begin(), routed->end(), missing) ||
+        std::any_of(made->shared.begin(), made->shared.end(), missing))
+      return nullptr;
+    made->routed = std::move(routed);
+    return made;
+  }
   size_t slot(expert_key key) const {
     return size_t{index(key.layer)} * experts_ + index(key.expert);
   }
   line& line_of(expert_key key) { return lines_[slot(key)]; }
 
   tier_actor tier_;
-  uint32_t experts_;
-  std::vector<line> lines_; ///< [layers, experts]
+  uint32_t experts_, slices_;
+  std::vector<line> lines_;   ///< [layers, experts]
+  std::vector<lease> shared_; ///< [layers, slices], guarded by lock_
+  mutable std::vector<std::shared_ptr<const model::whole_experts>> whole_; ///< the same
   std::atomic<uint64_t> shared_due_;
   mutable std::mutex lock_;
 };

@@ -83,6 +83,19 @@ hosting_config clustered(const node_config& config, hosting_config how) {
   return how;
 }
 
+/// The cluster's plan says what is held here; a home may have to read the rest.
+result<tier_plan> cluster_tiers(const std::vector<std::shared_ptr<served_model>>& models,
+                                const tiering_choice& choice, const hosting_config& how) {
+  tier_plan none;
+  if (how.helper_only)
+    return none;
+  auto notes = plan_pools(models, choice.stores, how.pool_share);
+  if (!notes)
+    return notes.err();
+  none.notes = std::move(*notes);
+  return none;
+}
+
 } // namespace
 
 result<std::vector<std::shared_ptr<served_model>>>
@@ -153,14 +166,11 @@ result<void> node::host(const node_config& config,
   start_near(models);
   for (const auto& m : models)
     use_near(*m, hosting_of(config));
-  tiering_choice choice{config.ram_bytes,
-                        config.expert_share,
-                        config.hosting,
-                        config.state_folder,
-                        {config.stores, {}}};
+  tiering_choice choice{config.ram_bytes,    config.expert_share, config.hosting,
+                        config.state_folder, {config.stores, {}}, config.lower};
   for (const auto& m : config.models)
     choice.stores.beside.push_back(model::usual_store_path(m.path));
-  auto plan = cluster_ ? result<tier_plan>(tier_plan{}) : plan_tiers(models, choice);
+  auto plan = cluster_ ? cluster_tiers(models, choice, config.hosting) : plan_tiers(models, choice);
   if (!plan)
     return plan.err();
   for (const auto& note : plan->notes)

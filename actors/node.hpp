@@ -4,6 +4,7 @@
 #include "actors/app_socket.hpp"
 #include "actors/cluster.hpp"
 #include "actors/hosting.hpp"
+#include "actors/lower_choice.hpp"
 #include "actors/rescue.hpp"
 
 #include <caf/actor_system.hpp>
@@ -32,7 +33,8 @@ struct node_config {
   uint64_t ram_bytes = 0;  ///< budget of all that this process takes; 0: what is free
   double expert_share = 0; ///< of routed experts in memory, instead of a budget; 0: by the budget
   std::vector<std::filesystem::path>
-      stores; ///< of experts (coel pack), besides those found by name
+      stores;         ///< of experts (coel pack), besides those found by name
+  lower_choice lower; ///< copies of fewer bits, for misses
   hosting_config hosting;
   std::optional<cluster_config> cluster; ///< none: this node stands alone
   join_choice join;                      ///< in a cluster

@@ -41,10 +41,14 @@ class copy_judge : public compute::tandem_observer {
 
 } // namespace
 
-compute::device_ptr make_node_device(compute::device_ptr card, compute::device_ptr beside) {
+compute::device_ptr make_node_device(std::vector<compute::device_ptr> cards,
+                                     compute::device_ptr beside) {
+  auto near = std::move(cards.back());
+  for (cards.pop_back(); !cards.empty(); cards.pop_back())
+    near = compute::make_tandem({std::move(cards.back()), std::move(near), {}, {}, true});
   auto judge = std::make_shared<copy_judge>();
   return compute::make_tandem(
-      {std::move(card), std::move(beside),
+      {std::move(near), std::move(beside),
        [judge](std::span<const compute::far_use> uses) { return judge->choose(uses); }, judge});
 }
 

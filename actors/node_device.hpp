@@ -5,8 +5,13 @@
 
 #include "compute/device.hpp"
 
+#include <vector>
+
 namespace coel::actors {
 
-compute::device_ptr make_node_device(compute::device_ptr card, compute::device_ptr beside);
+/// Of several cards the first has all but routed experts, and of those what it has room for; the
+/// next ones take the rest, and run it beside.
+compute::device_ptr make_node_device(std::vector<compute::device_ptr> cards,
+                                     compute::device_ptr beside);
 
 } // namespace coel::actors

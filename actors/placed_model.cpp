@@ -86,10 +86,18 @@ bitmap asked_of(const std::vector<member>& members, const placed_model& m, const
   return holds;
 }
 
+bool left_to_disks(const placed_model& m, size_t item) {
+  const auto& model = *m.hosted.model;
+  if (!m.pool.on || item % model.experts_per_layer >= model.config().experts || m.plan.test(item))
+    return false;
+  return std::none_of(m.plans.begin(), m.plans.end(),
+                      [&](const auto& p) { return p.second.test(item); });
+}
+
 size_t uncovered(const placed_model& m) {
   size_t n = 0;
   for (size_t i = 0; i < m.items(); ++i) {
-    bool held = false;
+    bool held = left_to_disks(m, i);
     for (const auto& [host, holds] : m.routed)
       held |= holds.test(i);
     n += !held;

@@ -11,11 +11,24 @@
 
 namespace coel::actors {
 
+/// Where the nodes together have no room for all experts (policy/expert_pool).
+struct pool_state {
+  bool wanted = false;          ///< by the rule, at the last look
+  steady::time_point changed{}; ///< when that did
+  bool on = false;              ///< the rule is followed: some home reads what no node is to hold
+  uint64_t bytes = 0;           ///< of this node's memory
+  uint64_t there = 0;           ///< the supplier has
+  bool started = false;         ///< it is there, at any size
+  bool asked = false;           ///< the tier is
+  bitmap left;                  ///< as it was told
+};
+
 struct placed_model {
   hosted_model hosted;
   uint64_t expert_bytes = 0; ///< of the largest
   uint64_t space = 0;        ///< experts that fit
   uint64_t room = 0;         ///< of those, for the plan
+  pool_state pool;           ///< what is left of the memory, for what no node is to hold
   bitmap holds;
   bitmap plan;
   std::map<std::string, bitmap> plans; ///< of the others, by key
@@ -66,7 +79,10 @@ bitmap announced(const placed_model& m);
 bitmap asked_of(const std::vector<member>& members, const placed_model& m, const member& who,
                 const model_record& r);
 
-/// Experts that nobody in the routing table holds.
+/// No node is to hold it: homes read it when it is asked for.
+bool left_to_disks(const placed_model& m, size_t item);
+
+/// Experts that nobody in the routing table holds, but for those.
 size_t uncovered(const placed_model& m);
 
 /// Planned, and neither held nor on their way; rising.

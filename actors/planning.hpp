@@ -25,6 +25,7 @@ struct planning_options {
 struct planning {
   plan_record followed;                 ///< epoch 0: none
   policy::plan_basis seen;              ///< at the last look
+  steady::time_point looked{};          ///< when that was
   steady::time_point changed{};         ///< when its nodes did
   policy::plan_basis planned;           ///< what the last plan made here was made from
   steady::time_point tried{};           ///< when that was
@@ -38,6 +39,8 @@ struct planning {
   std::optional<policy::token_cost> price; ///< of this home's tokens with what is held now
   uint64_t priced_tokens = 0;
   steady::time_point priced_at{};
+  policy::expert_map priced_map; ///< what was held then
+  std::vector<policy::stage> priced_stages;
   bool pricing = false;
 };
 

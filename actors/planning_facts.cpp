@@ -1,5 +1,6 @@
 #include "actors/planning_facts.hpp"
 
+#include "actors/updater_pool.hpp"
 #include "policy/model_figures.hpp"
 #include "policy/popularity.hpp"
 
@@ -156,6 +157,7 @@ policy::plan_basis basis_of(const updater_state& st, const placed_model& m) {
       {st.config.key, home, st.draining ? 0 : m.room, m.hosted.model->costs->speed(this_node)});
   b.use.assign(m.items(), 0);
   b.tokens = m.routed_tokens;
+  b.sessions = m.sessions;
   if (m.routed_tokens)
     add_use(b.use, quantised_use(m));
   auto costs = costs_of(st, m);
@@ -165,6 +167,7 @@ policy::plan_basis basis_of(const updater_state& st, const placed_model& m) {
       b.nodes.push_back(
           {who.key, r->home, room_of(who, *r), seen == expert_speed{} ? r->speed : seen});
       b.links.push_back({st.config.key, who.key, costs.at(who.id).fixed_us});
+      b.sessions += r->sessions;
       if (r->tokens_per_s > 0)
         add_use(b.use, r->popularity);
     }
@@ -182,12 +185,15 @@ policy::live_cluster cluster_of(const updater_state& st, const placed_model& m,
   policy::live_cluster out;
   out.model = demand(st, m);
   out.options.shape = st.config.planning.shape;
+  out.options.sessions = std::max(1.0, std::round(basis.sessions));
   std::map<std::string, uint32_t> number;
   for (const auto& n : basis.nodes) {
     auto from = source_of(st, m, n.key);
     auto& node = out.nodes.emplace_back(from.who ? node_there(from, m) : node_here(st, m));
     node.home = n.home;
     node.room = n.room;
+    if (m.pool.on && (from.record ? from.record->reads : can_read(m)))
+      node.read_us = std::max(1.0, read_us(m));
     if (auto known = samples.find(n.key); known != samples.end() && known->second)
       node.sample = *known->second;
     number.emplace(n.key, static_cast<uint32_t>(number.size()));

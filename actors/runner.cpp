@@ -2,7 +2,9 @@
 
 #include "actors/errors.hpp"
 #include "actors/lane.hpp"
+#include "actors/near_memory.hpp"
 #include "actors/tiering.hpp"
+#include "actors/whole_step.hpp"
 
 #include <caf/all.hpp>
 
@@ -76,7 +78,8 @@ constexpr uint32_t most_told_rows = 16;
 void tell_foreseer(self_ptr self, const int32_t* chosen) {
   const auto& b = *self->state.current;
   const auto& m = *self->state.config.model;
-  if (!m.tiered || b.work.rows > most_told_rows)
+  const auto* lends = lender_of(m);
+  if (!lends || b.work.rows > most_told_rows || b.work.sessions.size() != b.work.rows)
     return;
   layer_routed what{static_cast<layer_id>(b.layer),
                     b.work.rows,
@@ -86,7 +89,7 @@ void tell_foreseer(self_ptr self, const int32_t* chosen) {
   what.residual.resize(size_t{what.rows} * m.config().hidden);
   m.device->read(what.residual.data(), b.work.memory->buffers.residual->data(),
                  what.residual.size() * sizeof(float));
-  self->send(m.tiered->foreseer, std::move(what));
+  self->send(lends->foreseer, std::move(what));
 }
 
 void dispatch_layer(self_ptr self) {
@@ -107,10 +110,37 @@ void dispatch_layer(self_ptr self) {
           [self](caf::error& failure) { fail(self, from_caf(failure)); });
 }
 
+/// In a cluster others want to know how fast experts run here, and only gates measure that.
+constexpr uint64_t measured_each = 32;
+
+bool begin_whole(self_ptr self) {
+  auto& st = self->state;
+  const auto& m = *st.config.model;
+  if (++st.batches % measured_each == 0 && m.hash != hash256{})
+    return false;
+  auto list = whole_step(m, st.current->work);
+  if (!list)
+    return false;
+  st.current->whole = true;
+  run_list(self, std::move(*list));
+  return true;
+}
+
+void end_whole(self_ptr self, uint64_t busy_us) {
+  auto& st = self->state;
+  auto& b = *st.current;
+  b.report.chosen = chosen_by(*st.config.model, b.work);
+  b.report.hops.push_back(hop_here("layers", b.work.first, b.work.began, busy_us));
+  ++st.config.model->near->whole_steps;
+  finish(self);
+}
+
 void device_done(self_ptr self, const compute::completion_info& info) {
   auto& b = *self->state.current;
   if (!info.outcome.ok())
     return fail(self, info.outcome.err());
+  if (b.whole)
+    return end_whole(self, info.busy_us);
   if (b.layer == b.work.end) // only embedded
     return finish(self);
   b.report.hops.push_back(hop_here("attention", b.layer, b.work.began, info.busy_us));
@@ -129,6 +159,8 @@ caf::result<layers_done> begin(self_ptr self, const layers_work& work) {
   b.layer = work.first;
   b.promise = self->make_response_promise<layers_done>();
   auto promise = b.promise;
+  if (begin_whole(self))
+    return promise;
   compute::command_list embed;
   if (!work.tokens.empty())
     embed = st.config.model->graph().embed(work.memory->buffers, work.tokens);
@@ -158,6 +190,9 @@ void add_network(network_totals& to, std::vector<hop>& hops, const layer_done& d
   to.experts_us += took;
   to.waited_us += done.network_us;
   to.stall_us += done.stall_us;
+  to.rows_here += done.rows_here;
+  to.rows_away += done.rows_away;
+  to.rows_read += done.rows_read;
   // without neighbours it was not predicted but seen
   to.alone_us += done.remote.empty() ? took : done.alone_us;
   to.rounds += !done.remote.empty();

@@ -23,6 +23,7 @@ struct runner_batch {
   uint32_t layer = 0;
   steady::time_point submitted;  ///< the running layer's attention
   steady::time_point dispatched; ///< the running layer
+  bool whole = false;            ///< all of it is one list (whole_step.hpp)
 };
 
 struct runner_state {
@@ -30,6 +31,7 @@ struct runner_state {
 
   runner_config config;
   std::optional<runner_batch> current;
+  uint64_t batches = 0;
   meter cost;
 };
 

@@ -1,6 +1,7 @@
 #include "actors/errors.hpp"
 #include "actors/runner.hpp"
 #include "actors/scheduler_parts.hpp"
+#include "actors/tiering.hpp"
 #include "policy/session_homing.hpp"
 #include "policy/stage_batches.hpp"
 
@@ -134,7 +135,7 @@ void run_layers(self_ptr self, scheduler_step& s, std::vector<int32_t> tokens) {
                    st.config.memory,
                    s.began,
                    {}};
-  if (st.config.model->tiered)
+  if (lender_of(*st.config.model))
     for (const auto& share : s.shares)
       work.sessions.insert(work.sessions.end(), share.rows, share.id);
   self->request(st.config.runner, caf::infinite, std::move(work))

@@ -31,8 +31,11 @@ struct served_model {
   hash256 hash{};                 ///< of its files; zero where no neighbour is asked
   std::shared_ptr<cost_book> costs;
   model::byte_presence_ptr presence = model::all_present(); ///< asked before an expert is read
-  expert_source fetcher;             ///< brings what is not present; none: nobody does
-  std::shared_ptr<tiering> tiered;   ///< null: all of its experts that are hosted here fit
+  expert_source fetcher;           ///< brings what is not present; none: nobody does
+  std::shared_ptr<tiering> tiered; ///< null: all of its experts that are hosted here fit
+  /// In a cluster: by what this home reads experts that no node holds, while there are such
+  /// (tiering::lends). Null: it cannot.
+  std::shared_ptr<tiering> pool;
   std::shared_ptr<near_memory> near; ///< null: the device has no memory of its own
   /// Weights in memory: the part that every token needs, and the experts that a tier has brought.
   std::shared_ptr<std::atomic<uint64_t>> resident_bytes =

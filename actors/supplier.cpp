@@ -2,6 +2,8 @@
 
 #include "actors/errors.hpp"
 #include "actors/foreseer.hpp"
+#include "actors/lower_copies.hpp"
+#include "actors/supplier_lower.hpp"
 #include "actors/supplier_packing.hpp"
 #include "actors/supplier_store.hpp"
 
@@ -64,6 +66,7 @@ void read(supplier_ptr self, const order& o) {
   j.key = o.key;
   j.since = steady::now();
   j.urgent = o.urgent;
+  j.alone = o.urgent && st.jobs.size() == 1;
   j.lazy = o.ahead;
   if (has_store(st))
     return read_stored(self, o.job);
@@ -81,13 +84,19 @@ void read(supplier_ptr self, const order& o) {
 
 void settle(supplier_ptr self, uint64_t job);
 
+/// What has been read is not kept back any more.
+void make_ready(supplier_ptr self, uint64_t job) {
+  auto& j = self->state.jobs.at(job);
+  j.lazy = false;
+  for (auto& [piece, staged] : std::exchange(j.staged, {}))
+    pack(self, {job, piece, std::move(staged)}, settle);
+}
+
 void hurry(supplier_ptr self, uint64_t job) {
   auto& st = self->state;
   auto& j = st.jobs.at(job);
   j.urgent = true;
-  j.lazy = false;
-  for (auto& [piece, staged] : std::exchange(j.staged, {}))
-    pack(self, {job, piece, std::move(staged)}, settle);
+  make_ready(self, job);
   for (auto t : j.tickets)
     st.reader->promote(t);
   auto others = std::stable_partition(st.packs_ahead.begin(), st.packs_ahead.end(),
@@ -106,6 +115,21 @@ void cancel(supplier_state& st, uint64_t job) {
   j.staged.clear();
 }
 
+void add_to_mean(double& mean, double us) {
+  mean = mean > 0 ? mean + (us - mean) / 32 : us;
+}
+
+void measure_demand(supplier_state& st, const supplier_state::job& j) {
+  auto now = steady::now();
+  auto us = static_cast<double>(us_between(j.since, now));
+  add_to_mean(st.demand_us, us);
+  st.config.model->tiered->demand_us = static_cast<uint64_t>(st.demand_us);
+  if (!j.alone)
+    return;
+  add_to_mean(st.alone_us, us);
+  add_to_mean(st.pack_us, static_cast<double>(us_between(j.read_at, now)));
+}
+
 /// It is whole, and it is wanted.
 void finish(supplier_ptr self, uint64_t job) {
   auto& st = self->state;
@@ -117,10 +141,8 @@ void finish(supplier_ptr self, uint64_t job) {
   st.checked[slot(st, j.key)] = has_store(st);
   st.config.model->tiered->board[slot(st, j.key)].bytes = expert->bytes;
   st.held[slot(st, j.key)] = std::move(expert);
-  if (j.urgent) {
-    auto us = static_cast<double>(us_between(j.since, steady::now()));
-    st.demand_us = st.demand_us > 0 ? st.demand_us + (us - st.demand_us) / 32 : us;
-  }
+  if (j.urgent)
+    measure_demand(st, j);
   st.supply->was_packed(job, {});
 }
 
@@ -155,6 +177,8 @@ void carry_out(supplier_ptr self, const order& o) {
     return read(self, o);
   case what::hurry:
     return hurry(self, o.job);
+  case what::ready:
+    return make_ready(self, o.job);
   case what::cancel:
     cancel(st, o.job);
     return settle(self, o.job);
@@ -163,7 +187,8 @@ void carry_out(supplier_ptr self, const order& o) {
   case what::drop:
     return (void)st.jobs.erase(o.job);
   case what::lend:
-    return st.to_say[o.step].next.push_back({st.held[slot(st, o.key)]});
+    return st.to_say[o.step].next.push_back(
+        {o.lower ? take_lower(st, o.step, o.key) : st.held[slot(st, o.key)]});
   case what::fail:
     return fail(st, o);
   case what::evict:
@@ -180,8 +205,10 @@ void say(supplier_ptr self) {
     words.step = step;
     bool over = words.failure.has_value();
     self->send(gate->second, std::move(words));
-    if (over)
+    if (over) {
       st.gates.erase(gate);
+      st.lower.erase(step);
+    }
   }
 }
 
@@ -195,9 +222,14 @@ void carry_out(supplier_ptr self) {
       carry_out(self, o);
   st.carrying_out = false;
   say(self);
+  if (st.resized && st.supply->used_bytes() <= st.supply->pool_bytes()) {
+    st.resized->deliver(st.supply->pool_bytes());
+    st.resized.reset();
+  }
   if (st.filled && !st.supply->filling()) {
     st.filled->deliver(st.supply->used_bytes());
     st.filled.reset();
+    spawn_copy_maker(self); // what is pinned and filled is read first
   }
 }
 
@@ -208,6 +240,7 @@ void arrived(supplier_ptr self, const piece_arrived& what) {
   auto& j = st.jobs.at(what.job);
   auto got = std::exchange(*what.got, error{ec::cancelled, "taken"}); // else held by the message
   --j.reads_due;
+  j.read_at = steady::now();
   if (got)
     st.counted.read_bytes += got->read;
   if (got && j.outcome && has_store(st))
@@ -231,6 +264,14 @@ bool is_read(const supplier_state& st, expert_key key) {
                      [&](const auto& j) { return j.second.key == key && j.second.reads_due == 0; });
 }
 
+/// The first ones say as much as is known.
+void note_wait(supplier_state& st, bool waits) {
+  constexpr double share = 1. / 512, first = 1. / 64;
+  st.waited += ((waits ? 1 : 0) - st.waited) * std::max(share, 1. / ++st.waits_seen);
+  if (st.waits_seen > 1 / first)
+    st.config.model->tiered->waits = static_cast<float>(st.waited);
+}
+
 void count(supplier_state& st, const expert_claim& what, const std::vector<found>& how) {
   auto& l = st.counted.layers[index(what.layer)];
   for (size_t i = 0; i < how.size(); ++i) {
@@ -238,13 +279,21 @@ void count(supplier_state& st, const expert_claim& what, const std::vector<found
     ++(how[i] == found::here               ? l.hits
        : how[i] == found::foreseen || read ? l.foreseen
        : how[i] == found::coming           ? l.late
+       : how[i] == found::lower            ? l.lower
                                            : l.misses);
     auto at = slot(st, {what.layer, what.experts[i].expert});
     st.used[at] += what.experts[i].rows;
     st.config.model->tiered->board[at].rows += what.experts[i].rows;
+    if (what.rows < prompt_rows)
+      note_wait(st, how[i] == found::missing || (how[i] == found::coming && !read));
   }
   if (index(what.layer) + 1u == st.config.model->config().layers)
     st.counted.tokens += what.rows;
+}
+
+/// What others hold is asked of them: to read it ahead would be for nothing.
+bool may_foresee(const supplier_state& st, expert_key key) {
+  return st.left.empty() || st.left[slot(st, key)];
 }
 
 /// A prompt goes through the next layer after this one: all of it, in its order.
@@ -254,7 +303,9 @@ void foresee_all(supplier_state& st, layer_id after) {
     return; // what comes behind a prompt's last layer is another step
   std::vector<policy::expert_supply::wish> all;
   for (uint32_t e = 0; e < c.experts; ++e)
-    all.push_back({{static_cast<layer_id>(index(after) + 1u), static_cast<expert_id>(e)}, 1.f});
+    if (expert_key key{static_cast<layer_id>(index(after) + 1u), static_cast<expert_id>(e)};
+        may_foresee(st, key))
+      all.push_back({key, 1.f});
   st.supply->foresee(all);
 }
 
@@ -265,7 +316,10 @@ void claimed(supplier_ptr self, const expert_claim& what) {
                      st.demand_us > 0 ? st.demand_us : usual_read_us);
   st.gates[what.step] = caf::actor_cast<lease_listener>(self->current_sender());
   st.to_say[what.step]; // an answer at once, whatever it is
-  count(st, what, st.supply->begin(what.step, what.layer, what.experts, what.rows));
+  auto lower = choose_lower(st, what);
+  auto how = st.supply->begin(what.step, what.layer, what.experts, what.rows, lower);
+  count(st, what, how);
+  count_missed(st, what, how);
   if (what.rows >= prompt_rows)
     foresee_all(st, what.layer);
   carry_out(self);
@@ -278,6 +332,7 @@ void ran(supplier_ptr self, const experts_ran& what) {
     st.clock.ends(what.stall_us, steady::now());
     st.supply->end(what.step);
     st.gates.erase(what.step);
+    st.lower.erase(what.step);
   }
   carry_out(self);
 }
@@ -286,8 +341,12 @@ void forecast(supplier_ptr self, const layer_forecast& what) {
   auto& st = self->state;
   constexpr double share = 1. / 128;
   st.busy += ((st.jobs.empty() ? 0 : 1) - st.busy) * share;
-  st.supply->foresee(st.foresight->consider(what.layer, what.ahead, what.probability, states(st),
-                                            now_us(), st.busy));
+  auto probability = what.probability;
+  for (uint32_t e = 0; e < probability.size(); ++e)
+    if (!may_foresee(st, {what.layer, static_cast<expert_id>(e)}))
+      probability[e] = 0;
+  st.supply->foresee(
+      st.foresight->consider(what.layer, what.ahead, probability, states(st), now_us(), st.busy));
   carry_out(self);
 }
 
@@ -366,16 +425,36 @@ caf::result<uint64_t> fill(supplier_ptr self) {
   return promise;
 }
 
+/// A promise that is still open is of an order that this one replaces.
+caf::result<uint64_t> resize(supplier_ptr self, const pool_order& to) {
+  auto& st = self->state;
+  if (!st.supply)
+    if (auto ok = start(self); !ok)
+      return to_caf(ok.err());
+  if (st.resized)
+    st.resized->deliver(st.supply->used_bytes());
+  auto promise = self->make_response_promise<uint64_t>();
+  st.resized = promise;
+  st.left.assign(st.held.size(), false);
+  for (auto key : to.left)
+    st.left[slot(st, key)] = true;
+  st.supply->resize(to.bytes);
+  st.supply->fill(to.bytes ? to.left : std::vector<expert_key>());
+  carry_out(self);
+  return promise;
+}
+
 // ---- status
 
 void add_prediction(const supplier_state& st, tiering_status& s) {
   s.token_us = st.clock.token_us();
   s.compute_us = st.clock.compute_us();
-  if (s.compute_us <= 0)
-    return;
   const auto& t = *st.config.model->tiered;
-  auto p = policy::predict_speed(t.needs, t.plan, policy::popularity_curve(st.used),
-                                 {s.compute_us, s.disk_bytes_per_s, has_store(st)});
+  if (s.compute_us <= 0 || t.is_pool) // a cluster's plan has its own
+    return;
+  auto p =
+      policy::predict_speed(t.needs, t.plan, policy::popularity_curve(st.used),
+                            {s.compute_us, s.disk_bytes_per_s, has_store(st), answered_share(s)});
   s.predicted_hit_rate = p.hits;
   s.predicted_token_us = p.tokens_per_s > 0 ? 1e6 / p.tokens_per_s : 0;
 }
@@ -412,6 +491,12 @@ tiering_status status_of(const supplier_state& st, const predictor_status& p) {
   s.failed_reads = st.supply->counted().failed;
   s.saved_us = st.foresight->saved_us();
   s.predict_us = p.busy_us;
+  if (const auto& copies = st.config.model->tiered->lower) {
+    auto here = copies->here();
+    s.lower_type = to_string(copies->how().type());
+    s.lower_copies = here.copies;
+    s.lower_bytes = here.bytes;
+  }
   add_prediction(st, s);
   add_layers(st, s, p);
   return s;
@@ -448,6 +533,7 @@ supplier_actor::behavior_type supplier(supplier_ptr self, supplier_config config
         forecast(self, what);
       },
       [self](atom::load) { return fill(self); },
+      [self](const pool_order& to) { return resize(self, to); },
       [self](const piece_arrived& what) {
         auto measured = self->state.cost.measure();
         arrived(self, what);

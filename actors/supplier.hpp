@@ -26,7 +26,9 @@ struct supplier_state {
   struct job {
     expert_key key;
     steady::time_point since;
-    bool urgent = false; ///< a step waits for it
+    bool urgent = false;        ///< a step waits for it
+    bool alone = false;         ///< and did from the first, with nothing else under way
+    steady::time_point read_at; ///< its last piece
     bool lazy = false; ///< it is read ahead: packed when somebody waits, while nothing can compute
     std::vector<std::pair<uint32_t, std::shared_ptr<const model::staged_read>>>
         staged; ///< till then
@@ -54,15 +56,23 @@ struct supplier_state {
   std::deque<pending_piece> packs, packs_ahead; ///< bounded by the jobs
   std::vector<piece_loader_actor> idle;
   std::optional<caf::typed_response_promise<uint64_t>> filled;
+  std::optional<caf::typed_response_promise<uint64_t>> resized; ///< of a pool, becoming smaller
+  std::vector<bool> left; ///< [layers, experts] of a pool: may be read before somebody waits
   foreseer_actor foreseer;
+  copy_maker_actor copy_maker; ///< held: nobody else does while it waits for the disk
   tiering_status counted;
   std::vector<double> used; ///< [layers, experts], tokens that chose it
   bool carrying_out = false;
   double demand_us = 0; ///< mean of the last experts that were waited for, until they could run
-  double busy = 0;      ///< share of time in which something is read, lately
+  double waited = 0;    ///< share of claimed experts, of decoding, lately
+  double waits_seen = 0;
+  double busy = 0; ///< share of time in which something is read, lately
   token_clock clock;
   meter cost;
-  std::unique_ptr<model::disk_reader> reader; ///< ends first
+  double alone_us = 0; ///< the same of those that nothing else was read beside
+  double pack_us = 0;  ///< of these, what came after the reading
+  std::map<uint64_t, std::map<expert_id, model::expert_ptr>> lower; ///< by step: copies it runs
+  std::shared_ptr<model::disk_reader> reader;                       ///< ends first
 };
 
 /// Errors go to who asks to fill it: those of disk_reader::start and deep_routers::load.

@@ -1,6 +1,7 @@
 #include "actors/supplier_packing.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/lent_expert.hpp"
 
 #include <caf/all.hpp>
 
@@ -83,18 +84,7 @@ result<model::expert_ptr> assemble(supplier_ptr self, const supplier_state::job&
                           : result<shared_weights>(model::expert_of(from.pieces));
   if (!made)
     return made.err();
-  auto weights = std::move(*made);
-  *m.resident_bytes += weights->bytes;
-  auto address = caf::actor_cast<caf::weak_actor_ptr>(supplier_actor{self});
-  auto* raw = weights.get();
-  auto give_back = [weights, address, key = from.key,
-                    resident = m.resident_bytes](const compute::expert_weights* w) mutable {
-    *resident -= w->bytes;
-    weights.reset();
-    if (auto to = caf::actor_cast<caf::strong_actor_ptr>(address))
-      caf::anon_send(caf::actor_cast<supplier_actor>(to), atom::release::value, key);
-  };
-  return model::expert_ptr(raw, std::move(give_back));
+  return lent_by(supplier_actor{self}, m, from.key, std::move(*made));
 }
 
 } // namespace coel::actors

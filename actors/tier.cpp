@@ -129,7 +129,7 @@ caf::result<lease> queue_fetch(self_ptr self, const served_model_ptr& m, expert_
 caf::result<uint64_t> start_supply(self_ptr self, const served_model_ptr& m) {
   auto& st = self->state;
   const auto& plan = m->tiered->plan;
-  auto bytes = plan.cache_bytes + plan.transient_bytes;
+  auto bytes = plan.cache_bytes + plan.transient_bytes + plan.lower_bytes;
   if (!take(st, memory_kind::weights, bytes))
     return to_caf(shortage(st, memory_kind::weights, bytes));
   st.suppliers.push_back(self->spawn<caf::linked>(supplier, supplier_config{m}));
@@ -137,6 +137,52 @@ caf::result<uint64_t> start_supply(self_ptr self, const served_model_ptr& m) {
   self->request(st.suppliers.back(), caf::infinite, atom::load::value)
       .then([promise](uint64_t there) mutable { promise.deliver(there); },
             [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
+  return promise;
+}
+
+/// What is asked of the tier for it while it has no expert: rings, routers.
+uint64_t kept_for(const tiering& pool) {
+  return pool.plan.staging_bytes + pool.plan.process_bytes;
+}
+
+void tell_pool(self_ptr self, const pool_order& to, uint64_t before,
+               caf::typed_response_promise<uint64_t> promise) {
+  auto& pool = self->state.pools.at(to.model->tiered.get());
+  self->request(pool.supplier, caf::infinite, to)
+      .then(
+          [=](uint64_t has) mutable {
+            auto& now = self->state.pools.at(to.model->tiered.get());
+            if (now.bytes > to.bytes) {
+              give_back(self->state, memory_kind::weights, now.bytes - to.bytes);
+              now.bytes = to.bytes;
+            }
+            promise.deliver(has);
+          },
+          [=](caf::error& why) mutable {
+            auto& now = self->state.pools.at(to.model->tiered.get());
+            give_back(self->state, memory_kind::weights, now.bytes - std::min(before, now.bytes));
+            now.bytes = std::min(before, now.bytes);
+            promise.deliver(std::move(why));
+          });
+}
+
+/// More is taken before it is used, less is given back after it is free.
+caf::result<uint64_t> resize_pool(self_ptr self, const pool_order& to) {
+  auto& st = self->state;
+  auto [at, fresh] = st.pools.try_emplace(to.model->tiered.get());
+  auto& pool = at->second;
+  uint64_t first = pool.supplier ? 0 : kept_for(*to.model->tiered);
+  uint64_t more = to.bytes > pool.bytes ? to.bytes - pool.bytes : 0;
+  if (!take(st, memory_kind::weights, first + more))
+    return to_caf(shortage(st, memory_kind::weights, first + more));
+  if (!pool.supplier) {
+    pool.supplier = self->spawn<caf::linked>(supplier, supplier_config{to.model});
+    st.suppliers.push_back(pool.supplier);
+  }
+  auto before = pool.bytes;
+  pool.bytes = std::max(pool.bytes, to.bytes);
+  auto promise = self->make_response_promise<uint64_t>();
+  tell_pool(self, to, before, promise);
   return promise;
 }
 
@@ -198,6 +244,10 @@ tier_actor::behavior_type tier(self_ptr self, tier_config config) {
       [self](atom::load, const served_model_ptr& model) -> caf::result<uint64_t> {
         auto measured = self->state.cost.measure();
         return start_supply(self, model);
+      },
+      [self](const pool_order& to) -> caf::result<uint64_t> {
+        auto measured = self->state.cost.measure();
+        return resize_pool(self, to);
       },
       [self](atom::details) -> caf::result<tier_status> { return details(self); },
   };

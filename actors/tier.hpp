@@ -34,6 +34,11 @@ struct tier_state {
   std::vector<loader_actor> idle;
   std::deque<pending_fetch> queue; ///< bounded by the number of experts
   std::vector<supplier_actor> suppliers;
+  struct pool {
+    supplier_actor supplier;
+    uint64_t bytes = 0; ///< of the budget, besides what it has at any size
+  };
+  std::map<const tiering*, pool> pools;
   meter cost;
 
   uint64_t total() const { return used[0] + used[1] + used[2]; }

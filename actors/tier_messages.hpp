@@ -55,7 +55,14 @@ struct experts_ran {
   uint64_t stall_us = 0; ///< if over: it had nothing to do but wait
 };
 
-/// INTERNAL to a supplier: a matrix of an expert, as its reader brought it.
+/// How much a pool has from now on, and what it may read before somebody waits for it.
+struct pool_order {
+  std::shared_ptr<const served_model> model; ///< `tiered` is the pool's
+  uint64_t bytes = 0;                        ///< for experts; 0: it is of no use at present
+  std::vector<expert_key> left;              ///< that no node is to hold, most used first
+};
+
+/// INTERNAL to a supplier, and to a copy maker: a matrix of an expert, as the reader brought it.
 struct piece_arrived {
   uint64_t job = 0;
   uint32_t piece = 0;
@@ -90,6 +97,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::layer_forecast)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::expert_claim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::experts_lent)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::experts_ran)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::pool_order)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::piece_arrived)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::piece_packing)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::packed_piece)

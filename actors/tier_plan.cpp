@@ -1,6 +1,7 @@
 #include "actors/tier_plan.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/lower_copies.hpp"
 #include "model/deep_routers.hpp"
 #include "model/memory_needs.hpp"
 
@@ -138,7 +139,59 @@ plans_for(const std::vector<std::shared_ptr<served_model>>& models, const needs_
   return plans;
 }
 
+/// Experts on their way at once: reads of one layer, and one or two ahead.
+constexpr uint32_t pool_slots = 4;
+
+/// What it has at any size; how many bytes of experts, the cluster's room says.
+policy::memory_plan pool_plan(const model::model_config& c, const memory_needs& needs) {
+  policy::memory_plan p;
+  p.process_bytes = model::deep_routers::bytes(c);
+  p.staging_slots = pool_slots;
+  p.staging_bytes = pool_slots * needs.read_bytes;
+  return p;
+}
+
+result<std::shared_ptr<tiering>> make_pool(const served_model& m, model::expert_store_ptr store) {
+  auto needs = model::memory_needs_of(*m.source, {});
+  if (!needs)
+    return needs.err();
+  auto files = model::expert_files::open(m.source, model::direct_file::writes::refused);
+  if (!files)
+    return files.err();
+  if (store)
+    store->tell(*needs);
+  auto pool = std::make_shared<tiering>(*needs, pool_plan(m.config(), *needs), std::move(*files),
+                                        size_t{m.config().layers} * m.config().experts);
+  pool->store = std::move(store);
+  pool->is_pool = true;
+  pool->lends = false;
+  return pool;
+}
+
 } // namespace
+
+result<std::vector<std::string>>
+plan_pools(const std::vector<std::shared_ptr<served_model>>& models, const store_choice& stores,
+           double share) {
+  if (share <= 0)
+    return std::vector<std::string>();
+  auto chosen = choose_stores(models, stores);
+  if (!chosen)
+    return chosen.err();
+  for (size_t i = 0; i < models.size(); ++i) {
+    if (models[i]->near) // its experts go to the card or to memory by another rule
+      continue;
+    auto pool = make_pool(*models[i], chosen->stores[i]);
+    if (pool) {
+      (*pool)->share = share;
+      models[i]->pool = std::move(*pool);
+    } else {
+      chosen->notes.push_back(models[i]->name + ": no expert can be read while it runs, " +
+                              pool.err().message);
+    }
+  }
+  return std::move(chosen->notes);
+}
 
 result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& models,
                              const tiering_choice& choice) {
@@ -162,7 +215,7 @@ result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& m
     return plans.err();
   uint64_t total = 0;
   for (size_t i = 0; i < plans->size(); ++i) {
-    const auto& plan = (*plans)[i];
+    auto& plan = (*plans)[i];
     total += policy::total_bytes(plan);
     out.other_bytes += plan.process_bytes + plan.staging_bytes;
     if (!models[i]->near)
@@ -173,8 +226,11 @@ result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& m
     const auto& store = chosen->stores[i];
     if (store)
       out.notes.push_back(models[i]->name + ": experts are read from " + store->path().string());
+    auto lower = choice.lower.share > 0 ? set_lower_aside(*models[i], plan, choice.lower, out.notes)
+                                        : nullptr;
     if (auto ok = give_tier(*models[i], (*needs)[i], plan, choice.state_folder, store); !ok)
       return ok.err();
+    models[i]->tiered->lower = std::move(lower);
   }
   if (choice.expert_share > 0)
     out.budget_bytes = total;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/hosting.hpp"
+#include "actors/lower_choice.hpp"
 #include "actors/tier_stores.hpp"
 #include "actors/tiering.hpp"
 
@@ -13,6 +14,7 @@ struct tiering_choice {
   hosting_config hosting;
   std::filesystem::path state_folder; ///< of predictors; empty: they are not kept
   store_choice stores;
+  lower_choice lower;
 };
 
 struct tier_plan {
@@ -27,6 +29,13 @@ struct tier_plan {
 /// needed; io, bad_file (its files); those of choose_stores.
 result<tier_plan> plan_tiers(const std::vector<std::shared_ptr<served_model>>& models,
                              const tiering_choice& choice);
+
+/// In a cluster: gives each model that is whole here what it would read by if no node held all of
+/// it (served_model::pool), with that share of its room (0: none); takes no memory. What cannot be
+/// read from is left without, with a note. Errors: those of choose_stores.
+result<std::vector<std::string>>
+plan_pools(const std::vector<std::shared_ptr<served_model>>& models, const store_choice& stores,
+           double share);
 
 /// Loads what is pinned and fills the memory for experts. Blocks. Errors: the first failure.
 result<void> warm_experts(caf::actor_system& system, const hosted_model& hosted,

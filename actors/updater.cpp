@@ -5,6 +5,7 @@
 #include "actors/updater_homing.hpp"
 #include "actors/updater_plan.hpp"
 #include "actors/updater_planning.hpp"
+#include "actors/updater_pool.hpp"
 #include "actors/updater_words.hpp"
 #include "policy/record_news.hpp"
 
@@ -146,7 +147,8 @@ void evict_retired(self_ptr self, placed_model& m) {
   auto after = lacks(*self->state.members, m) ? retire_soon : retire_after;
   for (auto at = m.retiring.begin(); at != m.retiring.end();) {
     auto [item, since] = *at;
-    bool back = m.plan.test(item) || !kept_by_others(*self->state.members, m, item);
+    bool back = m.plan.test(item) ||
+                !(kept_by_others(*self->state.members, m, item) || left_to_disks(m, item));
     if (!back && steady::now() - since < after) {
       ++at;
       continue;
@@ -219,6 +221,7 @@ void replan(self_ptr self) {
     auto missing = wanted(m).size();
     make_room(st, m, std::min<size_t>(missing, 64) + m.loading.size());
     evict_retired(self, m);
+    look_after_pool(self, name, m, [self] { replan(self); });
     publish(self, m);
   }
   tell(self);

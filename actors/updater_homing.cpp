@@ -59,10 +59,12 @@ std::vector<candidate> other_homes(const updater_state& st, placed_model& m) {
 home_choice best_of(placed_model& m, const std::vector<policy::home_price>& prices,
                     const homing_question& ask, uint32_t here,
                     const std::vector<candidate>& others) {
-  std::vector<policy::home_offer> offers{
-      {here, prices[here].token_us, 0, static_cast<double>(ask.probe->sessions)}};
+  std::vector<policy::home_offer> offers{{here, prices[here].token_us, 0,
+                                          static_cast<double>(ask.probe->sessions),
+                                          prices[here].busy_us}};
   for (const auto& c : others)
-    offers.push_back({c.node, prices[c.node].token_us, prices[c.node].again_us, c.sessions});
+    offers.push_back({c.node, prices[c.node].token_us, prices[c.node].again_us, c.sessions,
+                      prices[c.node].busy_us});
   auto best = policy::best_home(offers, std::min<double>(ask.answer_tokens, usual_answer));
   for (const auto& c : others)
     if (c.node == best) {

@@ -1,7 +1,8 @@
 #include "actors/updater_plan.hpp"
 
+#include "actors/updater_pool.hpp"
 #include "policy/expert_moves.hpp"
-#include "policy/expert_room.hpp"
+#include "policy/expert_pool.hpp"
 #include "policy/popularity.hpp"
 
 #include <algorithm>
@@ -70,17 +71,41 @@ std::map<std::string, policy::node_memory> memory_known(const updater_state& st,
   return out;
 }
 
-/// Bytes of this node's memory for each model.
-std::vector<uint64_t> divided_here(const updater_state& st, const demands_by_hash& models) {
+/// Bytes of each node's memory for each model.
+struct division {
+  std::vector<std::string> keys;            ///< rising
+  size_t here = 0;                          ///< among them
+  std::vector<std::vector<uint64_t>> bytes; ///< [nodes][models]
+};
+
+division divide(const updater_state& st, const demands_by_hash& models) {
   std::vector<policy::room_demand> demands;
   for (const auto& [hash, demand] : models)
     demands.push_back(demand);
-  auto by_key = memory_known(st, models);
+  division out;
   std::vector<policy::node_memory> nodes;
-  for (const auto& [key, memory] : by_key)
+  for (const auto& [key, memory] : memory_known(st, models)) {
+    if (key == st.config.key)
+      out.here = nodes.size();
+    out.keys.push_back(key);
     nodes.push_back(memory);
-  auto here = std::distance(by_key.begin(), by_key.find(st.config.key));
-  return policy::divide_memory(nodes, demands)[static_cast<size_t>(here)];
+  }
+  out.bytes = policy::divide_memory(nodes, demands);
+  return out;
+}
+
+/// By the nodes of the division.
+std::vector<policy::pool_member> readers_of(const updater_state& st, const placed_model& m,
+                                            const division& all, size_t model) {
+  std::vector<policy::pool_member> out;
+  for (size_t n = 0; n < all.keys.size(); ++n)
+    out.push_back({all.bytes[n][model], n == all.here && can_read(m)});
+  for (const auto& who : *st.members)
+    if (const auto* r = record_of(who, m); r && r->reads)
+      for (size_t n = 0; n < all.keys.size(); ++n)
+        if (all.keys[n] == who.key)
+          out[n].reads = true;
+  return out;
 }
 
 } // namespace
@@ -94,13 +119,18 @@ void adopt_models(updater_state& st) {
 void measure_room(updater_state& st) {
   uint64_t fixed = st.ram.kv_bytes + st.ram.buffer_bytes;
   for (const auto& [name, m] : st.models)
-    fixed += m.hosted.model->dense.bytes;
+    fixed += m.hosted.model->dense.bytes + read_by(m);
   st.expert_memory = st.config.ram_bytes - std::min(fixed, st.config.ram_bytes);
   auto all = models_known(st);
-  auto bytes = divided_here(st, all);
+  auto parts = divide(st, all);
   for (auto& [name, m] : st.models) {
-    auto at = static_cast<size_t>(std::distance(all.begin(), all.find(m.hosted.model->hash)));
-    auto share = policy::room_in(bytes[at], std::max<uint64_t>(m.expert_bytes, 1));
+    auto at = all.find(m.hosted.model->hash);
+    auto column = static_cast<size_t>(std::distance(all.begin(), at));
+    auto pools = policy::pools_of(readers_of(st, m, parts, column), at->second, pool_rule_of(m));
+    follow_rule(st, m, pools, parts.here);
+    auto here = parts.bytes[parts.here][column];
+    auto share =
+        policy::room_in(here - std::min(here, m.pool.bytes), std::max<uint64_t>(m.expert_bytes, 1));
     m.space = share.space;
     m.room = share.room;
   }
@@ -153,8 +183,10 @@ void make_room(const updater_state& st, placed_model& m, size_t coming) {
   bitmap retiring(m.items());
   for (const auto& [item, since] : m.retiring)
     retiring.set(item);
-  auto gone = policy::to_retire({m.holds, m.plan, retiring, m.common, m.room, coming},
-                                [&](size_t i) { return kept_by_others(*st.members, m, i); });
+  auto gone =
+      policy::to_retire({m.holds, m.plan, retiring, m.common, m.room, coming}, [&](size_t i) {
+        return kept_by_others(*st.members, m, i) || left_to_disks(m, i);
+      });
   for (size_t i : gone)
     m.retiring.emplace(i, steady::now());
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 namespace coel::actors {
 
@@ -20,6 +21,7 @@ using phase = policy::region_reservation::state;
 constexpr uint32_t most_doublings = 5;
 constexpr auto answer_patience = 120s; // a large plan on a busy machine
 constexpr uint64_t fresh_tokens = 32;  // then this home's tokens are priced again
+constexpr auto moved_pause = 2s; // and so soon where experts or stages are elsewhere than then
 
 policy::moment moment_now() {
   return std::chrono::duration_cast<policy::moment>(steady::now().time_since_epoch());
@@ -218,6 +220,14 @@ void take_answer(updater_ptr self, placed_model& m, const policy::plan_basis& ba
   }
 }
 
+/// Each expert has a node, or homes are to read it.
+bool runs_all(const placed_model& m, const policy::expert_map& map) {
+  for (size_t i = 0; i < map.hosts.size(); ++i)
+    if (!map.hosts[i] && !left_to_disks(m, i))
+      return false;
+  return true;
+}
+
 void ask_placer(updater_ptr self, const std::string& name, const policy::plan_basis& basis,
                 const routing_samples& samples) {
   auto& st = self->state;
@@ -228,7 +238,7 @@ void ask_placer(updater_ptr self, const std::string& name, const policy::plan_ba
   auto present = mended_map(st, m, basis);
   auto ask = std::make_shared<plan_question>();
   ask->problem = policy::problem_of(cluster);
-  if (present.covered())
+  if (runs_all(m, present))
     ask->present = present;
   ask->stages = followed_stages(m, basis);
   self->request(st.placer, answer_patience, plan_question_ptr(std::move(ask)))
@@ -274,11 +284,22 @@ bool other_nodes(const policy::plan_basis& a, const policy::plan_basis& b) {
          });
 }
 
+/// Sessions at once, of the time in which any decode.
+double lately(planning& p, double now_at_once) {
+  constexpr double seconds = 20; // that count
+  auto now = steady::now();
+  auto passed = std::chrono::duration<double>(now - std::exchange(p.looked, now)).count();
+  if (now_at_once < 1)
+    return p.seen.sessions;
+  return p.seen.sessions + (now_at_once - p.seen.sessions) * (1 - std::exp(-passed / seconds));
+}
+
 /// True: a plan of this node is followed from now on.
 bool look_after(updater_ptr self, const std::string& name, placed_model& m) {
   auto& st = self->state;
   auto& p = m.planner;
   auto basis = basis_of(st, m);
+  basis.sessions = lately(p, basis.sessions);
   if (other_nodes(p.seen, basis))
     p.changed = steady::now();
   p.seen = std::move(basis);
@@ -301,17 +322,18 @@ bool look_after(updater_ptr self, const std::string& name, placed_model& m) {
 
 // ---- what this home's tokens should take
 
-void price_here(updater_ptr self, const std::string& name, const routing_sample_ptr& sample) {
+void price_here(updater_ptr self, const std::string& name, const policy::plan_basis& basis,
+                const routing_sample_ptr& sample) {
   auto& st = self->state;
   auto& m = st.models.at(name);
-  auto cluster = cluster_of(st, m, m.planner.seen, {{st.config.key, sample}});
+  auto cluster = cluster_of(st, m, basis, {{st.config.key, sample}});
   for (auto& n : cluster.nodes)
     n.home = n.key == st.config.key;
   cluster.options.prompt_tokens = 0;
   auto ask = std::make_shared<plan_question>();
   ask->problem = policy::problem_of(cluster);
-  ask->present = held_map(st, m, m.planner.seen);
-  ask->stages = followed_stages(m, m.planner.seen);
+  ask->present = m.planner.priced_map;
+  ask->stages = m.planner.priced_stages;
   ask->plan = false;
   self->request(st.placer, answer_patience, plan_question_ptr(std::move(ask)))
       .then(
@@ -324,16 +346,27 @@ void price_here(updater_ptr self, const std::string& name, const routing_sample_
 }
 
 void look_after_price(updater_ptr self, const std::string& name, placed_model& m) {
+  auto& st = self->state;
   auto& p = m.planner;
+  auto pause = steady::now() - p.priced_at;
   if (!m.hosted.scheduler || p.pricing || p.computing || p.seen.nodes.empty() ||
-      m.routed_tokens < p.priced_tokens + fresh_tokens ||
-      steady::now() - p.priced_at < self->state.config.planning.every)
+      m.routed_tokens < fresh_tokens || pause < moved_pause)
+    return;
+  auto held = held_map(st, m, p.seen);
+  auto stages = followed_stages(m, p.seen);
+  bool moved = held != p.priced_map || stages != p.priced_stages;
+  bool fresh =
+      m.routed_tokens >= p.priced_tokens + fresh_tokens && pause >= st.config.planning.every;
+  if (!moved && !fresh)
     return;
   p.pricing = true;
+  p.priced_map = std::move(held);
+  p.priced_stages = std::move(stages);
   p.priced_at = steady::now();
   p.priced_tokens = m.routed_tokens;
   self->request(m.hosted.scheduler, 5s, atom::sample::value)
-      .then([=](const routing_sample_ptr& sample) { price_here(self, name, sample); },
+      .then([=, basis = p.seen](
+                const routing_sample_ptr& sample) { price_here(self, name, basis, sample); },
             [=](caf::error&) { self->state.models.at(name).planner.pricing = false; });
 }
 

@@ -2,6 +2,7 @@
 
 #include "actors/planning_facts.hpp"
 #include "actors/updater_planning.hpp"
+#include "actors/updater_pool.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -25,6 +26,7 @@ model_record record_here(const updater_state& st, const placed_model& m) {
   r.expert_bytes = m.expert_bytes;
   r.capacity_bytes = m.room * m.expert_bytes;
   r.home = m.hosted.scheduler && !st.draining;
+  r.reads = can_read(m) && !st.draining;
   auto speed = model.costs->speed(this_node);
   constexpr double most_us = 1e9;
   r.speed = {std::round(std::min(speed.expert_us, most_us)),
@@ -90,10 +92,15 @@ placement_status placement_now(const updater_state& st, const placed_model& m) {
                        model.experts_per_layer,
                        m.epoch,
                        static_cast<uint32_t>(uncovered(m)),
+                       0,
+                       0,
                        static_cast<uint32_t>(m.loading.size()),
                        static_cast<uint32_t>(wanted(m).size()),
                        {placed_here(st, m)},
                        planning_now(st, m)};
+  for (size_t i = 0; i < m.items(); ++i)
+    out.left += left_to_disks(m, i);
+  out.pool_bytes = m.pool.there;
   for (const auto& who : *st.members)
     out.nodes.push_back(placed_there(who, m));
   return out;

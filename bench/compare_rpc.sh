@@ -4,7 +4,8 @@
 # LLAMA_BIN holds llama-bench and ggml-rpc-server built with GGML_RPC. One thread a node; both see
 # the same shaped network (lab.sh). RPC_CACHE names a folder where its servers keep weights: a run on
 # fast links fills it, so that one on slow links need not send them for minutes. RAM is CoEL's budget
-# on each node, such as 6GB; 0: none.
+# on each node, such as 6GB; 0: none. PROMPT, ANSWER, SESSIONS: what is asked; AGAIN: so often on one
+# cluster; ONLY_COEL: without RPC; COEL_EXTRA: options of the nodes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${COEL_BIN:-$here/../build/release}
@@ -49,7 +50,9 @@ lab check
 start_coel
 "$bin/coel" status --endpoint "ipc://$work/n1.sock" | tail -12
 sleep "${SETTLE:-10}"
-coel=$("$bin/coel-bench" --endpoint "ipc://$work/n1.sock" -p "$prompt" -n "$answer" --sessions "${SESSIONS:-1}" -r "$rounds")
+coel=$(for _ in $(seq "${AGAIN:-1}"); do
+  "$bin/coel-bench" --endpoint "ipc://$work/n1.sock" -p "$prompt" -n "$answer" --sessions "${SESSIONS:-1}" -r "$rounds"
+done)
 echo "== CoEL, $nodes nodes, $rate, $rtt ms"; echo "$coel"
 "$bin/coel" status --endpoint "ipc://$work/n1.sock" --json >"${STATUS_OUT:-$work/status.json}"
 for p in "${pids[@]}"; do kill "$p"; done

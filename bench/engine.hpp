@@ -1,6 +1,7 @@
 // What is measured: something that continues prompts with tokens.
 #pragma once
 
+#include "actors/lower_choice.hpp"
 #include "compute/device.hpp"
 #include "model/source.hpp"
 
@@ -27,6 +28,7 @@ struct tier_use {
   uint64_t stall_us = 0;       ///< with nothing to compute, for experts to be read
   uint64_t tokens = 0;         ///< through all layers
   uint64_t late = 0;           ///< of the uses: on its way, because foreseen
+  uint64_t lower = 0;          ///< of the uses: ran a copy of fewer bits instead
   double disk_bytes_per_s = 0; ///< lately
   double demand_us = 0;        ///< of a read that is waited for, lately
   std::vector<double> recall;  ///< of the predictor, one to three layers ahead, lately
@@ -54,6 +56,10 @@ struct engine_needs {
   double expert_share = 0;    ///< of routed experts in memory, instead of a budget; 0: all
   bool drawn_answers = false; ///< tokens are drawn, nearly all as likely, not the likeliest
   double card_share = 1;      ///< of routed experts on a card, at the most
+  std::vector<std::filesystem::path> stores{}; ///< of experts, besides one that lies by the model
+  actors::lower_choice lower{};                ///< copies of fewer bits, for misses
+  std::function<void(const std::string& line)>
+      event{}; ///< what the node says of them; may be empty
 };
 
 using load_progress = std::function<void(uint64_t done, uint64_t total)>;

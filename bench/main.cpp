@@ -68,9 +68,12 @@ result<model_report> measure_model(const options& o, const std::filesystem::path
     return device.err();
   const auto& about = (*from)->info();
   auto start = std::chrono::steady_clock::now();
-  auto engines =
-      make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions, o.ram_bytes,
-                       o.expert_share, o.drawn_answers, o.card_share.value_or(1)});
+  auto say = [](const std::string& line) {
+    std::fprintf(stderr, "coel-bench: %s\n", line.c_str());
+  };
+  auto engines = make_engines(o, {path, *device, longest_session(o.plan), o.plan.sessions,
+                                  o.ram_bytes, o.expert_share, o.drawn_answers,
+                                  o.card_share.value_or(1), o.stores, o.lower, say});
   if (!engines)
     return engines.err();
   std::chrono::duration<double> load = std::chrono::steady_clock::now() - start;

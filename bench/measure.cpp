@@ -74,6 +74,7 @@ tier_use since(const tier_use& before, tier_use now) {
   now.found -= before.found;
   now.foreseen -= before.foreseen;
   now.late -= before.late;
+  now.lower -= before.lower;
   now.read_bytes -= before.read_bytes;
   now.wasted_bytes -= before.wasted_bytes;
   now.stall_us -= before.stall_us;

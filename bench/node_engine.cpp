@@ -102,6 +102,9 @@ class node_engine : public engine {
     config.hosting.max_sessions = needs.sessions;
     config.ram_bytes = needs.ram_bytes;
     config.expert_share = needs.expert_share;
+    config.stores = needs.stores;
+    config.lower = needs.lower;
+    config.join.event = needs.event;
     config.hosting.near_share = needs.card_share;
     drawn_ = needs.drawn_answers;
     auto socket =
@@ -182,7 +185,8 @@ class node_engine : public engine {
  private:
   static void add(tier_use& to, const actors::tiering_status& t) {
     for (const auto& l : t.layers) {
-      to.uses += l.hits + l.foreseen + l.late + l.misses;
+      to.uses += l.hits + l.foreseen + l.late + l.misses + l.lower;
+      to.lower += l.lower;
       to.found += l.hits + l.foreseen;
       to.foreseen += l.foreseen;
       to.late += l.late;

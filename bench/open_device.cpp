@@ -8,13 +8,15 @@ namespace coel::bench {
 result<compute::device_ptr> open_device(const options& o) {
   if (o.runs_on != device_kind::gpu)
     return cpu::make_device(o.device);
-  auto card = gpu::make_device({o.card, o.gpu_bytes});
-  if (!card || (!o.gpu_bytes && !o.card_share))
-    return card;
+  auto cards = gpu::make_devices(o.cards, o.gpu_bytes);
+  if (!cards)
+    return cards.err();
+  if (cards->size() == 1 && !o.gpu_bytes && !o.card_share)
+    return cards->front();
   auto beside = cpu::make_device(o.device);
   if (!beside)
     return beside;
-  return actors::make_node_device(*card, *beside);
+  return actors::make_node_device(std::move(*cards), *beside);
 }
 
 } // namespace coel::bench

@@ -9,7 +9,7 @@ namespace coel::bench {
 namespace {
 
 struct texts { // options that become values of their own
-  std::string device = "cpu", random, type = "q4_0", way = "actors";
+  std::string device = "cpu", random, type = "q4_0", way = "actors", low_type = "auto";
   float skew = 0.8f;
   uint64_t seed = 1;
 };
@@ -68,14 +68,27 @@ void add_test_options(CLI::App& app, options& o, texts& t) {
                  "share of routed experts in memory, instead of --ram")
       ->check(CLI::Range(0.01, 0.99))
       ->excludes(ram);
+  app.add_option("--store", o.stores,
+                 "file of experts that coel pack wrote, to read them from (default: MODEL.experts "
+                 "where it is there)");
+  app.add_option("--low-precision", o.lower.share,
+                 "share of the memory for experts that holds copies of fewer bits, run instead of "
+                 "waiting for the disk")
+      ->check(CLI::Range(0.0, 0.9));
+  app.add_option("--low-precision-type", t.low_type, "type of these copies: auto, q8_0 or q4_0")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "q8_0", "q4_0"}));
   app.add_flag("--draw", o.drawn_answers,
                "draw each token of an answer, nearly all as likely: what random weights say is "
                "else soon the same few tokens, and their experts");
   app.add_option("--device", t.device, "cpu, or gpu: all weights on the card")
       ->capture_default_str()
       ->check(CLI::IsMember({"cpu", "gpu"}));
-  app.add_option("--card", o.card, "with --device gpu: which, counted from 0")
-      ->capture_default_str();
+  app.add_option("--card", o.cards,
+                 "with --device gpu: which, counted from 0; several, such as 0,1, with --gpu or "
+                 "--card-share")
+      ->capture_default_str()
+      ->delimiter(',');
   app.add_option("--gpu", o.gpu_bytes,
                  "with --device gpu: memory of the card, such as 8GB; experts that do not fit run "
                  "on the CPU beside it")
@@ -102,6 +115,12 @@ std::string complaint(options& o, const texts& t) {
     return "--sessions needs the actors: the plain loop runs one session at a time";
   if ((o.ram_bytes || o.expert_share > 0) && o.way != through::actors)
     return "--ram and --resident need --through actors: the plain loop holds every expert";
+  bool tiers = o.ram_bytes || o.expert_share > 0;
+  if ((!o.stores.empty() || o.lower.share > 0) && !tiers)
+    return "--store and --low-precision need --ram or --resident: where all experts fit, none is "
+           "read";
+  if (t.low_type != "auto")
+    o.lower.type = dtype_from_name(t.low_type);
   if (o.only_make && t.random.empty())
     return "--make-only needs --random";
   if (t.random.empty())

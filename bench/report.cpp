@@ -47,6 +47,7 @@ json as_json(const tier_use& u) {
           {"found", u.found},
           {"foreseen", u.foreseen},
           {"late", u.late},
+          {"lower", u.lower},
           {"demand_us", u.demand_us},
           {"recall", u.recall},
           {"layers_ahead", u.layers_ahead},
@@ -71,6 +72,9 @@ std::string tier_line(const test_result& x) {
        per(static_cast<double>(u.wasted_bytes) / 1e6, u.tokens),
        per(static_cast<double>(u.stall_us) / 1e3, u.tokens), u.disk_bytes_per_s / 1e9,
        u.demand_us / 1e3);
+  if (u.lower)
+    line(t, "         %.1f %% ran a copy of fewer bits",
+         100 * per(static_cast<double>(u.lower), u.uses));
   std::string recall;
   for (double r : u.recall)
     recall += (recall.empty() ? "" : ", ") + std::to_string(static_cast<int>(100 * r + 0.5));

@@ -111,6 +111,7 @@ struct model_record {
   bool complete = false;          ///< has every byte of the model's files
   bitmap chunks;                  ///< of the files, if only a part is here; else empty
   bool home = false;              ///< can answer applications
+  bool reads = false;             ///< a home that can read experts while it runs
   expert_speed speed;
   bitmap holds; ///< experts in memory, [layers * experts_per_layer]
   /// How often each is used here, [layers * experts_per_layer] or empty (policy/popularity.hpp).

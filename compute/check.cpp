@@ -135,6 +135,24 @@ struct checker {
                     [&] { return need_rows("out", op.out, op.in.rows, op.in.cols); });
   }
 
+  verdict operator()(const run_chosen& op) const {
+    if (!made.runs_chosen())
+      return "this device does not run experts by their ids";
+    if (!op.experts || op.experts->empty())
+      return "experts are missing";
+    if (op.top_k == 0 || op.top_k > op.experts->size())
+      return "top k must be between 1 and the number of experts";
+    if (!op.ids || !op.weights)
+      return "ids or weights have no memory";
+    verdict v = first_of([&] { return need_rows("in", op.in, op.in.rows, op.in.cols); },
+                         [&] { return need_rows("out", op.out, op.in.rows, op.in.cols); });
+    for (const auto& e : *op.experts)
+      if (v.empty())
+        v = e && e->gate ? expert_verdict(*e, op.experts->front()->gate->rows(), op.in.cols)
+                         : "an expert is missing";
+    return v;
+  }
+
   static verdict segment_verdict(const segment& s, uint64_t rows, const kv_shape& shape) {
     if (uint64_t{s.first_row} + s.count > rows)
       return "a segment exceeds the rows";
@@ -147,19 +165,22 @@ struct checker {
   verdict task_verdict(const expert_task& task, const rows_f32& in) const {
     if (!task.expert || !task.expert->gate)
       return "an expert is missing";
-    const auto& e = *task.expert;
-    uint64_t ff = e.gate->rows();
     if (!task.weights.empty() && task.weights.size() != task.rows.size())
       return "a task has not one weight a row";
-    return first_of([&] { return need_weight("gate", e.gate.get(), ff, in.cols, made); },
-                    [&] { return need_weight("up", e.up.get(), ff, in.cols, made); },
-                    [&] { return need_weight("down", e.down.get(), in.cols, ff, made); },
-                    [&] { return need_below("row", task.rows, in.rows); });
+    return first_of(
+        [&] { return expert_verdict(*task.expert, task.expert->gate->rows(), in.cols); },
+        [&] { return need_below("row", task.rows, in.rows); });
+  }
+
+  verdict expert_verdict(const expert_weights& e, uint64_t ff, uint64_t hidden) const {
+    return first_of([&] { return need_weight("gate", e.gate.get(), ff, hidden, made); },
+                    [&] { return need_weight("up", e.up.get(), ff, hidden, made); },
+                    [&] { return need_weight("down", e.down.get(), hidden, ff, made); });
   }
 };
 
 constexpr const char* names[] = {"embed",   "rms_norm",    "project", "attend", "route",
-                                 "sigmoid", "run_experts", "gather",  "add"};
+                                 "sigmoid", "run_experts", "gather",  "add",    "run_chosen"};
 static_assert(std::size(names) == std::variant_size_v<operation>);
 
 } // namespace

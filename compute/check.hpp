@@ -13,6 +13,7 @@ class ownership {
   virtual bool projects(const weight& w) const = 0; ///< loaded with weight_use::project
   virtual bool looks_up(const weight& w) const = 0; ///< loaded with weight_use::lookup
   virtual bool caches(const kv_cache& cache) const = 0;
+  virtual bool runs_chosen() const { return false; }
 };
 
 /// Errors: bad_argument, naming the operation and what is wrong with it. Pointers are only checked

@@ -43,6 +43,11 @@ enum class weight_use : uint8_t {
   far_expert,
 };
 
+/// The three matrices of an expert as they are loaded.
+struct expert_views {
+  matrix_view gate, up, down;
+};
+
 struct kv_shape {
   uint32_t layers = 0;
   uint32_t kv_heads = 0;
@@ -78,6 +83,9 @@ struct own_memory_status {
   std::string name; ///< "gpu/NVIDIA H100 80GB HBM3"
   uint64_t budget_bytes = 0;
   uint64_t used_bytes = 0;
+  /// Of these, where all but routed experts must be (of several cards: the first).
+  uint64_t first_budget_bytes = 0;
+  uint64_t first_used_bytes = 0;
   uint64_t busy_us = 0;        ///< its processors
   uint64_t loaded_bytes = 0;   ///< weights brought there
   uint64_t load_us = 0;        ///< that took: packing and copying
@@ -110,6 +118,10 @@ class device {
   /// Errors: unsupported (type or shape), out_of_memory.
   virtual result<weight_ptr> load(const matrix_view& matrix, weight_use use) = 0;
 
+  /// An expert's matrices, all in one place. Errors: those of load.
+  virtual result<std::shared_ptr<const expert_weights>> load_expert(const expert_views& from,
+                                                                    weight_use use);
+
   /// Uninitialised memory, aligned for any operation. Errors: out_of_memory.
   virtual result<buffer_ptr> allocate(size_t bytes, memory where = memory::device) = 0;
 
@@ -128,6 +140,9 @@ class device {
   virtual result<void> reserve(size_t /*bytes*/) { return {}; }
 
   virtual device_status status() const = 0;
+
+  /// Rows that a run_chosen over these experts may have; 0: it runs none of them.
+  virtual uint32_t most_chosen_rows(const expert_table& /*experts*/) const { return 0; }
 
   /// The device that is left when its own memory is lost; null: none.
   virtual std::shared_ptr<device> spare() const { return nullptr; }

@@ -141,6 +141,22 @@ struct run_experts {
   rows_f32 out;
 };
 
+/// All routed experts of a layer, by id: matrices of equal shapes.
+using expert_table = std::vector<std::shared_ptr<const expert_weights>>;
+using expert_table_ptr = std::shared_ptr<const expert_table>;
+
+/// out[r] += sum over k, by rising id, of weights[r, k] * experts[ids[r, k]](in[r]): the same bits
+/// as run_experts with those tasks. Ids are read when it runs, so a list may hold what chooses
+/// them. Only for devices that say so (device::most_chosen_rows).
+struct run_chosen {
+  rows_f32 in;
+  const int32_t* ids = nullptr;   ///< device memory [rows, top_k], each less than the table's size
+  const float* weights = nullptr; ///< device memory [rows, top_k]
+  uint32_t top_k = 0;
+  expert_table_ptr experts;
+  rows_f32 out;
+};
+
 /// out[i, :] = in[rows[i], :].
 struct gather {
   rows_f32 in;
@@ -154,8 +170,8 @@ struct add {
   rows_f32 out;
 };
 
-using operation =
-    std::variant<embed, rms_norm, project, attend, route, sigmoid, run_experts, gather, add>;
+using operation = std::variant<embed, rms_norm, project, attend, route, sigmoid, run_experts,
+                               gather, add, run_chosen>;
 
 using command_list = std::vector<operation>;
 

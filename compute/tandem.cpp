@@ -10,6 +10,7 @@
 #include <deque>
 #include <mutex>
 #include <numeric>
+#include <utility>
 
 namespace coel::compute {
 
@@ -48,12 +49,15 @@ class far_weight : public weight {
 const far_weight* far_of(const std::shared_ptr<const weight>& w) {
   return dynamic_cast<const far_weight*>(w.get());
 }
-bool lies_far(const expert_task& t) {
-  return t.expert && far_of(t.expert->gate);
+/// Of this tandem's: the near one may be another, with far experts of its own.
+bool lies_far(const std::shared_ptr<const expert_weights>& e, const void* owner) {
+  const auto* gate = e ? far_of(e->gate) : nullptr;
+  return gate && gate->owner() == owner;
 }
-bool splits(const operation& op) {
+bool splits(const operation& op, const void* owner) {
   const auto* run = std::get_if<run_experts>(&op);
-  return run && std::any_of(run->tasks.begin(), run->tasks.end(), lies_far);
+  return run && std::any_of(run->tasks.begin(), run->tasks.end(),
+                            [&](const auto& t) { return lies_far(t.expert, owner); });
 }
 
 class far_made : public ownership {
@@ -158,7 +162,8 @@ struct core : std::enable_shared_from_this<core> {
     while (!active && !waiting.empty()) {
       auto fresh = std::move(waiting.front());
       waiting.pop_front();
-      if (std::none_of(fresh.list.begin(), fresh.list.end(), splits)) {
+      if (std::none_of(fresh.list.begin(), fresh.list.end(),
+                       [this](const auto& op) { return splits(op, this); })) {
         near->submit(std::move(fresh.list), std::move(fresh.done));
         continue;
       }
@@ -172,7 +177,7 @@ struct core : std::enable_shared_from_this<core> {
   /// Runs what comes before the next operation that is cut, behind `ops`.
   void go_on(const split_ptr& s, command_list ops) {
     auto& list = s->whole.list;
-    while (s->next < list.size() && !splits(list[s->next]))
+    while (s->next < list.size() && !splits(list[s->next], this))
       ops.push_back(std::move(list[s->next++]));
     if (s->next == list.size())
       return finish(s, std::move(ops));
@@ -190,8 +195,9 @@ struct core : std::enable_shared_from_this<core> {
 
   /// Leaves the near tasks in `op`, and adds to `ops` what brings rows to the host.
   result<void> cut(split& s, run_experts& op, command_list& ops) {
-    auto far_ones = std::stable_partition(op.tasks.begin(), op.tasks.end(),
-                                          [](const expert_task& t) { return !lies_far(t); });
+    auto far_ones =
+        std::stable_partition(op.tasks.begin(), op.tasks.end(),
+                              [this](const expert_task& t) { return !lies_far(t.expert, this); });
     command_list far_part(1, run_experts{op.in, {}, op.out});
     auto& far_tasks = std::get<run_experts>(far_part.front()).tasks;
     far_tasks.assign(std::make_move_iterator(far_ones), std::make_move_iterator(op.tasks.end()));
@@ -342,20 +348,9 @@ struct core : std::enable_shared_from_this<core> {
     advance();
   }
 
-  result<weight_ptr> bring(const std::shared_ptr<const weight>& w) {
-    return near->load(far_of(w)->from(), weight_use::project);
-  }
   result<std::shared_ptr<const expert_weights>> bring(const expert_weights& e) {
-    auto made = std::make_shared<expert_weights>();
-    for (auto [from, to] : {std::pair{&e.gate, &made->gate}, std::pair{&e.up, &made->up},
-                            std::pair{&e.down, &made->down}}) {
-      auto there = bring(*from);
-      if (!there)
-        return there.err();
-      *to = *there;
-      made->bytes += (*there)->resident_bytes();
-    }
-    return std::shared_ptr<const expert_weights>(std::move(made));
+    return near->load_expert({far_of(e.gate)->from(), far_of(e.up)->from(), far_of(e.down)->from()},
+                             weight_use::project);
   }
 
   /// On the copier's thread; in order, each run as soon as it is there.
@@ -409,6 +404,7 @@ class tandem : public device {
     core_->far = std::move(o.far);
     core_->choose = std::move(o.choose);
     core_->observer = std::move(o.observer);
+    share_ = o.share_experts;
     if (core_->choose)
       core_->copier = std::make_unique<tandem_copier>();
   }
@@ -420,6 +416,19 @@ class tandem : public device {
     if (!inner)
       return inner.err();
     return weight_ptr(std::make_shared<far_weight>(*inner, matrix, core_.get()));
+  }
+  result<std::shared_ptr<const expert_weights>> load_expert(const expert_views& from,
+                                                            weight_use use) override {
+    if (use == weight_use::far_expert)
+      return device::load_expert(from, use);
+    auto began = steady::now();
+    auto there = core_->near->load_expert(from, use);
+    if (!there && there.err().code == ec::out_of_memory && share_)
+      there = load_far(from);
+    if (there && core_->observer)
+      core_->observer->brought(from.gate.bytes() + from.up.bytes() + from.down.bytes(),
+                               us_since(began));
+    return there;
   }
   result<buffer_ptr> allocate(size_t bytes, memory where) override {
     return core_->near->allocate(bytes, where);
@@ -437,7 +446,12 @@ class tandem : public device {
     core_->submit({std::move(list), std::move(done), steady::now()});
   }
   result<void> reserve(size_t bytes) override { return core_->near->reserve(bytes); }
-  device_ptr spare() const override { return core_->far; }
+  uint32_t most_chosen_rows(const expert_table& experts) const override {
+    bool near = std::none_of(experts.begin(), experts.end(),
+                             [this](const auto& e) { return !e || lies_far(e, core_.get()); });
+    return near ? core_->near->most_chosen_rows(experts) : 0;
+  }
+  device_ptr spare() const override { return share_ ? nullptr : core_->far; }
 
   device_status status() const override {
     auto s = core_->near->status(), beside = core_->far->status();
@@ -457,10 +471,39 @@ class tandem : public device {
     s.name += " + " + beside.name;
     s.threads = beside.threads;
     s.resident_bytes += beside.resident_bytes;
+    if (share_ && s.own_memory && beside.own_memory)
+      add(*s.own_memory, *beside.own_memory);
     return s;
   }
 
  private:
+  static void add(own_memory_status& to, const own_memory_status& more) {
+    to.name += " + " + more.name;
+    to.budget_bytes += more.budget_bytes;
+    to.used_bytes += more.used_bytes;
+    to.busy_us = std::max(to.busy_us, more.busy_us);
+    to.loaded_bytes += more.loaded_bytes;
+    to.load_us += more.load_us;
+    to.bus_us += more.bus_us;
+    to.lost |= more.lost;
+  }
+
+  /// As the far device's own, wrapped.
+  result<std::shared_ptr<const expert_weights>> load_far(const expert_views& from) {
+    auto inner = core_->far->load_expert(from, weight_use::project);
+    if (!inner)
+      return inner;
+    auto wrap = [&](const std::shared_ptr<const weight>& w, const matrix_view& view) {
+      return std::make_shared<far_weight>(w, view, core_.get());
+    };
+    auto made = std::make_shared<expert_weights>();
+    made->gate = wrap((*inner)->gate, from.gate);
+    made->up = wrap((*inner)->up, from.up);
+    made->down = wrap((*inner)->down, from.down);
+    made->bytes = (*inner)->bytes;
+    return std::shared_ptr<const expert_weights>(std::move(made));
+  }
+
   result<weight_ptr> load_near(const matrix_view& matrix, weight_use use) {
     auto began = steady::now();
     auto there = core_->near->load(matrix, use);
@@ -470,6 +513,7 @@ class tandem : public device {
   }
 
   std::shared_ptr<core> core_;
+  bool share_ = false;
 };
 
 } // namespace

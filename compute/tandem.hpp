@@ -42,9 +42,13 @@ struct tandem_options {
   device_ptr far;                            ///< its pointers are host memory
   copy_choice choose;                        ///< none: nothing is copied
   std::shared_ptr<tandem_observer> observer; ///< may be null
+  /// Two of a kind, such as cards: experts that the near one has no room for go to the far one,
+  /// whose memory is then part of this device's own.
+  bool share_experts = false;
 };
 
-/// weight_use::far_expert loads into the far memory, all else into the near one.
+/// weight_use::far_expert loads into the far memory, all else into the near one; load_expert may
+/// share.
 device_ptr make_tandem(tandem_options options);
 
 } // namespace coel::compute

@@ -149,7 +149,9 @@ class cpu_device : public compute::device, public compute::keeps_layout {
 
   template <class Op>
   void add_plan(planner& plans, const Op& op) {
-    if constexpr (requires { parts_->kernels.plan(plans, op); })
+    if constexpr (std::is_same_v<Op, compute::run_chosen>)
+      return; // refused by its check
+    else if constexpr (requires { parts_->kernels.plan(plans, op); })
       parts_->kernels.plan(plans, op);
     else
       plan(plans, op);

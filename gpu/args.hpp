@@ -74,6 +74,31 @@ struct combine_args {
   uint32_t cols = 0;
 };
 
+/// Addresses of one expert's matrices.
+struct expert_address {
+  const std::byte* gate = nullptr;
+  const std::byte* up = nullptr;
+  const std::byte* down = nullptr;
+};
+
+/// Tasks for what a router chose: picks [rows, top_k] become one task an expert for each of its
+/// matrices, by rising id, of which there are at most `groups`; the rest gets no rows. Input rows
+/// and slots are dense, in the order of the tasks.
+struct choose_args {
+  const int32_t* ids = nullptr;   ///< [rows, top_k]
+  const float* weights = nullptr; ///< [rows, top_k]
+  const expert_address* experts = nullptr;
+  const matrix_task* like = nullptr; ///< gate, up, down: all but weight, x_rows, first_x, count,
+                                     ///< and `out` of slot 0
+  matrix_task* tasks = nullptr; ///< [3, groups]
+  uint32_t* x_rows = nullptr;   ///< [rows * top_k]
+  share* shares = nullptr;      ///< [rows, top_k], by rising id
+  uint32_t rows = 0;
+  uint32_t top_k = 0;
+  uint32_t groups = 0;
+  uint32_t of_layer = 0; ///< experts in the table
+};
+
 struct norm_args {
   const float* in = nullptr;
   const float* gain = nullptr;

@@ -33,6 +33,7 @@ class made_here : public compute::ownership {
     const auto* c = dynamic_cast<const card_kv*>(&cache);
     return c && c->owner() == pool_;
   }
+  bool runs_chosen() const override { return true; }
 
  private:
   bool is(const compute::weight& w, compute::weight_use use) const {
@@ -245,6 +246,10 @@ class gpu_device : public compute::device {
         std::make_shared<card_kv>(shape, std::move(*memory), core_->memory.get()));
   }
 
+  uint32_t most_chosen_rows(const compute::expert_table& experts) const override {
+    return chosen_rows(experts);
+  }
+
   void write(void* device_ptr, const void* host, size_t bytes) override {
     copy_now(device_ptr, host, bytes, device_ptr);
   }
@@ -274,6 +279,8 @@ class gpu_device : public compute::device {
     own.name = "gpu/" + about.name;
     own.budget_bytes = core_->memory->budget();
     own.used_bytes = core_->memory->used();
+    own.first_budget_bytes = own.budget_bytes;
+    own.first_used_bytes = own.used_bytes;
     own.busy_us = totals.busy_us;
     own.loaded_bytes = loaded.bytes;
     own.load_us = loaded.us;

@@ -21,6 +21,9 @@ result<std::vector<card_info>> usable_cards();
 /// Errors: unsupported (as usable_cards), bad_argument (no card of that number), device_lost.
 result<card_ptr> open_card(uint32_t number);
 result<compute::device_ptr> make_device(const device_options& options = {});
+/// Several cards, each with that budget. Errors: the same; bad_argument (one of them twice).
+result<std::vector<compute::device_ptr>> make_devices(const std::vector<uint32_t>& cards,
+                                                      uint64_t budget_bytes);
 
 /// Over a card that was opened elsewhere.
 compute::device_ptr make_device(card_ptr card, uint64_t budget_bytes, bool graphs = true);

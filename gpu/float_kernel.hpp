@@ -67,7 +67,7 @@ template <class Element, int Tile>
 COEL_DEVICE void multiply_floats(const matrix_args& args) {
   const matrix_task& task = args.tasks[simt::block_y()];
   uint32_t row = simt::block_x() * float_rows + simt::warp();
-  if (row >= task.rows)
+  if (row >= task.rows || task.count == 0)
     return;
   const float* x[Tile];
   float acc[Tile] = {};

@@ -54,9 +54,11 @@ result<graph_ptr> graph_cache::find(const std::vector<step>& steps) {
   auto at = entries_.find(hash);
   if (at == entries_.end() || !std::equal(steps.begin(), steps.end(), at->second.steps.begin(),
                                           at->second.steps.end(), same)) {
-    if (at == entries_.end() && entries_.size() >= most_)
-      forget_oldest();
-    entries_[hash] = {steps, nullptr, ++turn_};
+    if (kept_ + steps.size() > most_ && !entries_.empty())
+      forget_older_half();
+    auto& e = entries_[hash];
+    kept_ += steps.size() - e.steps.size();
+    e = {steps, nullptr, ++turn_};
     return graph_ptr();
   }
   auto& e = at->second;
@@ -73,13 +75,17 @@ result<graph_ptr> graph_cache::find(const std::vector<step>& steps) {
 }
 
 /// Half of them, so that it is seldom done.
-void graph_cache::forget_oldest() {
+void graph_cache::forget_older_half() {
   std::vector<uint64_t> turns;
   for (const auto& [hash, e] : entries_)
     turns.push_back(e.used);
   auto middle = turns.begin() + static_cast<std::ptrdiff_t>(turns.size() / 2);
   std::nth_element(turns.begin(), middle, turns.end());
-  std::erase_if(entries_, [limit = *middle](const auto& e) { return e.second.used <= limit; });
+  std::erase_if(entries_, [&, limit = *middle](const auto& e) {
+    bool old = e.second.used <= limit;
+    kept_ -= old ? e.second.steps.size() : 0;
+    return old;
+  });
 }
 
 } // namespace coel::gpu

@@ -20,7 +20,9 @@ struct graph_counts {
 /// Not thread-safe.
 class graph_cache {
  public:
-  explicit graph_cache(card_ptr on, size_t most = 512) : on_(std::move(on)), most_(most) {}
+  /// Keeps lists of so many steps together; 200 bytes each.
+  explicit graph_cache(card_ptr on, size_t most_steps = 32 << 10)
+      : on_(std::move(on)), most_(most_steps) {}
 
   /// The graph of these steps if they have come before, else null. Errors: device_lost.
   result<graph_ptr> find(const std::vector<step>& steps);
@@ -32,10 +34,10 @@ class graph_cache {
     graph_ptr made; ///< null: seen once
     uint64_t used = 0;
   };
-  void forget_oldest();
+  void forget_older_half();
 
   card_ptr on_;
-  size_t most_;
+  size_t most_, kept_ = 0;                      // steps
   std::unordered_map<uint64_t, entry> entries_; ///< by hash
   uint64_t turn_ = 0;
   graph_counts counts_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gpu/attend_kernel.hpp"
+#include "gpu/choose_kernel.hpp"
 #include "gpu/float_kernel.hpp"
 #include "gpu/matrix_kernel.hpp"
 #include "gpu/row_kernels.hpp"
@@ -49,6 +50,7 @@ constexpr uint32_t panels_of_block(uint32_t tiles) {
   X(gather, gather_args, row_threads, (gather))                        \
   X(add, elements_args, row_threads, (add))                            \
   X(sigmoid, elements_args, row_threads, (sigmoid))                    \
+  X(choose, choose_args, row_threads, (choose))                        \
   X(rotate_and_store, rotate_args, attend_threads, (rotate_and_store)) \
   X(join_splits, join_args, attend_threads, (join_splits))             \
   COEL_TILED(X, attend, attend_args, attend_threads, COEL_ATTEND)

@@ -212,7 +212,7 @@ COEL_DEVICE void multiply_panels(const matrix_args& args) {
   COEL_SHARED(matrix_memory<Panels>, shared);
   const matrix_task& task = args.tasks[simt::block_y()];
   uint32_t first_panel = simt::block_x() * Panels;
-  if (first_panel * panel_rows >= task.rows)
+  if (first_panel * panel_rows >= task.rows || task.count == 0)
     return;
   warp_sums<Panels, Tiles> acc = {};
   sum_slice<Unit>(acc, task, first_panel);

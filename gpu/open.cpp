@@ -2,6 +2,8 @@
 #include "gpu/device.hpp"
 #include "gpu/limits.hpp"
 
+#include <algorithm>
+
 #if defined(COEL_CUDA)
 #include "gpu/cuda/card.hpp"
 #endif
@@ -54,6 +56,22 @@ result<compute::device_ptr> make_device(const device_options& options) {
                                   std::to_string(options.budget_bytes >> 20) +
                                   " MiB asked for: lower --gpu"};
   return make_device(*card, options.budget_bytes, options.graphs);
+}
+
+result<std::vector<compute::device_ptr>> make_devices(const std::vector<uint32_t>& cards,
+                                                      uint64_t budget_bytes) {
+  std::vector<compute::device_ptr> all;
+  for (auto i = cards.begin(); i != cards.end(); ++i) {
+    if (std::find(cards.begin(), i, *i) != i)
+      return {ec::bad_argument, "--card names card " + std::to_string(*i) + " twice"};
+    auto made = make_device({*i, budget_bytes});
+    if (!made)
+      return made.err();
+    all.push_back(std::move(*made));
+  }
+  if (all.empty())
+    return {ec::bad_argument, "--card names no card"};
+  return all;
 }
 
 } // namespace coel::gpu

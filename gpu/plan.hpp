@@ -32,6 +32,9 @@ struct plan_context {
   std::function<bool(const void*)> host_visible;
 };
 
+/// Rows that a run_chosen over these may have; 0: they are not alike.
+uint32_t chosen_rows(const compute::expert_table& experts);
+
 class planner {
  public:
   explicit planner(const plan_context& context) : context_(context) {}
@@ -45,6 +48,7 @@ class planner {
   void plan(const compute::run_experts& op);
   void plan(const compute::gather& op);
   void plan(const compute::add& op);
+  void plan(const compute::run_chosen& op);
   /// Errors: unsupported (what this device does not do), out_of_memory.
   result<void> plan(const compute::command_list& list);
 
@@ -96,6 +100,9 @@ class planner {
   /// All tasks of one type, of any number of rows: cut to tiles and launched by size.
   void multiply(dtype type, std::vector<matrix_task> tasks);
   void combine(const compute::run_experts& op, const float* slots);
+  /// The same of tasks that the card makes, of up to `rows` rows each.
+  void multiply_chosen(dtype type, const matrix_task* tasks, uint32_t weight_rows, uint32_t rows,
+                       uint32_t groups);
 
   struct tile_bucket;
   void attend_bucket(const compute::attend& op, attend_args args, const tile_bucket& bucket);

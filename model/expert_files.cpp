@@ -72,10 +72,8 @@ result<std::vector<file_piece>> expert_files::pieces(expert_key key) const {
   return all;
 }
 
-result<compute::weight_ptr> expert_files::make_piece(compute::device& on, expert_key key,
-                                                     uint32_t piece,
-                                                     std::span<const std::byte> bytes,
-                                                     compute::weight_use use) const {
+result<compute::matrix_view> expert_files::view_of(expert_key key, uint32_t piece,
+                                                   std::span<const std::byte> bytes) const {
   if (piece >= matrices.size())
     return {ec::internal, "an expert has no such matrix"};
   auto view = source_->matrix({matrices[piece], key.layer, key.expert});
@@ -86,7 +84,16 @@ result<compute::weight_ptr> expert_files::make_piece(compute::device& on, expert
   view->data = bytes.data();
   view->stride_bytes = row_bytes(view->type, view->cols);
   view->owner = nullptr; // the device copies
-  return on.load(*view, use);
+  return *view;
+}
+
+result<compute::weight_ptr> expert_files::make_piece(compute::device& on, expert_key key,
+                                                     uint32_t piece,
+                                                     std::span<const std::byte> bytes) const {
+  auto view = view_of(key, piece, bytes);
+  if (!view)
+    return view.err();
+  return on.load(*view, compute::weight_use::far_expert);
 }
 
 std::shared_ptr<compute::expert_weights> expert_of(const std::vector<compute::weight_ptr>& pieces) {

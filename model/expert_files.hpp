@@ -28,9 +28,11 @@ class expert_files {
 
   /// One of an expert's matrices of its bytes, as they came from a reader. Errors: those of
   /// device::load.
-  result<compute::weight_ptr>
-  make_piece(compute::device& on, expert_key key, uint32_t piece, std::span<const std::byte> bytes,
-             compute::weight_use use = compute::weight_use::far_expert) const;
+  result<compute::weight_ptr> make_piece(compute::device& on, expert_key key, uint32_t piece,
+                                         std::span<const std::byte> bytes) const;
+  /// The matrix over these bytes. Errors: internal (they are not those of the matrix).
+  result<compute::matrix_view> view_of(expert_key key, uint32_t piece,
+                                       std::span<const std::byte> bytes) const;
 
  private:
   explicit expert_files(source_ptr from) : source_(std::move(from)) {}

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 namespace coel::model {
 
@@ -23,7 +24,7 @@ struct buffer_need {
   compute::memory where;
 };
 
-std::array<buffer_need, 12> needs(const model_config& c, uint64_t rows, uint64_t logits) {
+std::array<buffer_need, 14> needs(const model_config& c, uint64_t rows, uint64_t logits) {
   using compute::memory;
   uint64_t q = uint64_t{c.heads} * c.head_dim, kv = uint64_t{c.kv_heads} * c.head_dim;
   return {{
@@ -39,6 +40,8 @@ std::array<buffer_need, 12> needs(const model_config& c, uint64_t rows, uint64_t
       {&step_buffers::shared_weight, rows, memory::device},
       {&step_buffers::chosen, logits * c.hidden, memory::device},
       {&step_buffers::logits, logits * c.vocab, memory::host_visible},
+      {&step_buffers::all_ids, uint64_t{c.layers} * most_whole_rows * c.top_k, memory::device},
+      {&step_buffers::all_weights, uint64_t{most_whole_rows} * c.top_k, memory::device},
   }};
 }
 
@@ -72,7 +75,10 @@ uint64_t working_bytes(const model_config& c, uint32_t max_rows, uint32_t max_lo
   uint64_t width = uint64_t{c.top_k} * c.expert_ff + c.shared_ff;
   uint64_t shared =
       c.shared_ff ? std::max<uint64_t>(1, c.shared_ff / std::max(1u, c.expert_ff)) : 0;
-  uint64_t experts = int8(rows * c.hidden) + rows * (c.top_k + shared) * c.hidden * sizeof(float) +
+  constexpr uint64_t tasks_of_pick = 512; // tables that the device makes itself
+  uint64_t picks = std::min<uint64_t>(rows, most_whole_rows) * c.top_k;
+  uint64_t experts = picks * tasks_of_pick + int8(rows * c.hidden) +
+                     rows * (c.top_k + shared) * c.hidden * sizeof(float) +
                      rows * width * 2 * sizeof(float) + int8(rows * width);
   constexpr uint64_t split_tokens = 128, most_parts = uint64_t{128} << 20;
   uint64_t splits = (c.context + split_tokens - 1) / split_tokens;
@@ -112,6 +118,39 @@ compute::command_list graph::embed(const step_buffers& b, std::vector<int32_t> t
 compute::command_list graph::attention(const step_buffers& b, layer_id layer, uint32_t rows,
                                        compute::kv_cache* cache,
                                        std::vector<compute::segment> segments) const {
+  return up_to_router(b, layer, rows, cache, std::move(segments), b.ids->i32(), b.weights->f32());
+}
+
+compute::command_list graph::whole_layer(const step_buffers& b, layer_id layer, uint32_t rows,
+                                         compute::kv_cache* cache,
+                                         std::vector<compute::segment> segments,
+                                         const whole_experts& experts, uint32_t slot) const {
+  const auto& c = config_;
+  int32_t* ids = b.all_ids->i32() + size_t{slot} * most_whole_rows * c.top_k;
+  float* weights = b.all_weights->f32();
+  auto list = up_to_router(b, layer, rows, cache, std::move(segments), ids, weights);
+  auto in = view(b.normed, rows, c.hidden), out = view(b.residual, rows, c.hidden);
+  std::vector<uint32_t> all(rows);
+  std::iota(all.begin(), all.end(), 0u);
+  compute::run_experts shared{in, {}, out};
+  for (const auto& e : experts.shared) {
+    compute::expert_task task{e, all, {}, nullptr};
+    if (c.shared_gated)
+      task.row_weights = b.shared_weight->f32();
+    else
+      task.weights.assign(rows, 1.f);
+    shared.tasks.push_back(std::move(task));
+  }
+  if (!shared.tasks.empty())
+    list.push_back(std::move(shared));
+  list.push_back(compute::run_chosen{in, ids, weights, c.top_k, experts.routed, out});
+  return list;
+}
+
+compute::command_list graph::up_to_router(const step_buffers& b, layer_id layer, uint32_t rows,
+                                          compute::kv_cache* cache,
+                                          std::vector<compute::segment> segments, int32_t* ids,
+                                          float* weights) const {
   const auto& c = config_;
   const auto& w = weights_.layers[index(layer)];
   auto residual = view(b.residual, rows, c.hidden), normed = view(b.normed, rows, c.hidden);
@@ -135,7 +174,7 @@ compute::command_list graph::attention(const step_buffers& b, layer_id layer, ui
   if (w.shared_router)
     routing.outputs.push_back({w.shared_router.get(), nullptr, shared, false});
   list.push_back(std::move(routing));
-  list.push_back(compute::route{logits, c.top_k, c.renormalise, b.ids->i32(), b.weights->f32()});
+  list.push_back(compute::route{logits, c.top_k, c.renormalise, ids, weights});
   if (w.shared_router)
     list.push_back(compute::sigmoid{shared});
   return list;

@@ -10,6 +10,15 @@
 
 namespace coel::model {
 
+/// Rows of a step that one list may take through several layers (graph::whole_layer).
+inline constexpr uint32_t most_whole_rows = 16;
+
+/// All experts of a layer, where the device can run them without being told which.
+struct whole_experts {
+  std::vector<std::shared_ptr<const compute::expert_weights>> shared; ///< slices
+  compute::expert_table_ptr routed;
+};
+
 /// Device memory of one step, for up to max_rows rows and max_logits rows of logits.
 struct step_buffers {
   uint32_t max_rows = 0;
@@ -24,6 +33,8 @@ struct step_buffers {
   compute::buffer_ptr shared_weight; ///< [rows]: sigmoid gate of the shared expert
   compute::buffer_ptr chosen;        ///< [max_logits, hidden]
   compute::buffer_ptr logits;        ///< [max_logits, vocab], host-visible
+  compute::buffer_ptr all_ids;       ///< int32 [layers, most_whole_rows, top_k], of whole steps
+  compute::buffer_ptr all_weights;   ///< [most_whole_rows, top_k]
 
   const int32_t* chosen_experts() const { return ids->i32(); }
   const float* chosen_weights() const { return weights->f32(); }
@@ -58,6 +69,14 @@ class graph {
                                   compute::kv_cache* cache,
                                   std::vector<compute::segment> segments) const;
 
+  /// A whole layer of at most most_whole_rows rows: attention, router, experts. What the router
+  /// chose is left in row `slot` of all_ids. The same bits as attention() and then experts() with
+  /// the shared slices first and the chosen experts by rising id.
+  compute::command_list whole_layer(const step_buffers& b, layer_id layer, uint32_t rows,
+                                    compute::kv_cache* cache,
+                                    std::vector<compute::segment> segments,
+                                    const whole_experts& experts, uint32_t slot) const;
+
   /// residual += the experts' weighted outputs.
   compute::command_list experts(const step_buffers& b, uint32_t rows,
                                 std::vector<compute::expert_task> tasks) const;
@@ -79,6 +98,11 @@ class graph {
   const model_config& config() const { return config_; }
 
  private:
+  compute::command_list up_to_router(const step_buffers& b, layer_id layer, uint32_t rows,
+                                     compute::kv_cache* cache,
+                                     std::vector<compute::segment> segments, int32_t* ids,
+                                     float* weights) const;
+
   model_config config_;
   const dense_weights& weights_; // owned by whoever owns the graph
 };

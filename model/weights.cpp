@@ -82,9 +82,7 @@ result<layer_weights> load_layer(const source& from, compute::device& to, layer_
   return w;
 }
 
-struct expert_views {
-  matrix_view gate, up, down;
-};
+using compute::expert_views;
 
 /// A slice of the shared expert: rows of gate and up, the same columns of down.
 result<expert_views> shared_slice(const source& from, layer_id layer, uint32_t slice) {
@@ -166,21 +164,10 @@ result<expert_ptr> load_expert(const source& from, compute::device& to, expert_k
   auto views = views_of(from, key);
   if (!views)
     return views.err();
-  auto weights = std::make_shared<compute::expert_weights>();
-  struct slot {
-    const matrix_view* view;
-    compute::weight_ptr* into;
-  };
-  for (auto [view, into] : {slot{&views->gate, &weights->gate}, slot{&views->up, &weights->up},
-                            slot{&views->down, &weights->down}}) {
-    auto loaded = to.load(*view, use);
-    if (!loaded)
-      return loaded.err();
-    *into = *loaded;
-    weights->bytes += (*loaded)->resident_bytes();
-    from.release(*view);
-  }
-  return expert_ptr(std::move(weights));
+  auto loaded = to.load_expert(*views, use);
+  for (const auto* v : {&views->gate, &views->up, &views->down})
+    from.release(*v);
+  return loaded;
 }
 
 result<uint64_t> expert_file_bytes(const source& from, expert_key key) {

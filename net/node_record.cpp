@@ -73,7 +73,7 @@ void put_plan(packer& to, const plan_record& p) {
 }
 
 void put_model(packer& to, const model_record& m) {
-  to.pack_map(m.plan.epoch ? 20 : 19);
+  to.pack_map(19 + uint32_t{m.reads} + uint32_t{m.plan.epoch > 0});
   put(to, "name"), to.pack(m.name);
   put(to, "hash"), put_bytes(to, m.hash);
   put(to, "layers"), to.pack(m.layers);
@@ -93,6 +93,8 @@ void put_model(packer& to, const model_record& m) {
   put(to, "head_us"), to.pack(m.dense.head_us);
   put(to, "tokens_s"), to.pack(m.tokens_per_s);
   put(to, "sessions"), to.pack(m.sessions);
+  if (m.reads)
+    put(to, "reads"), to.pack(true);
   if (m.plan.epoch)
     put(to, "plan"), put_plan(to, m.plan);
 }
@@ -240,6 +242,8 @@ void read_model(field_reader from, model_record& m, std::optional<error>& proble
   std::memcpy(m.hash.data(), hash.data(), hash.size());
   m.holds = bitmap(items, std::move(holds));
   m.chunks = bitmap(chunks, std::move(has_chunks));
+  const auto* reads = from.find("reads"); // older nodes do not say
+  m.reads = reads && reads->type == msgpack::type::BOOLEAN && reads->via.boolean;
   const auto* plan = from.find("plan");
   if (plan && plan->type != msgpack::type::MAP)
     problem = error{ec::bad_frame, "a record's 'plan' is not a map"};

@@ -91,7 +91,8 @@ class planner {
       }
   }
 
-  /// In free room, else instead of the least popular replica that there is.
+  /// In free room, else instead of the least popular replica that there is, or of what is used far
+  /// less.
   bool make_place(size_t item) {
     auto h = best_for(item);
     if (h < p_.holders.size()) {
@@ -103,6 +104,8 @@ class planner {
       if (copies_[i] > 1 && (worst == items_ || popularity(i) < popularity(worst)))
         worst = i;
     if (worst == items_)
+      worst = far_less_used(item);
+    if (worst == items_)
       return false;
     h = *std::find_if(order_.begin(), order_.end(),
                       [&](size_t x) { return out_.plan[x].test(worst); });
@@ -111,6 +114,17 @@ class planner {
     ++left_[h];
     give(h, item);
     return true;
+  }
+
+  /// Where there is no room for all: who has gone may have held what every token uses. What is used
+  /// a little less stays, or nodes would exchange experts all the time.
+  size_t far_less_used(size_t item) const {
+    size_t worst = items_;
+    for (size_t i = 0; i < items_; ++i)
+      if (copies_[i] && 2 * popularity(i) < popularity(item) &&
+          (worst == items_ || popularity(i) < popularity(worst)))
+        worst = i;
+    return worst;
   }
 
   double popularity(size_t item) const { return p_.popularity.empty() ? 0 : p_.popularity[item]; }

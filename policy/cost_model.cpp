@@ -51,6 +51,8 @@ void finish_balance(token_cost& c, const std::vector<double>& expert_us) {
 } // namespace
 
 double token_cost::us_with(double sessions) const {
+  if (together_us > 0)
+    return std::max(us, together_us);
   double busiest = 0;
   for (double b : busy_us)
     busiest = std::max(busiest, b);
@@ -96,11 +98,16 @@ cost_model::layer_cost cost_model::layer(const expert_map& map, uint32_t layer,
     out.used |= only(s);
     out.remote += s != home;
   };
+  double read_us = 0;
   for (auto e : chosen) {
     node_set hosts = map.hosts[map.item(layer, e)];
-    if (!hosts)
+    if (!hosts) {
       ++out.missing;
-    else if (!(hosts & (hosts - 1)))
+      if (nodes_[home].read_us > 0) {
+        read_us += nodes_[home].read_us;
+        put(home);
+      }
+    } else if (!(hosts & (hosts - 1)))
       put(static_cast<uint32_t>(std::countr_zero(hosts)));
     else if (many < free.size())
       free[many++] = hosts;
@@ -120,7 +127,7 @@ cost_model::layer_cost cost_model::layer(const expert_map& map, uint32_t layer,
   }
   each(out.used, [&](uint32_t s) {
     const auto& l = lane(home, s);
-    out.us = std::max(out.us, l.fixed_us + l.wire_us_per_row + busy[s]);
+    out.us = std::max(out.us, l.fixed_us + l.wire_us_per_row + busy[s] + (s == home ? read_us : 0));
     if (busy_us)
       (*busy_us)[s] += busy[s];
   });
@@ -165,8 +172,8 @@ std::vector<uint64_t> cost_model::memory_bytes(const expert_map& map,
                                                std::span<const uint32_t> homes) const {
   std::vector<uint64_t> out;
   for (uint32_t n = 0; n < nodes_.size(); ++n) {
-    bool home = std::find(homes.begin(), homes.end(), n) != homes.end();
-    out.push_back(map.count(n) * model_.expert_bytes + (home ? model_.home_bytes() : 0));
+    bool dense = nodes_[n].runs_layers || std::find(homes.begin(), homes.end(), n) != homes.end();
+    out.push_back(map.count(n) * model_.expert_bytes + (dense ? model_.home_bytes() : 0));
   }
   return out;
 }

@@ -15,9 +15,10 @@ struct token_cost {
   double messages = 0;         ///< dispatches to other nodes
   double bytes = 0;            ///< both ways
   double remote = 0;           ///< activations that are run elsewhere
-  double missing = 0;          ///< activations that nobody holds: 0 for a plan that covers all
+  double missing = 0;          ///< activations that nobody holds: the home reads them, if it can
   std::vector<double> busy_us; ///< [nodes] of each node's device, dense work of homes included
   double imbalance = 1;        ///< busiest node over the mean, experts only
+  double together_us = 0;      ///< the same with all sessions at once; 0: not counted
 
   /// Time per token with `sessions` at once: no node can do more than it has time for.
   double us_with(double sessions) const;
@@ -36,6 +37,10 @@ class cost_model {
   token_cost decode(const expert_map& map, const home_traffic& traffic) const;
   /// A prompt of `tokens`; `us` and the rest are of the whole prompt.
   token_cost prompt(const expert_map& map, const home_traffic& traffic, uint32_t tokens) const;
+
+  /// A decoding step where so many sessions, spread over the homes by weight, are one batch at each
+  /// of them: what nodes run for several homes takes its turn.
+  double together_us(const expert_map& map, const home_traffic& traffic, double sessions) const;
 
   /// Layers [first, end) of one token at `node`, or of rows that are one batch; no output matrix.
   token_cost layers(const expert_map& map, const routing_trace& trace, std::span<const size_t> rows,

@@ -1,8 +1,10 @@
-// Prompts: many rows in a step, so a host's time is that of reading its experts and of the rows.
+// Prompts, and sessions that decode together: many rows in a step, so a host's time is that of
+// reading its experts and of the rows.
 #include "policy/cost_model.hpp"
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <numeric>
 
 namespace coel::policy {
@@ -90,10 +92,15 @@ void cost_model::split_batch(const expert_map& map, uint32_t home, batch& b, tok
     return l.fixed_us + l.wire_us_per_row * rows + hosts[s].busy + run(s, g.rows);
   };
   auto set_of = [&](const batch::group& g) { return map.hosts[map.item(b.layer, g.expert)]; };
+  double read_us = 0; // by the home, while its device waits
   for (const auto& g : b.groups) {
-    if (!set_of(g))
+    if (!set_of(g)) {
       sum.missing += weight * g.rows;
-    else if (std::has_single_bit(set_of(g)))
+      if (nodes_[home].read_us > 0) {
+        read_us += nodes_[home].read_us;
+        put(home, g);
+      }
+    } else if (std::has_single_bit(set_of(g)))
       put(static_cast<uint32_t>(std::countr_zero(set_of(g))), g);
   }
   for (const auto& g : b.groups) {
@@ -118,7 +125,7 @@ void cost_model::split_batch(const expert_map& map, uint32_t home, batch& b, tok
       continue;
     const auto& l = lane(home, s);
     double travel = s == home ? 0 : l.wire_us_per_row * hosts[s].rows;
-    us = std::max(us, l.fixed_us + travel + hosts[s].busy);
+    us = std::max(us, l.fixed_us + travel + hosts[s].busy + (s == home ? read_us : 0));
     sum.busy_us[s] += weight * hosts[s].busy;
     if (s == home)
       continue;
@@ -191,6 +198,37 @@ token_cost cost_model::prompt(const expert_map& map, const home_traffic& traffic
     }
   }
   return sum;
+}
+
+double cost_model::together_us(const expert_map& map, const home_traffic& traffic,
+                               double sessions) const {
+  constexpr size_t steps = 12; // looked at, for each home
+  std::vector<std::vector<size_t>> of(nodes_.size());
+  for (size_t t = 0; t < traffic.trace.tokens(); ++t)
+    of[traffic.home[t]].push_back(t);
+  double slowest = 0;
+  std::vector<double> busy(nodes_.size());
+  for (uint32_t h = 0; h < of.size(); ++h) {
+    auto rows_here = static_cast<size_t>(std::lround(sessions * traffic.weight[h]));
+    rows_here = std::clamp<size_t>(rows_here, 1, std::max<size_t>(1, options_.slice_rows));
+    if (of[h].empty() || traffic.weight[h] == 0)
+      continue;
+    token_cost step;
+    step.busy_us.assign(nodes_.size(), 0);
+    size_t have = of[h].size(), looked = std::clamp<size_t>(have / rows_here, 1, steps);
+    for (size_t i = 0; i < looked; ++i) {
+      std::vector<size_t> rows(rows_here);
+      for (size_t r = 0; r < rows_here; ++r) // far apart: each of a session of its own
+        rows[r] = of[h][(i + r * have / rows_here) % have];
+      add_layers(map, h, traffic.trace, rows, 0, model_.layers, step,
+                 1 / static_cast<double>(looked));
+    }
+    slowest = std::max(slowest, step.us + times_[h].head_us);
+    for (size_t n = 0; n < busy.size(); ++n)
+      busy[n] += step.busy_us[n];
+    busy[h] += times_[h].head_us;
+  }
+  return std::max(slowest, *std::max_element(busy.begin(), busy.end()));
 }
 
 } // namespace coel::policy

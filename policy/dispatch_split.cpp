@@ -19,8 +19,14 @@ double run_us(const expert_speed& speed, size_t rows) {
   return speed.expert_us + speed.row_us * static_cast<double>(rows);
 }
 
+/// A host that may run an expert.
+struct option {
+  lane* at = nullptr;
+  double read_us = 0; ///< before it can
+};
+
 /// When the host would be through if it got these rows too.
-double finish_with(const lane& to, const expert_rows& e) {
+double finish_with(const lane& to, const expert_rows& e, double read_us) {
   double travel = to.cost.fixed_us;
   if (to.cost.wire_us_per_row > 0) {
     size_t fresh = 0;
@@ -28,11 +34,12 @@ double finish_with(const lane& to, const expert_rows& e) {
       fresh += !to.rows.count(r);
     travel += to.cost.wire_us_per_row * static_cast<double>(to.rows.size() + fresh);
   }
-  return travel + to.busy_us + run_us(to.cost.speed, e.rows.size());
+  return travel + to.busy_us + read_us + run_us(to.cost.speed, e.rows.size());
 }
 
-void put(lane& to, expert_rows e) {
-  to.busy_us += run_us(to.cost.speed, e.rows.size());
+void put(const option& where, expert_rows e) {
+  auto& to = *where.at;
+  to.busy_us += where.read_us + run_us(to.cost.speed, e.rows.size());
   if (to.cost.wire_us_per_row > 0)
     to.rows.insert(e.rows.begin(), e.rows.end());
   to.experts.push_back(std::move(e));
@@ -59,43 +66,53 @@ class splitter {
         out.alone_us += run_us(self->second.speed, e.rows.size());
     std::stable_sort(experts.begin(), experts.end(),
                      [](const auto& a, const auto& b) { return a.rows.size() > b.rows.size(); });
-    std::vector<std::pair<expert_rows, std::vector<lane*>>> free;
+    std::vector<std::pair<expert_rows, std::vector<option>>> free;
     for (auto& e : experts) {
-      auto may = lanes_of(e.expert);
+      auto may = options_for(e.expert);
       if (may.empty())
         out.nowhere.push_back(std::move(e));
       else if (may.size() == 1 || p_.pick)
-        put(*one_of(may), std::move(e));
+        put(one_of(may), std::move(e));
       else
         free.emplace_back(std::move(e), std::move(may));
     }
     for (auto& [e, may] : free) {
-      auto* best = *std::min_element(may.begin(), may.end(), [&e = e](lane* a, lane* b) {
-        return finish_with(*a, e) < finish_with(*b, e);
-      });
-      put(*best, std::move(e));
+      auto best =
+          *std::min_element(may.begin(), may.end(), [&e = e](const option& a, const option& b) {
+            return finish_with(*a.at, e, a.read_us) < finish_with(*b.at, e, b.read_us);
+          });
+      put(best, std::move(e));
     }
     collect(out);
     return out;
   }
 
  private:
-  std::vector<lane*> lanes_of(expert_id e) {
-    std::vector<lane*> found;
+  std::vector<option> options_for(expert_id e) {
+    std::vector<option> found;
+    bool here = false;
     for (auto host : p_.table->hosts({p_.layer, e}))
       for (auto& l : lanes_)
-        if (l.host == host)
-          found.push_back(&l);
+        if (l.host == host) {
+          found.push_back({&l, 0});
+          here |= host == p_.self;
+        }
+    if (here || !p_.reads || (p_.pick && !found.empty())) // a blind rule knows no prices
+      return found;
+    if (auto us = (*p_.reads)(e))
+      for (auto& l : lanes_)
+        if (l.host == p_.self)
+          found.push_back({&l, *us});
     return found;
   }
 
   /// By the rule of the problem; what is here stays here.
-  lane* one_of(const std::vector<lane*>& may) {
+  option one_of(const std::vector<option>& may) {
     std::vector<node_id> hosts;
-    for (auto* l : may) {
-      if (may.size() == 1 || l->host == p_.self)
-        return l;
-      hosts.push_back(l->host);
+    for (const auto& o : may) {
+      if (may.size() == 1 || o.at->host == p_.self)
+        return o;
+      hosts.push_back(o.at->host);
     }
     return may[(*p_.pick)(hosts)];
   }

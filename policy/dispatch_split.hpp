@@ -2,7 +2,8 @@
 // to end first. Experts that one host alone holds go there; the rest are given out longest first,
 // each to the host that would finish it soonest (Graham's LPT rule, 1969), a host's first expert
 // paying its round trip. The answer may be to keep everything on this node: then the network does
-// not pay.
+// not pay. Where `self` can read experts from its disk, it counts as a host of those too, dearer by
+// the read: what nobody holds is read, and what a peer holds is if that is predicted sooner.
 #pragma once
 
 #include "common/node_record.hpp"
@@ -10,6 +11,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 
@@ -32,6 +34,10 @@ struct split {
 /// Another rule for those that several hosts hold but not `self`: a position among them.
 using replica_pick = std::function<size_t(std::span<const node_id>)>;
 
+/// What it takes `self` to have an expert that the table does not give it, beyond running it: 0 if
+/// it is in memory by chance. Nothing: it cannot be had.
+using read_price = std::function<std::optional<double>(expert_id)>;
+
 struct split_problem {
   const routing_table* table = nullptr;
   layer_id layer{};
@@ -39,6 +45,7 @@ struct split_problem {
   const std::map<node_id, host_cost>* costs = nullptr; ///< of hosts that can be reached, self too
   const std::set<node_id>* avoid = nullptr;            ///< failed in this batch; may be null
   const replica_pick* pick = nullptr;                  ///< null: who is predicted to end first
+  const read_price* reads = nullptr;                   ///< null: `self` runs what the table says
 };
 
 split split_rows(const split_problem& problem, std::vector<expert_rows> experts);

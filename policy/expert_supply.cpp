@@ -9,6 +9,8 @@ namespace {
 
 /// A read that fails for a step is tried again so many times less one.
 constexpr uint32_t tries = 2;
+/// Of its value, for what has a copy of fewer bits: without it nothing is waited for.
+constexpr double worth_beside_copy = 0.25;
 
 } // namespace
 
@@ -34,13 +36,18 @@ std::vector<supply_order> expert_supply::take_orders() {
 
 std::vector<expert_supply::found> expert_supply::begin(uint64_t step, layer_id layer,
                                                        std::span<const expert_use> wanted,
-                                                       uint32_t rows) {
+                                                       uint32_t rows,
+                                                       std::span<const uint8_t> lower) {
   rule_->routed(layer, wanted, rows);
   auto& s = steps_[step];
   std::vector<found> how;
-  for (const auto& w : wanted) {
-    s.wanted.push_back({layer, w.expert});
-    how.push_back(claim(s.wanted.back()));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    expert_key key{layer, wanted[i].expert};
+    s.wanted.push_back(key);
+    s.lower.push_back(i < lower.size() && lower[i] && at(key).is != state::resident);
+    if (s.lower.back())
+      keep_for_worth(key);
+    how.push_back(s.lower.back() ? found::lower : claim(key));
   }
   give_up_turn(layer);
   settle();
@@ -70,6 +77,18 @@ void expert_supply::give_up_turn(layer_id layer) {
   }
 }
 
+/// A step runs its copy, so that nothing asks for the expert itself but what it is worth.
+void expert_supply::keep_for_worth(expert_key key) {
+  auto& e = at(key);
+  bool known = std::exchange(e.keep, true);
+  if (e.is == state::absent && !known) {
+    std::erase(to_keep_, key);
+    to_keep_.push_back(key);
+  } else if (e.is == state::reading && !e.cancelled) {
+    order(supply_order::what::ready, key, e.job);
+  }
+}
+
 void expert_supply::give_up_if_unwanted(expert_key key) {
   auto& e = at(key);
   if (e.is == state::reading && !wanted(e) && !std::exchange(e.cancelled, true))
@@ -81,8 +100,9 @@ void expert_supply::ran(uint64_t step, uint32_t count) {
   if (open == steps_.end())
     return;
   auto& s = open->second;
-  for (; count > 0 && s.ran < s.lent; --count)
-    --at(s.wanted[s.ran++]).lent;
+  for (; count > 0 && s.ran < s.lent; --count, ++s.ran)
+    if (!s.lower[s.ran])
+      --at(s.wanted[s.ran]).lent;
   settle();
 }
 
@@ -97,8 +117,11 @@ void expert_supply::close(uint64_t step) {
     return;
   auto& s = node.mapped();
   for (size_t i = s.ran; i < s.lent; ++i)
-    --at(s.wanted[i]).lent;
+    if (!s.lower[i])
+      --at(s.wanted[i]).lent;
   for (size_t i = s.lent; i < s.wanted.size(); ++i) {
+    if (s.lower[i])
+      continue;
     --at(s.wanted[i]).waiting;
     give_up_if_unwanted(s.wanted[i]);
   }
@@ -161,7 +184,8 @@ void expert_supply::was_packed(uint64_t job, const result<void>& outcome) {
     jobs_.erase(under_way);
     e.is = state::resident;
     e.unused = true;
-    e.ahead = e.waiting == 0 && !e.fill;
+    e.ahead = e.waiting == 0 && !e.fill && !e.keep;
+    e.keep = false;
     end_fill(e);
   } else {
     job_failed(job, outcome.err());
@@ -175,6 +199,7 @@ void expert_supply::job_failed(uint64_t job, const error& why) {
   auto& e = at(key);
   used_ -= bytes(key);
   e.is = state::absent;
+  e.keep = false;
   end_fill(e);
   if (why.code == ec::cancelled)
     return;
@@ -183,7 +208,10 @@ void expert_supply::job_failed(uint64_t job, const error& why) {
   std::vector<uint64_t> over;
   for (auto& [number, s] : steps_) {
     auto from = s.wanted.begin() + static_cast<std::ptrdiff_t>(s.lent);
-    if (std::find(from, s.wanted.end(), key) != s.wanted.end() && ++s.failures[key] >= tries)
+    auto place = std::find(from, s.wanted.end(), key);
+    if (place == s.wanted.end() || s.lower[static_cast<size_t>(place - s.wanted.begin())])
+      continue;
+    if (++s.failures[key] >= tries)
       over.push_back(number);
   }
   for (auto step : over) {
@@ -199,26 +227,48 @@ void expert_supply::freed(expert_key key) {
   settle();
 }
 
+void expert_supply::resize(uint64_t pool_bytes) {
+  limits_.pool_bytes = pool_bytes;
+  settle();
+}
+
 // ---- what can be done now
 
 void expert_supply::settle() {
   lend();
+  shrink();
   if (!start_demands())
     return;
   start_ahead();
+  start_kept();
   start_fill();
+}
+
+/// Only after the pool has become smaller is there more in it than it may have.
+void expert_supply::shrink() {
+  expert_key victim;
+  while (used_ - leaving_ > limits_.pool_bytes) {
+    if (find_victim(need::demand, std::numeric_limits<double>::infinity(), victim))
+      evict(victim);
+    else if (!cancel_one_ahead())
+      return;
+  }
 }
 
 void expert_supply::lend() {
   for (auto& [number, s] : steps_)
     for (; s.lent < s.wanted.size(); ++s.lent) {
       auto& e = at(s.wanted[s.lent]);
-      if (e.is != state::resident)
+      bool lower = s.lower[s.lent];
+      if (!lower && e.is != state::resident)
         break;
-      --e.waiting;
-      ++e.lent;
-      e.unused = false;
+      if (!lower) {
+        --e.waiting;
+        ++e.lent;
+        e.unused = false;
+      }
       order(supply_order::what::lend, s.wanted[s.lent], 0, number);
+      orders_.back().lower = lower;
     }
 }
 
@@ -227,6 +277,8 @@ bool expert_supply::start_demands() {
   auto why = need::first;
   for (const auto& [number, s] : steps_)
     for (size_t i = s.lent; i < s.wanted.size(); ++i) {
+      if (s.lower[i])
+        continue;
       auto is_now = at(s.wanted[i]).is;
       if (is_now == state::absent && !start(s.wanted[i], why))
         return false;
@@ -259,6 +311,26 @@ void expert_supply::start_ahead() {
   wishes_.erase(wishes_.begin(), wishes_.begin() + static_cast<std::ptrdiff_t>(done));
 }
 
+/// Makes room only from what is worth less: what runs as a copy has no other claim. One at a time
+/// and beside nothing else, or who has no copy would wait for it.
+void expert_supply::start_kept() {
+  size_t done = 0;
+  for (; done < to_keep_.size(); ++done) {
+    auto key = to_keep_[done];
+    auto& e = at(key);
+    if (!e.keep || e.is != state::absent)
+      continue;
+    if (!jobs_.empty() || limits_.jobs_ahead == 0)
+      break;
+    if (start(key, need::keep))
+      continue;
+    if (used_ - leaving_ + bytes(key) <= limits_.pool_bytes)
+      break; // room is on its way
+    e.keep = false;
+  }
+  to_keep_.erase(to_keep_.begin(), to_keep_.begin() + static_cast<std::ptrdiff_t>(done));
+}
+
 void expert_supply::start_fill() {
   while (!to_fill_.empty() && jobs_.size() < limits_.jobs) {
     auto key = to_fill_.back();
@@ -284,25 +356,30 @@ bool expert_supply::start(expert_key key, need why) {
   jobs_[e.job] = key;
   order(supply_order::what::read, key, e.job);
   orders_.back().urgent = e.urgent;
-  orders_.back().ahead = why == need::ahead && e.expected < 1; // what is certain is made ready
+  orders_.back().ahead =
+      why == need::ahead && e.expected < 1 && !e.keep; // what is certain is made ready
   return true;
 }
 
 /// What is leaving counts as room that is on its way: nobody else goes for it.
 bool expert_supply::make_room(expert_key key, need why) {
-  double worth = why == need::ahead ? at(key).expected : std::numeric_limits<double>::infinity();
-  while (used_ - leaving_ + bytes(key) > limits_.pool_bytes) {
+  bool patient = why == need::ahead || why == need::keep;
+  double worth = why == need::ahead  ? at(key).expected
+                 : why == need::keep ? rule_->value(key) * worth_beside_copy
+                                     : std::numeric_limits<double>::infinity();
+  auto most = why == need::first ? std::max(limits_.pool_bytes, bytes(key)) : limits_.pool_bytes;
+  while (used_ - leaving_ + bytes(key) > most) {
     expert_key victim;
     if (why == need::fill)
       return false;
     if (!find_victim(why, worth, victim)) {
-      if (why != need::ahead)
+      if (!patient)
         cancel_one_ahead(); // its memory comes back with its answer
       return false;
     }
     evict(victim);
   }
-  return used_ + bytes(key) <= limits_.pool_bytes;
+  return used_ + bytes(key) <= most;
 }
 
 /// The least valuable that nobody waits for; for a step also what is only foreseen; for the first
@@ -331,7 +408,7 @@ bool expert_supply::find_victim(need why, double worth, expert_key& out) const {
     }
   if (any)
     return true;
-  if (any_expected && why != need::ahead) {
+  if (any_expected && why != need::ahead && why != need::keep) {
     out = guess;
     return true;
   }
@@ -343,7 +420,7 @@ bool expert_supply::last_waiting(expert_key& out) const {
   for (auto s = steps_.rbegin(); s != steps_.rend(); ++s)
     for (size_t i = s->second.wanted.size(); i > s->second.lent; --i) {
       const auto& e = at(s->second.wanted[i - 1]);
-      if (e.is == state::resident && !e.lent) {
+      if (e.is == state::resident && !e.lent && !s->second.lower[i - 1]) {
         out = s->second.wanted[i - 1];
         return true;
       }
@@ -369,6 +446,7 @@ bool expert_supply::cancel_one_ahead() {
   if (probability == std::numeric_limits<float>::infinity())
     return false;
   at(least).expected = 0;
+  at(least).keep = false;
   give_up_if_unwanted(least);
   return true;
 }
@@ -377,6 +455,7 @@ void expert_supply::evict(expert_key key) {
   auto& e = at(key);
   e.is = state::absent;
   e.expected = 0;
+  e.keep = false;
   if (std::exchange(e.unused, false))
     counts_.wasted_bytes += bytes(key);
   leaving_ += bytes(key);

@@ -33,7 +33,8 @@ struct supply_order {
     cancel, ///< nobody wants what `job` reads; it answers all the same, soon
     pack,   ///< bring what `job` has read into the device's layout; was_packed(job) answers
     drop,   ///< forget what `job` has read
-    lend,   ///< `step` may run `key`, the next in its order
+    ready,  ///< what `job` reads is kept though no step waits: pack it as soon as it is read
+    lend,   ///< `step` may run `key`, the next in its order; if `lower`, its copy of fewer bits
     fail,   ///< `step` is over, for `why`
     evict,  ///< let go of `key`; freed(key) when nobody has its memory any more
   };
@@ -41,7 +42,7 @@ struct supply_order {
   expert_key key;
   uint64_t job = 0;
   uint64_t step = 0;
-  bool urgent = false, ahead = false;
+  bool urgent = false, ahead = false, lower = false;
   error why;
 };
 
@@ -54,6 +55,7 @@ class expert_supply {
     foreseen, ///< here, because it had been read ahead
     coming,   ///< being read ahead
     missing,
+    lower, ///< not waited for: a copy of fewer bits runs
   };
   /// An expert that a layer's next turn may need.
   struct wish {
@@ -66,9 +68,11 @@ class expert_supply {
                 cache_value_ptr rule);
 
   /// A step of a layer wants these, in this order, each once; numbers of steps rise. What was
-  /// foreseen for the layer's turn and is not wanted is given up.
+  /// foreseen for the layer's turn and is not wanted is given up. `lower` [wanted], or empty: those
+  /// of which a copy of fewer bits runs unless they are here; they are read behind what anybody
+  /// waits for if they are worth clearly more than something that is here.
   std::vector<found> begin(uint64_t step, layer_id layer, std::span<const expert_use> wanted,
-                           uint32_t rows);
+                           uint32_t rows, std::span<const uint8_t> lower = {});
   /// It has run so many more of what it was lent.
   void ran(uint64_t step, uint32_t count);
   /// It is over, whatever it still wanted. Of a step that has failed: nothing.
@@ -87,6 +91,10 @@ class expert_supply {
   void was_packed(uint64_t job, const result<void>& outcome);
   void freed(expert_key key);
 
+  /// The pool has another size from now on: what is over it goes as soon as nobody needs it. With
+  /// less than the largest expert, steps get theirs one by one, and nothing stays.
+  void resize(uint64_t pool_bytes);
+
   /// What is to be done now, in this order. Doing some of it may be the next event.
   std::vector<supply_order> take_orders();
 
@@ -102,12 +110,13 @@ class expert_supply {
   const counts& counted() const { return counts_; }
 
  private:
-  enum class need : uint8_t { fill, ahead, demand, first };
+  enum class need : uint8_t { fill, keep, ahead, demand, first };
   struct entry {
     state is = state::absent;
     uint32_t waiting = 0, lent = 0; ///< steps
     float expected = 0;             ///< probability that the layer's next turn needs it
     bool fill = false;
+    bool keep = false;                      ///< for what it is worth, whoever waits
     bool urgent = false, cancelled = false; ///< what its job was told
     bool unused = false, ahead = false;     ///< since it was read
     uint64_t job = 0;
@@ -115,6 +124,7 @@ class expert_supply {
   /// [0, ran) of `wanted` are through, [ran, lent) are lent, the rest is waited for.
   struct open_step {
     std::vector<expert_key> wanted;
+    std::vector<bool> lower; ///< of these: run as copies
     size_t lent = 0, ran = 0;
     std::map<expert_key, uint32_t> failures;
   };
@@ -122,17 +132,20 @@ class expert_supply {
   entry& at(expert_key key) { return entries_[shape_.slot(key)]; }
   const entry& at(expert_key key) const { return entries_[shape_.slot(key)]; }
   uint64_t bytes(expert_key key) const { return bytes_[shape_.slot(key)]; }
-  static bool wanted(const entry& e) { return e.waiting || e.expected > 0 || e.fill; }
+  static bool wanted(const entry& e) { return e.waiting || e.expected > 0 || e.fill || e.keep; }
 
   found claim(expert_key key);
   void close(uint64_t step);
   void give_up_turn(layer_id layer);
+  void keep_for_worth(expert_key key);
   void give_up_if_unwanted(expert_key key);
   void job_failed(uint64_t job, const error& why);
   void settle();
+  void shrink();
   void lend();
   bool start_demands();
   void start_ahead();
+  void start_kept();
   void start_fill();
   bool start(expert_key key, need why);
   bool make_room(expert_key key, need why);
@@ -152,6 +165,7 @@ class expert_supply {
   std::map<uint64_t, open_step> steps_;
   std::map<uint64_t, expert_key> jobs_;
   std::vector<wish> wishes_;
+  std::vector<expert_key> to_keep_;
   std::vector<expert_key> to_fill_; ///< last first
   uint32_t fills_ = 0;              ///< under way
   uint64_t used_ = 0;               ///< of the pool: read, packed, here, and leaving

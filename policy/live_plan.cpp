@@ -1,7 +1,5 @@
 #include "policy/live_plan.hpp"
 
-#include "policy/stage_way.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -78,6 +76,7 @@ std::vector<node_facts> facts_of(const live_cluster& c) {
     f.memory_bytes = n.memory_bytes;
     f.room = n.room;
     f.measured = times_of(n, usual, dense);
+    f.read_us = n.read_us;
     out.push_back(std::move(f));
   }
   return out;
@@ -154,7 +153,9 @@ std::vector<home_price> price_homes(const live_cluster& c, const expert_map& hel
     traffic.home.assign(traffic.trace.tokens(), static_cast<uint16_t>(n));
     traffic.weight.assign(c.nodes.size(), 0);
     traffic.weight[n] = 1;
-    out.push_back({costs.decode(held, traffic).us, fed ? costs.prompt(held, traffic, fed).us : 0});
+    auto decode = costs.decode(held, traffic);
+    out.push_back(
+        {decode.us, fed ? costs.prompt(held, traffic, fed).us : 0, std::move(decode.busy_us)});
   }
   return out;
 }
@@ -168,6 +169,8 @@ placement_price price_of(const placement_problem& p, const expert_map& map,
     return {way.decode, way.prompt, way.request_us};
   }
   out.decode = costs.decode(map, p.held_out);
+  if (p.options.sessions > 1)
+    out.decode.together_us = costs.together_us(map, p.held_out, p.options.sessions);
   if (p.options.prompt_tokens)
     out.prompt = costs.prompt(map, p.held_out, p.options.prompt_tokens);
   out.request_us = request_us(out.decode, out.prompt, p.options);

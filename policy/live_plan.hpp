@@ -3,7 +3,7 @@
 #pragma once
 
 #include "policy/placement.hpp"
-#include "policy/stages.hpp"
+#include "policy/stage_way.hpp"
 
 namespace coel::policy {
 
@@ -16,6 +16,7 @@ struct live_node {
   expert_speed speed;
   home_speed dense;
   double tokens_per_s = 0;
+  double read_us = 0;      ///< see node_facts
   std::vector<double> use; ///< [layers * experts] activations per token of its own, or empty
   routing_trace sample;    ///< of its own tokens, slices not included; may be empty
 };
@@ -39,7 +40,8 @@ routing_trace trace_by_use(const model_demand& model, const std::vector<double>&
 /// each node of the cluster as its home.
 struct home_price {
   double token_us = 0;
-  double again_us = 0; ///< to feed `fed` tokens
+  double again_us = 0;         ///< to feed `fed` tokens
+  std::vector<double> busy_us; ///< [nodes] by a token
 };
 std::vector<home_price> price_homes(const live_cluster& cluster, const expert_map& held,
                                     const routing_trace& probe, uint32_t fed);

@@ -111,9 +111,18 @@ memory_plan plan_share(const memory_needs& n, double share) {
   return p;
 }
 
+void set_aside(memory_plan& p, uint64_t lower_bytes) {
+  lower_bytes = std::min(lower_bytes, p.cache_bytes);
+  if (p.cache_bytes > 0)
+    p.cache_share *=
+        static_cast<double>(p.cache_bytes - lower_bytes) / static_cast<double>(p.cache_bytes);
+  p.cache_bytes -= lower_bytes;
+  p.lower_bytes += lower_bytes;
+}
+
 uint64_t total_bytes(const memory_plan& p) {
   return p.pinned_bytes + p.kv_bytes + p.step_bytes + p.process_bytes + p.staging_bytes +
-         p.transient_bytes + p.cache_bytes;
+         p.transient_bytes + p.cache_bytes + p.lower_bytes;
 }
 
 const hit_curve& usual_hit_curve() {
@@ -156,7 +165,7 @@ speed_answer predict_speed(const memory_needs& needs, const memory_plan& plan,
   a.hits = plan.all_fit ? 1 : hits_at(curve, plan.cache_share);
   double experts = uint64_t{needs.layers} * needs.experts;
   double mean = experts > 0 ? static_cast<double>(needs.routed_bytes) / experts : 0;
-  a.read_bytes_per_token = (1 - a.hits) * needs.layers * needs.top_k * mean;
+  a.read_bytes_per_token = (1 - a.hits) * (1 - speed.answered) * needs.layers * needs.top_k * mean;
   if (a.read_bytes_per_token > 0 && speed.disk_bytes_per_s > 0) {
     double read_us = a.read_bytes_per_token / speed.disk_bytes_per_s * 1e6;
     double pack_us = speed.packed ? 0 : a.read_bytes_per_token / pack_bytes_per_s * 1e6;

@@ -21,7 +21,8 @@ struct memory_plan {
   uint64_t staging_bytes = 0;
   uint64_t transient_bytes = 0; ///< experts that run without being kept
   uint64_t cache_bytes = 0;
-  double cache_share = 0; ///< of the routed experts
+  uint64_t lower_bytes = 0; ///< for copies of fewer bits
+  double cache_share = 0;   ///< of the routed experts
 };
 
 /// Errors: out_of_memory, with what the least is, and advice. `budget_bytes` 0: no limit.
@@ -29,6 +30,9 @@ result<memory_plan> plan_memory(const memory_needs& needs, uint64_t budget_bytes
 
 /// A plan with that share of the routed experts in memory, whatever the budget; 0 < share < 1.
 memory_plan plan_share(const memory_needs& needs, double share);
+
+/// So much of the memory for experts becomes memory for copies of fewer bits.
+void set_aside(memory_plan& plan, uint64_t lower_bytes);
 
 /// What a plan takes altogether.
 uint64_t total_bytes(const memory_plan& plan);
@@ -55,6 +59,7 @@ struct speed_question {
   double compute_us = 0; ///< of a token with everything in memory
   double disk_bytes_per_s = 0;
   bool packed = false; ///< what is read needs no other layout (a store of experts)
+  double answered = 0; ///< of misses, by copies of fewer bits: nothing is read for them
 };
 struct speed_answer {
   double hits = 1;

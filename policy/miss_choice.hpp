@@ -2,6 +2,7 @@
 // all ways, from measured rates.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -28,6 +29,8 @@ struct miss_question {
     double run_us = 0;
   };
   std::optional<peer_cost> peer; ///< none: no peer has it in memory
+  /// Runs here before its turn in any case: so much of the reading costs no time.
+  double meanwhile_us = 0;
 };
 
 struct miss_answer {
@@ -38,8 +41,8 @@ struct miss_answer {
 inline double wait_us(const miss_question& q) {
   constexpr double unknown = 100e6; // a slow SSD: other ways are preferred until it is measured
   double rate = q.disk_bytes_per_s > 0 ? q.disk_bytes_per_s : unknown;
-  return q.disk_fixed_us + static_cast<double>(q.bytes + q.bytes_before) / rate * 1e6 + q.pack_us +
-         q.run_us;
+  double read_us = q.disk_fixed_us + static_cast<double>(q.bytes + q.bytes_before) / rate * 1e6;
+  return std::max(read_us + q.pack_us - q.meanwhile_us, 0.0) + q.run_us;
 }
 
 /// The way of least predicted time; of equal ones the first in the order above, since it keeps the

@@ -73,7 +73,9 @@ class planner {
     if (auto ok = check(); !ok)
       return ok.err();
     plan_.room = rooms();
-    if (std::accumulate(plan_.room.begin(), plan_.room.end(), uint64_t{0}) < p_.model.items())
+    auto all = std::accumulate(plan_.room.begin(), plan_.room.end(), uint64_t{0});
+    left_ = p_.model.items() - std::min<uint64_t>(p_.model.items(), all);
+    if (left_ && !can_read())
       return does_not_fit(p_, plan_.room);
     build();
     polish();
@@ -117,12 +119,45 @@ class planner {
     return out;
   }
 
+  /// Every home, experts that are routed: slices of the shared one are always held.
+  bool can_read() const {
+    auto slices = uint64_t{p_.model.layers} * p_.model.slices;
+    return left_ + slices <= p_.model.items() && p_.nodes.size() < max_plan_nodes &&
+           std::all_of(homes_.begin(), homes_.end(),
+                       [&](uint32_t h) { return p_.nodes[h].read_us > 0; });
+  }
+
+  /// What is left to the disks is as if one more node held it, that decodes nothing.
+  candidate_inputs inputs_of(const home_traffic& traffic) {
+    auto room = plan_.room;
+    with_disks_ = traffic;
+    if (left_) {
+      room.push_back(left_);
+      with_disks_.weight.push_back(0);
+    }
+    return make_inputs(with_disks_, std::move(room));
+  }
+
+  /// Of a map with the disks as a node: they get what is used least.
+  expert_map without_disks(expert_map map, const std::vector<double>& use) const {
+    if (!left_)
+      return map;
+    auto disks = only(--map.nodes);
+    for (auto& h : map.hosts)
+      h = h == disks ? 0 : h & ~disks;
+    leave_least_used(map, use, p_.model.slices);
+    return map;
+  }
+
   void build() {
-    auto in = make_inputs(fit_, plan_.room);
+    auto in = inputs_of(fit_);
     std::mt19937_64 random(p_.options.seed);
     std::vector<std::string> keys;
     for (const auto& n : p_.nodes)
       keys.push_back(n.name);
+    if (left_)
+      keys.emplace_back();
+    use_ = in.common;
     add("random", place_random(in, random), plan_shape::automatic);
     plan_.candidates.back().eligible = false;
     add("rendezvous", place_rendezvous(in, keys), plan_shape::automatic);
@@ -132,13 +167,15 @@ class planner {
     add("hull", place_hull(in), plan_shape::automatic);
     if (p_.options.home_by_prompt && homes_.size() > 1) {
       auto by_topic = cluster_sessions(fit_, plan_.room, homes_, p_.options.seed);
-      auto topics = make_inputs(by_topic, plan_.room);
+      auto topics = inputs_of(by_topic);
       add("topics", place_popularity(topics), plan_shape::horizontal);
       add("topics, hull", place_hull(topics), plan_shape::automatic);
     }
   }
 
   void add(std::string name, expert_map map, plan_shape shape) {
+    if (map.nodes > p_.nodes.size())
+      map = without_disks(std::move(map), use_);
     placement_candidate c{std::move(name), std::move(map), {}, {}, 0, true};
     auto asked = p_.options.shape;
     c.eligible = asked == plan_shape::automatic || asked == plan_shape::stages || asked == shape;
@@ -151,6 +188,8 @@ class planner {
         p_.options.home_by_prompt ? home_by_prompt(held_, c.map, homes_) : home_traffic{};
     const auto& traffic = p_.options.home_by_prompt ? homed : held_;
     c.decode = costs_.decode(c.map, traffic);
+    if (p_.options.sessions > 1)
+      c.decode.together_us = costs_.together_us(c.map, traffic, p_.options.sessions);
     if (p_.options.prompt_tokens)
       c.prompt = costs_.prompt(c.map, traffic, p_.options.prompt_tokens);
     c.request_us = request_us(c.decode, c.prompt, p_.options);
@@ -197,11 +236,20 @@ class planner {
                   c.request_us / 1000, c.request_us / std::max(random.request_us, 1e-9),
                   c.decode.rounds, random.decode.rounds);
     plan_.why = text;
+    if (left_) {
+      std::snprintf(text, sizeof text,
+                    "; %llu experts have no room: homes read them, %.2f times a token",
+                    static_cast<unsigned long long>(left_), c.decode.missing);
+      plan_.why += text;
+    }
   }
 
   const placement_problem& p_;
   cost_model costs_;
   home_traffic fit_, held_;
+  home_traffic with_disks_; // behind the inputs
+  uint64_t left_ = 0;       // experts without room
+  std::vector<double> use_; // [items]
   std::vector<uint32_t> homes_;
   placement_plan plan_;
 };

@@ -185,6 +185,23 @@ expert_map place_sweep(const candidate_inputs& in, uint32_t passes) {
   return map;
 }
 
+void leave_least_used(expert_map& map, const std::vector<double>& use, uint32_t slices) {
+  auto worth = [&](size_t i) { return i % map.experts + slices >= map.experts ? 1e300 : use[i]; };
+  std::vector<size_t> nobodys, held;
+  for (size_t i = 0; i < map.hosts.size(); ++i)
+    if (!map.hosts[i])
+      nobodys.push_back(i);
+    else if (std::has_single_bit(map.hosts[i]))
+      held.push_back(i);
+  std::stable_sort(nobodys.begin(), nobodys.end(),
+                   [&](size_t a, size_t b) { return worth(a) > worth(b); });
+  std::stable_sort(held.begin(), held.end(),
+                   [&](size_t a, size_t b) { return worth(a) < worth(b); });
+  for (size_t n = 0; n < std::min(nobodys.size(), held.size()); ++n)
+    if (worth(nobodys[n]) > worth(held[n]))
+      std::swap(map.hosts[nobodys[n]], map.hosts[held[n]]);
+}
+
 expert_map place_layers(const candidate_inputs& in) {
   expert_map map(in.nodes, in.layers, in.experts);
   auto share = base_shares(in.room, in.items());

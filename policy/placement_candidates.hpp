@@ -53,6 +53,9 @@ expert_map place_hull(const candidate_inputs& in);
 
 /// Gives each uncovered expert a place: free room, else instead of the least useful replica.
 void repair_coverage(const candidate_inputs& in, expert_map& map);
+/// Where some experts are nobody's: exchanges those that are used more for such as are used less
+/// and have one host. The last `slices` of a layer are held in any case.
+void leave_least_used(expert_map& map, const std::vector<double>& use, uint32_t slices);
 /// Spends what room is left on what each node wants most; by_layer keeps layers equally full.
 void add_replicas(const candidate_inputs& in, expert_map& map, bool by_layer);
 

@@ -80,7 +80,10 @@ class searcher {
     uint32_t giver = map_.nodes;
     if (map_.holds(s, out)) {
       a.after &= ~only(s);
-      if (!a.after) { // the only copy goes to a node that gives up the other expert
+      if (!a.after && !b.before) { // homes read this one from now on, instead of the other
+        if (out % map_.experts + costs_.model().slices >= map_.experts)
+          return;
+      } else if (!a.after) { // the only copy goes to a node that gives up the other expert
         auto nth = random_() % static_cast<unsigned>(std::popcount(b.before));
         auto donors = b.before;
         for (; nth; --nth)

@@ -1,5 +1,6 @@
 // Polishes a placement by moves on the true objective: an expert leaves a node for another one that
-// takes its room. Covered and within rooms at every step; deterministic by seed.
+// takes its room. As much is covered as before and all is within rooms at every step; deterministic
+// by seed.
 #pragma once
 
 #include "policy/cost_model.hpp"

@@ -12,6 +12,15 @@ std::vector<uint32_t> home_traffic::homes() const {
   return out;
 }
 
+std::vector<uint32_t> stage_nodes(const std::vector<node_facts>& nodes,
+                                  const home_traffic& traffic) {
+  std::vector<uint32_t> out;
+  for (uint32_t n = 0; n < nodes.size(); ++n)
+    if (nodes[n].runs_layers || traffic.weight[n] > 0)
+      out.push_back(n);
+  return out;
+}
+
 home_traffic join_traffic(uint32_t nodes, std::span<const home_trace> homes) {
   home_traffic out;
   out.weight.assign(nodes, 0);
@@ -36,6 +45,10 @@ home_traffic join_traffic(uint32_t nodes, std::span<const home_trace> homes) {
 
 namespace {
 
+double usable_bytes(const node_facts& node) {
+  return static_cast<double>(node.memory_bytes) * (1 - memory_reserve);
+}
+
 /// Time of n rows through one matrix is that of reading it or of the arithmetic, whichever is
 /// longer: as a line, first + n * row, exact for one row and in the limit.
 expert_speed line_of(double bytes, double macs, const node_facts& node) {
@@ -56,11 +69,15 @@ node_times times_of(const node_facts& node, const model_demand& model) {
           head.expert_us + head.row_us};
 }
 
+bool may_be_home(const node_facts& node, const model_demand& model) {
+  return usable_bytes(node) >= static_cast<double>(model.home_bytes());
+}
+
 uint64_t expert_room(const node_facts& node, const model_demand& model, bool home) {
   if (node.room)
     return std::min<uint64_t>(*node.room, model.items());
-  auto usable = static_cast<double>(node.memory_bytes) * (1 - memory_reserve);
-  double left = usable - (home ? static_cast<double>(model.home_bytes()) : 0);
+  double left =
+      usable_bytes(node) - (home || node.runs_layers ? static_cast<double>(model.home_bytes()) : 0);
   if (left <= 0 || model.expert_bytes == 0)
     return 0;
   return std::min<uint64_t>(model.items(),

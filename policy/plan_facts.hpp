@@ -57,6 +57,9 @@ struct node_facts {
   double store_bytes_us = 0; ///< SSD; 0: experts that do not fit cannot be run here
   std::optional<node_times> measured; ///< instead of what the rates say
   std::optional<uint64_t> room;       ///< experts that fit, where the node says so itself
+  double read_us = 0; ///< as a home, of an expert that no node holds, till it can run; that it may
+                      ///< be in the pool is counted; 0: it cannot be had
+  bool runs_layers = false; ///< holds what every token needs: a stage may be there. Homes do anyway
 };
 
 struct link_facts {
@@ -98,11 +101,17 @@ struct home_trace {
 /// Session ids are made distinct between homes.
 home_traffic join_traffic(uint32_t nodes, std::span<const home_trace> homes);
 
+/// Where layers of sessions may run, attention and KV with them: rising.
+std::vector<uint32_t> stage_nodes(const std::vector<node_facts>& nodes,
+                                  const home_traffic& traffic);
+
 node_times times_of(const node_facts& node, const model_demand& model);
 
-/// Experts of the model that fit a node. 10 % of its memory is kept free; a home's dense part and
-/// KV come first.
+/// Experts of the model that fit a node. 10 % of its memory is kept free; the dense part and KV of
+/// a home, and of a node that runs layers, come first.
 inline constexpr double memory_reserve = 0.1;
 uint64_t expert_room(const node_facts& node, const model_demand& model, bool home);
+/// Has it the memory to be a home, as nodes find out when they start?
+bool may_be_home(const node_facts& node, const model_demand& model);
 
 } // namespace coel::policy

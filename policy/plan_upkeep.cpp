@@ -49,8 +49,8 @@ bool other_links(const std::vector<basis_link>& a, const std::vector<basis_link>
 } // namespace
 
 std::string_view to_string(replan_reason reason) {
-  constexpr std::string_view names[] = {"none",  "first", "nodes",  "rooms",
-                                        "speed", "links", "routing"};
+  constexpr std::string_view names[] = {"none",  "first", "nodes",   "rooms",
+                                        "speed", "links", "routing", "load"};
   return names[static_cast<size_t>(reason)];
 }
 
@@ -71,7 +71,9 @@ replan_reason reason_to_replan(const plan_basis& planned, const plan_basis& now)
     return replan_reason::links;
   bool far_more = now.tokens >= few_tokens && now.tokens >= many_more * planned.tokens;
   bool moved = now.tokens >= few_tokens && share_that_moved(planned.use, now.use) > moved_use;
-  return far_more || moved ? replan_reason::routing : replan_reason::none;
+  if (far_more || moved)
+    return replan_reason::routing;
+  return by_factor(planned.sessions, now.sessions, 2) ? replan_reason::load : replan_reason::none;
 }
 
 std::string planner_of(const std::vector<basis_node>& nodes) {

@@ -31,6 +31,7 @@ struct plan_basis {
   std::vector<basis_link> links; ///< by keys
   std::vector<double> use;       ///< [layers * experts] activations per token
   uint64_t tokens = 0;           ///< behind it
+  double sessions = 1;           ///< that decode at once, lately
 };
 
 enum class replan_reason : uint8_t {
@@ -41,6 +42,7 @@ enum class replan_reason : uint8_t {
   speed,   ///< a node became faster or slower by half
   links,   ///< a round trip changed twofold, and by more than a little
   routing, ///< a tenth of the activations go elsewhere, or far more tokens are known
+  load,    ///< more than twice as many sessions at once as then, or less than half
 };
 std::string_view to_string(replan_reason reason);
 

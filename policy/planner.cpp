@@ -1,5 +1,6 @@
 #include "policy/planner.hpp"
 
+#include "policy/expert_pool.hpp"
 #include "policy/placement_candidates.hpp"
 
 #include <algorithm>
@@ -10,9 +11,17 @@ namespace coel::policy {
 
 namespace {
 
-/// A lost stage costs its sessions their prompts again, so stages must be sooner by some margin.
-constexpr double stages_margin = 0.95;
+/// A lost stage costs its sessions their prompts again, each stage takes KV for its sessions, and
+/// several sessions pass in groups that read experts anew: measured, stages that were predicted as
+/// soon as the hub were a sixth slower with eight sessions (docs/placement.md).
+constexpr double stages_margin = 0.85;
 constexpr size_t ways_priced = 3; // of the soonest tokens; prompts are priced only then
+
+/// A request that has the nodes to itself.
+double single_us(const token_cost& decode, const token_cost& prompt,
+                 const placement_options& options) {
+  return options.answer_tokens * decode.us + prompt.us;
+}
 
 class whole_planner {
  public:
@@ -42,7 +51,6 @@ class whole_planner {
     add_way();
     if (p_.options.shape != plan_shape::stages)
       compare_alone();
-    add_stages();
     explain();
     return std::move(out_);
   }
@@ -114,14 +122,23 @@ class whole_planner {
     if (!out_.way)
       return;
     bool pinned = p_.options.shape == plan_shape::stages;
-    bool taken = pinned || (p_.options.shape == plan_shape::automatic &&
-                            out_.way->request_us < stages_margin * hub_request_us_);
+    bool taken =
+        pinned || (p_.options.shape == plan_shape::automatic &&
+                   out_.way->request_us < stages_margin * hub_request_us_ && sooner_alone());
     out_.placement.candidates.push_back(std::move(best));
     if (!taken)
       return;
     out_.kind = plan_kind::stages;
     out_.placement.chosen = out_.placement.candidates.size() - 1;
     out_.placement.memory_bytes = costs_.memory_bytes(out_.placement.best().map, homes_);
+  }
+
+  /// What is only won by stages that all work at once is lost where they wait for each other.
+  bool sooner_alone() const {
+    const auto& hub = out_.placement.best();
+    const auto& o = p_.options;
+    return single_us(out_.way->decode, out_.way->prompt, o) <
+           stages_margin * single_us(hub.decode, hub.prompt, o);
   }
 
   std::string way_text() const {
@@ -138,16 +155,6 @@ class whole_planner {
     return out;
   }
 
-  /// A node that says how many experts fit does not say what else of a stage would.
-  void add_stages() {
-    if (p_.nodes[homes_.front()].room)
-      return;
-    if (auto s = plan_stages(costs_, homes_.front(), p_.options.prompt_tokens)) {
-      out_.stages_request_us = s->prompt_us + p_.options.answer_tokens * s->decode_us;
-      out_.stages = std::move(*s);
-    }
-  }
-
   /// Only where there is one home: several homes that hold everything need no plan.
   void compare_alone() {
     auto h = homes_.front();
@@ -156,6 +163,8 @@ class whole_planner {
     expert_map map(static_cast<uint32_t>(p_.nodes.size()), p_.model.layers, p_.model.experts);
     std::fill(map.hosts.begin(), map.hosts.end(), only(h));
     out_.alone_decode = costs_.decode(map, p_.held_out);
+    if (p_.options.sessions > 1)
+      out_.alone_decode->together_us = costs_.together_us(map, p_.held_out, p_.options.sessions);
     out_.alone_prompt = token_cost{};
     if (p_.options.prompt_tokens)
       out_.alone_prompt = costs_.prompt(map, p_.held_out, p_.options.prompt_tokens);
@@ -205,11 +214,6 @@ class whole_planner {
                     out_.way->request_us / 1000);
       out_.why += text;
     }
-    if (!out_.way && out_.stages && out_.stages_request_us < best.request_us) {
-      std::snprintf(text, sizeof text, ". Stages of whole layers would take %.1f ms",
-                    out_.stages_request_us / 1000);
-      out_.why += text;
-    }
   }
 
   const placement_problem& p_;
@@ -221,6 +225,35 @@ class whole_planner {
   cluster_plan out_;
 };
 
+/// Of machines that say nothing but how fast they are: where all of them have no room for the
+/// model, homes with a disk keep a pool, as running nodes do.
+placement_problem with_pools(placement_problem p) {
+  auto homes = p.fit.homes();
+  uint64_t bytes = std::max<uint64_t>(p.model.expert_bytes, 1), room = 0;
+  std::vector<pool_member> members;
+  for (uint32_t n = 0; n < p.nodes.size(); ++n) {
+    const auto& f = p.nodes[n];
+    bool home = std::find(homes.begin(), homes.end(), n) != homes.end();
+    members.push_back(
+        {expert_room(f, p.model, home) * bytes, home && !f.room && f.store_bytes_us > 0});
+    room += members.back().bytes / bytes;
+  }
+  if (room >= p.model.items())
+    return p;
+  auto pools =
+      pools_of(members, {bytes, p.model.items()}, {usual_pool_share, (p.model.top_k + 1) * bytes});
+  for (size_t n = 0; n < pools.size(); ++n)
+    if (members[n].reads) {
+      p.nodes[n].room = (members[n].bytes - pools[n]) / bytes;
+      room -= members[n].bytes / bytes - *p.nodes[n].room;
+    }
+  for (size_t n = 0; n < pools.size(); ++n)
+    if (members[n].reads)
+      p.nodes[n].read_us = static_cast<double>(bytes) / p.nodes[n].store_bytes_us *
+                           read_share(pools[n], (p.model.items() - room) * bytes);
+  return p;
+}
+
 } // namespace
 
 std::string_view to_string(plan_kind kind) {
@@ -228,7 +261,8 @@ std::string_view to_string(plan_kind kind) {
 }
 
 result<cluster_plan> plan_cluster(const placement_problem& problem, const region_options& region) {
-  return whole_planner(problem, region).solve();
+  auto whole = with_pools(problem);
+  return whole_planner(whole, region).solve();
 }
 
 } // namespace coel::policy

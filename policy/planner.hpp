@@ -26,8 +26,6 @@ struct cluster_plan {
   /// The best over the candidates' maps, taken (kind stages) or not; of `stages` the placement's
   /// chosen candidate has its map and prediction.
   std::optional<stage_way> way;
-  std::optional<stage_plan> stages; ///< for the first home, by memory; not for nodes that run
-  double stages_request_us = 0;
   std::string why;
 };
 

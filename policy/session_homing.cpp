@@ -118,22 +118,52 @@ uint32_t choose_home(std::span<const double> share, std::span<const double> load
   return best;
 }
 
+namespace {
+
+/// Of a token's time, what each further session of a home adds: two thirds of eight sessions'
+/// decoding is shared work (measured, docs).
+constexpr double crowd = 0.5;
+
+double step_us(const home_offer& o, double sessions) {
+  return sessions > 0 ? o.token_us * (1 + crowd * (sessions - 1)) : 0;
+}
+
+/// How far two homes stand in each other's way: 0 where they use different nodes, 1 where half of
+/// what they use is the same, since a step waits for the last of its nodes.
+double overlap(const home_offer& a, const home_offer& b) {
+  double sum_a = std::accumulate(a.busy_us.begin(), a.busy_us.end(), 0.0);
+  double sum_b = std::accumulate(b.busy_us.begin(), b.busy_us.end(), 0.0);
+  if (sum_a <= 0 || sum_b <= 0 || a.busy_us.size() != b.busy_us.size())
+    return 0;
+  double common = 0;
+  for (size_t n = 0; n < a.busy_us.size(); ++n)
+    common += std::min(a.busy_us[n] / sum_a, b.busy_us[n] / sum_b);
+  return std::min(1.0, 2 * common);
+}
+
+/// From token to token of one more session at `home`.
+double token_us_at(const home_offer& home, std::span<const home_offer> all) {
+  double us = step_us(home, home.sessions + 1);
+  for (const auto& other : all)
+    if (other.node != home.node)
+      us += overlap(home, other) * step_us(other, other.sessions);
+  return us;
+}
+
+} // namespace
+
 uint32_t best_home(std::span<const home_offer> offers, double answer_tokens) {
-  constexpr double crowd =
-      0.5; // of a token's time that each further session of a home adds: two
-           // thirds of eight sessions' decoding is shared work (measured, docs)
   constexpr double enough = 1.0 / 6;
-  auto rest_us = [&](const home_offer& o) {
-    return o.token_us * (1 + crowd * o.sessions) * answer_tokens;
-  };
   const auto& entry = offers.front();
   uint32_t best = entry.node;
-  double soonest = (1 - enough) * rest_us(entry);
-  for (const auto& o : offers.subspan(1))
-    if (double us = rest_us(o) + o.again_us * (1 + crowd * o.sessions); us < soonest) {
-      soonest = us;
+  double soonest = (1 - enough) * token_us_at(entry, offers) * answer_tokens;
+  for (const auto& o : offers.subspan(1)) {
+    double us = token_us_at(o, offers), slower = us / std::max(o.token_us, 1e-9);
+    if (double all = us * answer_tokens + o.again_us * slower; all < soonest) {
+      soonest = all;
       best = o.node;
     }
+  }
   return best;
 }
 

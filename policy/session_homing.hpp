@@ -23,11 +23,14 @@ struct home_offer {
   double token_us = 0; ///< predicted, from the routing of those tokens
   double again_us = 0; ///< to feed there what has been fed at the entry; of the entry not looked at
   double sessions = 0; ///< others that are decoded there
+  /// How long a token of this home keeps each node busy, [nodes]; empty: only the home.
+  std::vector<double> busy_us{};
 };
 
 /// The home that is through with the rest of the answer first, with what it costs to begin again
-/// there; the entry unless another gains more than a sixth. Offers are not empty, the entry's
-/// first.
+/// there; the entry unless another gains more than a sixth. Sessions of one home are one batch,
+/// those of another home that runs experts on the same nodes take turns with it, and read the same
+/// weights anew. Offers are not empty, the entry's first.
 uint32_t best_home(std::span<const home_offer> offers, double answer_tokens);
 
 struct homing_options {

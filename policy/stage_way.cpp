@@ -1,5 +1,7 @@
 #include "policy/stage_way.hpp"
 
+#include "policy/stage_batches.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -42,7 +44,7 @@ class way_finder {
  public:
   way_finder(const cost_model& costs, const expert_map& map, const home_traffic& traffic)
       : costs_(costs), map_(map), traffic_(traffic), layers_(costs.model().layers) {
-    measure(traffic.homes());
+    measure(stage_nodes(costs.nodes(), traffic));
     pick();
   }
 
@@ -62,14 +64,14 @@ class way_finder {
 
  private:
   /// Each layer at each home, averaged over some tokens.
-  void measure(const std::vector<uint32_t>& homes) {
+  void measure(const std::vector<uint32_t>& nodes) {
     size_t all = traffic_.trace.tokens(), some = std::min(all, looked_at);
-    for (auto h : homes) {
-      node_.push_back(h);
-      auto& us = us_.emplace_back(layers_, costs_.times(h).layer_us);
+    for (auto n : nodes) {
+      node_.push_back(n);
+      auto& us = us_.emplace_back(layers_, costs_.times(n).layer_us);
       for (uint32_t l = 0; l < layers_; ++l)
         for (size_t i = 0; i < some; ++i)
-          us[l] += costs_.layer(map_, l, traffic_.trace.at(i * all / some, l), h).us /
+          us[l] += costs_.layer(map_, l, traffic_.trace.at(i * all / some, l), n).us /
                    static_cast<double>(some);
     }
   }
@@ -206,6 +208,30 @@ token_cost price_decode(const cost_model& costs, const expert_map& map, const ho
   return out;
 }
 
+/// Sessions in groups that follow each other through the stages (policy/stage_batches): each gets
+/// its token when its group has passed all of them, and no stage runs two groups at once.
+double decode_together_us(const cost_model& costs, const expert_map& map, const home_traffic& t,
+                          const std::vector<stage>& stages, double sessions) {
+  constexpr size_t looked = 12;
+  auto all = std::max(1u, static_cast<uint32_t>(std::lround(sessions)));
+  auto of_group = decoders_of_batch(all, static_cast<uint32_t>(stages.size()));
+  double groups = std::ceil(double{1} * all / of_group), passing = 0, slowest = 0;
+  for (const auto& s : stages) {
+    double us = 0;
+    for (size_t i = 0; i < looked; ++i) {
+      std::vector<size_t> rows(of_group);
+      for (size_t r = 0; r < rows.size(); ++r)
+        rows[r] = (i + r * t.trace.tokens() / rows.size()) % t.trace.tokens();
+      us += costs.layers(map, t.trace, rows, s.node, s.first_layer, s.first_layer + s.layers).us /
+            looked;
+    }
+    passing += us;
+    slowest = std::max(slowest, us);
+  }
+  passing += travel_us(costs, t, stages, of_group, of_group) + head_us(costs, t);
+  return std::max(passing, groups * slowest);
+}
+
 /// `rows` tokens, the first of them at `from`.
 std::vector<size_t> run_of(const home_traffic& t, size_t from, uint32_t rows) {
   std::vector<size_t> out(rows);
@@ -249,6 +275,8 @@ stage_way price_way(const cost_model& costs, const expert_map& map, const home_t
   out.stages = std::move(stages);
   out.hops = static_cast<uint32_t>(out.stages.size()) + 1;
   out.decode = price_decode(costs, map, traffic, out.stages);
+  if (options.sessions > 1)
+    out.decode.together_us = decode_together_us(costs, map, traffic, out.stages, options.sessions);
   out.prompt = nothing(costs);
   for (uint32_t slice : {16u, 32u, 64u, 128u})
     if (options.prompt_tokens && (slice == 16 || slice < 2 * options.prompt_tokens)) {
@@ -263,7 +291,7 @@ stage_way price_way(const cost_model& costs, const expert_map& map, const home_t
 
 std::optional<found_way> find_way(const cost_model& costs, const expert_map& map,
                                   const home_traffic& traffic) {
-  if (traffic.homes().size() < 2 || !traffic.trace.tokens())
+  if (stage_nodes(costs.nodes(), traffic).size() < 2 || !traffic.trace.tokens())
     return {};
   auto found = way_finder(costs, map, traffic).find();
   if (found.stages.size() < 2)
@@ -274,7 +302,7 @@ std::optional<found_way> find_way(const cost_model& costs, const expert_map& map
 std::optional<expert_map> place_stages(const cost_model& costs, const home_traffic& traffic,
                                        const std::vector<uint64_t>& room, bool even) {
   const auto& m = costs.model();
-  auto order = traffic.homes();
+  auto order = stage_nodes(costs.nodes(), traffic);
   auto layer_us = [&](uint32_t n) {
     const auto& t = costs.times(n);
     return t.layer_us + m.top_k * (t.expert.expert_us + t.expert.row_us);

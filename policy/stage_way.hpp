@@ -1,16 +1,22 @@
 // The way of a token through the layers where each layer's attention, KV and router may be at
-// another home: contiguous ranges of layers, each at one node, experts wherever a map has them. So
-// one rule covers whole layers at their stage, experts spread within a stage, and everything
-// between. All homes use the same way: rows go from the home to the first stage and from the last
-// one back.
+// another node that has them: contiguous ranges of layers, each at one node, experts wherever a map
+// has them. So one rule covers whole layers at their stage, experts spread within a stage, and
+// everything between. All homes use the same way: rows go from the home to the first stage and from
+// the last one back.
 #pragma once
 
 #include "policy/placement.hpp"
-#include "policy/stages.hpp"
 
 #include <optional>
 
 namespace coel::policy {
+
+struct stage {
+  uint32_t node = 0;
+  uint32_t first_layer = 0;
+  uint32_t layers = 0;
+  bool operator==(const stage&) const = default;
+};
 
 struct stage_way {
   std::vector<stage> stages; ///< all layers in order; a node is there once
@@ -20,9 +26,9 @@ struct stage_way {
   uint32_t hops = 0; ///< one-way, of a token of a home that is no stage
 };
 
-/// The way with the soonest token over at most eight homes: exact for the times averaged over some
-/// tokens, by dynamic programming over (nodes used, last, layers done). Nothing where one node
-/// would run all layers.
+/// The way with the soonest token over at most eight of stage_nodes(): exact for the times averaged
+/// over some tokens, by dynamic programming over (nodes used, last, layers done). Nothing where one
+/// node would run all layers.
 struct found_way {
   std::vector<stage> stages;
   double token_us = 0; ///< by those averages, without the output matrix
@@ -34,9 +40,9 @@ std::optional<found_way> find_way(const cost_model& costs, const expert_map& map
 stage_way price_way(const cost_model& costs, const expert_map& map, const home_traffic& traffic,
                     const placement_options& options, std::vector<stage> stages);
 
-/// Contiguous whole layers by node, in order of the homes' weights and speeds: as many as fit where
-/// they are fastest, or by speed (`even`). What is left because no room fits a whole layer is
-/// spread over what room there is. Nothing where homes have no room for half of the layers.
+/// Contiguous whole layers over stage_nodes(), in order of their weights and speeds: as many as fit
+/// where they are fastest, or by speed (`even`). What is left because no room fits a whole layer is
+/// spread over what room there is. Nothing where they have no room for half of the layers.
 std::optional<expert_map> place_stages(const cost_model& costs, const home_traffic& traffic,
                                        const std::vector<uint64_t>& room, bool even);
 

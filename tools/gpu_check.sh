@@ -60,7 +60,7 @@ check() {
   local sanitizer
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   if [ -n "$sanitizer" ]; then
-    local small=--run_test=gpu_experts,gpu_attention,gpu_device
+    local small=--run_test=gpu_experts,gpu_chosen,gpu_attention,gpu_device
     step memcheck 60 "$sanitizer" --tool memcheck --report-api-errors no --error-exitcode 9 ./test_gpu $small
     step racecheck 60 "$sanitizer" --tool racecheck --error-exitcode 9 ./test_gpu $small
   else

@@ -153,6 +153,9 @@ result<void> run(const plan_options& o) {
   plan_inputs in;
   in.problem.model = policy::demand_of(*f);
   in.problem.nodes = file->nodes;
+  for (size_t n = 0; n < in.problem.nodes.size(); ++n)
+    in.problem.nodes[n].runs_layers =
+        !file->helper[n] && policy::may_be_home(in.problem.nodes[n], in.problem.model);
   in.problem.network = file->network;
   auto& options = in.problem.options;
   options.shape = *shape;

@@ -111,12 +111,21 @@ void print_tiering(const json& m) {
       bytes_text(static_cast<uint64_t>(real(m, "read_bytes_per_token"))).c_str(),
       bytes_text(static_cast<uint64_t>(real(m, "disk_bytes_per_s"))).c_str(),
       text(m, "reader").c_str());
-  if (auto us = real(decode, "token_us"); us > 0)
+  auto us = real(decode, "token_us"), predicted = real(decode, "predicted_token_us");
+  if (us > 0) {
+    std::printf("  decodes %.2f tokens/s alone", 1e6 / us);
+    if (predicted > 0) // in a cluster its plan predicts
+      std::printf(", predicted %.2f", 1e6 / predicted);
+    std::printf("; %.1f ms of %.1f ms a token wait for the disk\n",
+                (us - real(decode, "compute_us")) / 1e3, us / 1e3);
+  }
+  if (auto lower = part(m, "lower_precision", json::value_t::object); !lower.empty())
     std::printf(
-        "  decodes %.2f tokens/s alone, predicted %.2f; %.1f ms of %.1f ms a token wait for "
-        "the disk\n",
-        1e6 / us, 1e6 / std::max(real(decode, "predicted_token_us"), 1.),
-        (us - real(decode, "compute_us")) / 1e3, us / 1e3);
+        "  %.1f %% of uses ran a copy in %s instead of waiting (%.1f %% of rows; %llu copies, "
+        "%s): answers differ from the model's own\n",
+        100 * real(lower, "share"), text(lower, "type").c_str(), 100 * real(lower, "row_share"),
+        static_cast<unsigned long long>(number(lower, "copies")),
+        bytes_text(number(lower, "bytes")).c_str());
   std::printf(
       "  predictor: on in %llu layers, %.0f %% of what it read ahead was used, saved %.1f s, "
       "took %.1f s; recall",

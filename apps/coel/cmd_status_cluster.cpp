@@ -63,6 +63,8 @@ void print_placement(const json& placement) {
     if (auto plan = p.value("plan", json()); plan.is_object() && number(plan, "epoch") > 0)
       std::printf("; placed by %s%s", text(plan, "name").c_str(),
                   flag(plan, "alone") ? ", one node alone is faster" : "");
+    if (number(p, "left") > 0)
+      std::printf("; no room for %.0f, which homes read", number(p, "left"));
     std::printf(number(p, "uncovered") > 0 ? "; nobody holds %.0f\n" : "\n",
                 number(p, "uncovered"));
   }
@@ -76,6 +78,10 @@ void print_network(const json& network) {
         "%s: %.0f us a token, %.0f %% of it waiting for neighbours, %.1f rounds, %.1f KiB\n",
         text(n, "model").c_str(), number(n, "us_per_token"), 100 * number(n, "network_share"),
         number(n, "rounds_per_token"), number(n, "bytes_per_token") / 1024);
+    if (auto rows = n.value("rows", json()); rows.is_object() && number(rows, "read") > 0)
+      std::printf("%s: %.0f rows of experts here, %.0f at neighbours, %.0f read from disk\n",
+                  text(n, "model").c_str(), number(rows, "here"), number(rows, "away"),
+                  number(rows, "read"));
     if (number(n, "decode_us") > 0 && number(n, "predicted_us") > 0)
       std::printf(
           "%s: decoding takes %.0f us a token and %.1f rounds, predicted %.0f us and %.1f\n",

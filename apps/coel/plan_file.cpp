@@ -69,6 +69,13 @@ class plan_reader {
     return node ? node->value_or(std::string()) : std::string();
   }
 
+  bool flag(const toml::table& t, std::string_view name) {
+    const auto* node = t.get(name);
+    if (node && !node->is_boolean())
+      fail(*node, std::string(name) + " must be true or false");
+    return node && node->value_or(false);
+  }
+
   const toml::table* table(std::string_view name) {
     const auto* node = top_.get(name);
     if (node && !node->is_table())
@@ -113,7 +120,7 @@ class plan_reader {
     each("node", [&](const toml::table& t) {
       refuse_unknown(t,
                      {"name", "memory_gb", "read_gb_s", "compute_gmac_s", "utilisation",
-                      "store_gb_s", "step_us", "handling_us", "tokens_per_s"},
+                      "store_gb_s", "step_us", "handling_us", "tokens_per_s", "helper"},
                      "[[node]]");
       policy::node_facts n;
       n.name = text(t, "name");
@@ -130,6 +137,7 @@ class plan_reader {
       n.handling_us = number(t, "handling_us", 0, 1e6, 60.0);
       out_.tokens_per_s.push_back(
           number(t, "tokens_per_s", 0, 1e9, out_.nodes.empty() ? 1.0 : 0.0));
+      out_.helper.push_back(flag(t, "helper"));
       out_.nodes.push_back(std::move(n));
     });
     if (out_.nodes.empty() || out_.nodes.size() > policy::max_plan_nodes)

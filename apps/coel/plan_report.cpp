@@ -46,12 +46,11 @@ void print_candidates(const plan_inputs& in, const cluster_plan& plan) {
 }
 
 void print_stages(const plan_inputs& in, const cluster_plan& plan) {
-  if (!plan.stages)
+  if (!plan.way || plan.kind == policy::plan_kind::stages) // which the table has, and the reason
     return;
-  std::printf("\nStages of whole layers would take %.2f ms a token, %.1f ms a prompt, %.1f ms a "
-              "request:",
-              ms(plan.stages->decode_us), ms(plan.stages->prompt_us), ms(plan.stages_request_us));
-  for (const auto& s : plan.stages->stages)
+  std::printf("\nStages would take %.2f ms a token, %.1f ms a prompt, %.1f ms a request:",
+              ms(plan.way->decode.us), ms(plan.way->prompt.us), ms(plan.way->request_us));
+  for (const auto& s : plan.way->stages)
     std::printf(" %s %u", in.problem.nodes[s.node].name.c_str(), s.layers);
   std::printf(" layers\n");
 }
@@ -131,15 +130,15 @@ nlohmann::json plan_json(const plan_inputs& in, const cluster_plan& plan) {
   if (plan.alone_decode)
     out["alone"] = {{"ms_per_token", ms(plan.alone_decode->us)},
                     {"request_ms", ms(plan.alone_request_us)}};
-  if (plan.stages) {
+  if (plan.way) {
     nlohmann::json stages = nlohmann::json::array();
-    for (const auto& s : plan.stages->stages)
+    for (const auto& s : plan.way->stages)
       stages.push_back({{"node", in.problem.nodes[s.node].name},
                         {"first_layer", s.first_layer},
                         {"layers", s.layers}});
-    out["stages"] = {{"ms_per_token", ms(plan.stages->decode_us)},
-                     {"prompt_ms", ms(plan.stages->prompt_us)},
-                     {"request_ms", ms(plan.stages_request_us)},
+    out["stages"] = {{"ms_per_token", ms(plan.way->decode.us)},
+                     {"prompt_ms", ms(plan.way->prompt.us)},
+                     {"request_ms", ms(plan.way->request_us)},
                      {"stages", stages}};
   }
   return out;

@@ -9,10 +9,10 @@ result<compute::device_ptr> open_device(const node_options& o) {
   auto cpu = cpu::make_device(o.device);
   if (!cpu || o.gpu_bytes == 0)
     return cpu;
-  auto card = gpu::make_device({o.card, o.gpu_bytes});
-  if (!card)
-    return card.err();
-  return actors::make_node_device(*card, *cpu);
+  auto cards = gpu::make_devices(o.cards, o.gpu_bytes);
+  if (!cards)
+    return cards.err();
+  return actors::make_node_device(std::move(*cards), *cpu);
 }
 
 } // namespace coel::app

@@ -42,6 +42,7 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   actors::cluster_config cluster;
   cluster.state_folder = default_state_folder();
   std::string wire = "f16", shape = "auto", homing = "auto", replica_choice = "trained";
+  std::string low_type = "auto";
   uint16_t link_port = 0;
   std::optional<uint16_t> hello_port;
   int64_t missing_ms = cluster.missing_patience.count();
@@ -75,6 +76,24 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
                  "file of experts that coel pack wrote, for models that do not fit; several "
                  "allowed (default: MODEL.experts where it is there)")
       ->envname("COEL_STORE");
+  app.add_option("--resident", o.node.expert_share,
+                 "share of routed experts in memory instead of a budget, to measure with; 0: as "
+                 "--ram says")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 0.99))
+      ->envname("COEL_RESIDENT");
+  app.add_option("--low-precision", o.node.lower.share,
+                 "share of the memory for experts that holds copies of fewer bits of what is "
+                 "missed most: these run where waiting for the disk would take longer, and answers "
+                 "change (docs/tiers.md); 0: every miss is waited for")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 0.9))
+      ->envname("COEL_LOW_PRECISION");
+  app.add_option("--low-precision-type", low_type,
+                 "type of these copies: q8_0 or q4_0; auto: of 16 bits and more q8_0, else q4_0")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "q8_0", "q4_0"}))
+      ->envname("COEL_LOW_PRECISION_TYPE");
   app.add_option(
          "--gpu", o.gpu_bytes,
          "memory of a CUDA card that this node may take, such as 8GB: what every token uses "
@@ -83,8 +102,11 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
       ->capture_default_str()
       ->transform(CLI::AsSizeValue(false))
       ->envname("COEL_GPU");
-  app.add_option("--card", o.card, "with --gpu: which, counted from 0")
+  app.add_option("--card", o.cards,
+                 "with --gpu: which, counted from 0; several, such as 0,1: each gives that much, "
+                 "and experts lie on all")
       ->capture_default_str()
+      ->delimiter(',')
       ->envname("COEL_CARD");
   app.add_option(
          "--kv", o.node.hosting.kv_bytes,
@@ -199,6 +221,8 @@ std::variant<node_options, int> read_options(int argc, char** argv) {
   }
   for (const auto& text : models)
     o.node.models.push_back(parse_model(text));
+  if (low_type != "auto")
+    o.node.lower.type = dtype_from_name(low_type);
   if (!cluster.file.empty()) {
     cluster.wire = wire == "f32"    ? net::wire_type::f32
                    : wire == "int8" ? net::wire_type::int8

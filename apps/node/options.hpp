@@ -12,8 +12,8 @@ namespace coel::app {
 struct node_options {
   actors::node_config node;
   cpu::device_options device;
-  uint64_t gpu_bytes = 0; ///< of a card's memory; 0: no card
-  uint32_t card = 0;      ///< its number
+  uint64_t gpu_bytes = 0;         ///< of a card's memory; 0: no card
+  std::vector<uint32_t> cards{0}; ///< their numbers
   uint32_t drain_ms = 30'000;
   bool quiet = false;
 };

@@ -32,6 +32,8 @@ placement_status some_placement() {
           4,
           7,
           1,
+          5,
+          6000,
           2,
           3,
           {placed(this_node, "n1", "##..#..."), placed(second, "n2", ".##....#"),

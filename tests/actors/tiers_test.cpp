@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <iterator>
+#include <malloc.h>
 #include <random>
 #include <set>
 
@@ -70,6 +72,7 @@ class watch {
     return looks_;
   }
   uint64_t most_used = 0, most_resident = 0;
+  uint64_t most_memory = 0; ///< of the process
 
  private:
   void look() {
@@ -79,6 +82,7 @@ class watch {
           .receive([&](const tier_status& s) { most_used = std::max(most_used, s.used_bytes); },
                    [](caf::error&) {});
       most_resident = std::max(most_resident, world_.device->status().resident_bytes);
+      most_memory = std::max(most_memory, model::resident_memory());
       ++looks_;
     }
   }
@@ -87,6 +91,45 @@ class watch {
   std::atomic<uint64_t> looks_{0};
   std::thread thread_;
 };
+
+/// What is in use while nothing happens, without what the heaps keep for later.
+uint64_t settled_memory() {
+  ::malloc_trim(0);
+  return model::resident_memory();
+}
+
+size_t open_files() {
+  std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(all), end(all)));
+}
+
+/// Of the control group of this process, page cache included, where it has one to itself
+/// (bench/limited.sh); the most it has held, and what it may.
+struct group_memory {
+  uint64_t peak = 0, limit = 0;
+};
+std::optional<group_memory> own_group() {
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    bool two = line.starts_with("0::");
+    if (!two && line.find(":memory:") == std::string::npos)
+      continue;
+    auto group =
+        (two ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory") + line.substr(line.rfind(':') + 1) + "/";
+    auto number = [&](const char* name) {
+      uint64_t n = 0;
+      std::ifstream(group + name) >> n;
+      return n;
+    };
+    std::ifstream who(group + "cgroup.procs");
+    std::vector<pid_t> members{std::istream_iterator<pid_t>(who), {}};
+    group_memory m{number(two ? "memory.peak" : "memory.max_usage_in_bytes"),
+                   number(two ? "memory.max" : "memory.limit_in_bytes")};
+    if (members == std::vector<pid_t>{::getpid()} && m.peak > 0 && m.limit > 0)
+      return m;
+  }
+  return {};
+}
 
 } // namespace
 
@@ -342,7 +385,8 @@ BOOST_DATA_TEST_CASE_F(tier_world, cancelled_requests_leave_nothing_behind, both
   BOOST_TEST(now.used_bytes <= now.budget_bytes);
 }
 
-/// COEL_TIERS_SOAK_S: for so many seconds, instead of two.
+/// COEL_TIERS_SOAK_S: for so many seconds, instead of two. In a control group of its own
+/// (bench/limited.sh) its limit is checked too.
 BOOST_DATA_TEST_CASE_F(tier_world, a_mixed_load_neither_passes_the_budget_nor_leaks_nor_errs,
                        both_ways, stored) {
   if (!ready(*this, stored))
@@ -368,8 +412,9 @@ BOOST_DATA_TEST_CASE_F(tier_world, a_mixed_load_neither_passes_the_budget_nor_le
   watch eyes(*this);
   std::mt19937 random(1);
   size_t answers = 0, whole = 0;
-  uint64_t memory_before = 0;
-  while (steady::now() < until) {
+  uint64_t memory_before = 0, files_before = 0;
+  constexpr size_t warm = 20; // answers after which all that is made once has been made
+  while (steady::now() < until || answers < 2 * warm) {
     struct talk {
       size_t prompt;
       uint32_t n;
@@ -396,17 +441,29 @@ BOOST_DATA_TEST_CASE_F(tier_world, a_mixed_load_neither_passes_the_budget_nor_le
       bool all = got.tokens.size() == t.n;
       BOOST_REQUIRE((all || got.failure || t.cancelled));
       whole += all;
-      if (++answers == 20) // all that is made once has been made
-        memory_before = model::resident_memory();
+      ++answers;
+    }
+    if (answers >= warm && !memory_before) {
+      memory_before = settled_memory();
+      files_before = open_files();
     }
   }
   BOOST_TEST(eyes.end() > 0u);
   BOOST_TEST(whole > answers / 4);
   BOOST_TEST(eyes.most_used <= budget);
   BOOST_TEST(eyes.most_resident <= idle + plan.cache_bytes + plan.transient_bytes);
+  BOOST_TEST(eyes.most_memory <= budget);
   constexpr uint64_t noise = uint64_t{48} << 20; // heaps of threads
-  BOOST_TEST(model::resident_memory() <= memory_before + noise);
-  BOOST_TEST_MESSAGE(answers << " answers, " << whole << " whole");
+  BOOST_TEST(settled_memory() <= memory_before + noise);
+  BOOST_TEST(open_files() <= files_before);
+  auto group = own_group();
+  if (group)
+    BOOST_TEST(group->peak < group->limit); // else it was short of memory
+  auto mib = [](uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  BOOST_TEST_MESSAGE(answers << " answers, " << whole << " whole; most memory "
+                             << mib(eyes.most_memory) << " of " << mib(budget) << ", at rest "
+                             << mib(memory_before) << " and then " << mib(settled_memory())
+                             << (group ? "; its group held " + mib(group->peak) : ""));
 }
 
 BOOST_AUTO_TEST_CASE(what_the_predictor_learnt_is_kept_and_damage_to_it_is_survived) {

@@ -89,11 +89,34 @@ BOOST_AUTO_TEST_CASE(mistakes_are_said) {
                                        {"/no/such.gguf", "/no/such.gguf", 1},
                                        {"x.gguf --through plain --sessions 2", "plain", 2},
                                        {"x.gguf --kernels fast", "reference", 2},
+                                       {"x.gguf --store x.experts", "--resident", 2},
+                                       {"x.gguf --low-precision 0.2", "--resident", 2},
                                        {"x.gguf -r 0", "-r", 2}}) {
     auto run = bench(arguments);
     BOOST_TEST(run.exit == exit, arguments << ": " << run.err);
     BOOST_TEST(run.err.find(says) != std::string::npos, arguments << ": " << run.err);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_store_is_measured_without_a_node_that_runs) {
+  auto file = random_file("tiny-qwen2moe", "f16");
+  auto store = (folder.path() / "elsewhere.experts").string();
+  auto packed = test::run_coel(folder.path(), "pack '" + file + "' '" + store + "'");
+  if (packed.exit != 0) { // the processor's kernels have no layout of their own
+    BOOST_TEST_MESSAGE("skipped: " << packed.err);
+    return;
+  }
+  auto few = "'" + file + "' --resident 0.25 -p 8 -n 8 -r 1 --draw ";
+  auto run = bench(few + "--store '" + store + "'");
+  BOOST_TEST(run.exit == 0, run.err);
+  BOOST_TEST(run.err.find("read from " + store) != std::string::npos, run.err);
+  BOOST_TEST(run.out.find("found") != std::string::npos, run.out);
+  auto other = random_file("tiny-olmoe", "f16");
+  run = bench("'" + other + "' --resident 0.25 --store '" + store + "'");
+  BOOST_TEST(run.exit == 1);
+  BOOST_TEST(run.err.find("coel pack") != std::string::npos, run.err);
+  auto r = measured(few + "--low-precision 0.4 --low-precision-type q4_0");
+  BOOST_TEST(r.at("tests").at(0).contains("tiers"), r.dump());
 }
 
 BOOST_AUTO_TEST_CASE(quantise_writes_what_bench_reads) {

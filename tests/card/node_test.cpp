@@ -30,7 +30,7 @@ uint64_t routed_bytes(const std::filesystem::path& file) {
 }
 
 compute::device_ptr beside(compute::device_ptr card) {
-  return actors::make_node_device(std::move(card), *cpu::make_device({1, "", 0, false}));
+  return actors::make_node_device({std::move(card)}, *cpu::make_device({1, "", 0, false}));
 }
 
 /// What a node takes of a card's memory before its experts.
@@ -60,6 +60,23 @@ std::vector<named_card> cards() {
   return all;
 }
 
+/// Full when it has so many experts.
+class card_of_few : public pretended_card {
+ public:
+  card_of_few(uint64_t budget, uint32_t most) : pretended_card(budget), most_(most) {}
+  result<std::shared_ptr<const compute::expert_weights>>
+  load_expert(const compute::expert_views& from, compute::weight_use use) override {
+    if (experts >= most_)
+      return {ec::out_of_memory, "full"};
+    ++experts;
+    return pretended_card::load_expert(from, use);
+  }
+  std::atomic<uint32_t> experts{0};
+
+ private:
+  uint32_t most_;
+};
+
 compute::device_ptr pretended(uint64_t budget) {
   return beside(std::make_shared<pretended_card>(budget));
 }
@@ -80,7 +97,7 @@ BOOST_AUTO_TEST_CASE(a_card_with_all_half_or_none_of_the_experts_says_the_same) 
         auto budget =
             pinned + rounding + static_cast<uint64_t>(share * static_cast<double>(routed));
         card_node world;
-        auto up = world.start(actors::make_node_device(gpu::make_device(open(), budget),
+        auto up = world.start(actors::make_node_device({gpu::make_device(open(), budget)},
                                                        *cpu::make_device({1, "", 0, false})),
                               file);
         BOOST_REQUIRE_MESSAGE(up.ok(), (up.ok() ? "" : up.err().message));
@@ -95,6 +112,7 @@ BOOST_AUTO_TEST_CASE(a_card_with_all_half_or_none_of_the_experts_says_the_same) 
         auto own = world.model().model->device->status().own_memory;
         BOOST_REQUIRE(own.has_value());
         BOOST_TEST((own->split_lists > 0) == (share < 1));
+        BOOST_TEST((world.near().whole_steps > 0) == (share > 1));
         BOOST_TEST(own->used_bytes <= budget);
       }
 }
@@ -153,6 +171,68 @@ BOOST_AUTO_TEST_CASE(experts_come_and_go_while_requests_run) {
     std::this_thread::sleep_for(10ms);
   }
   BOOST_TEST(world.card_tier().used_bytes == base + world.near().sum().bytes);
+}
+
+BOOST_AUTO_TEST_CASE(steps_are_one_list_as_long_as_all_experts_are_there) {
+  card_node world;
+  world.require(
+      world.start(pretended(pinned_bytes(demo_model) + 2 * routed_bytes(demo_model)), demo_model));
+  auto& near = world.near();
+  BOOST_REQUIRE(near.sum().experts == near.slots());
+  auto app = world.client();
+  const auto& m = *world.model().model;
+  auto want = by_processor(demo_model, prompt, 60);
+  BOOST_TEST(ask(app, prompt, 60).tokens == want, boost::test_tools::per_element());
+  auto whole = near.whole_steps.load();
+  BOOST_TEST(whole >= 59u);
+  // every layer's choices are counted
+  auto rows = near.sum().rows;
+  BOOST_TEST(rows >= (59 + prompt.size()) * m.config().layers * m.config().top_k);
+  BOOST_TEST(near.sum().rows_near == rows);
+  // one expert elsewhere, in mid-answer, and back
+  const auto& who = world.model().experts[m.experts_per_layer + 3];
+  for (int round = 0; round < 5; ++round) {
+    std::vector<uint64_t> ids{*app.send(greedy(prompt, 60)), *app.send(greedy(prompt, 60))};
+    BOOST_TEST(world.ask(who, actors::atom::load::value, false).ok());
+    for (const auto& got : collect(app, ids)) {
+      BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
+      BOOST_TEST(got.tokens == want, boost::test_tools::per_element());
+    }
+    (void)world.ask(who, actors::atom::load::value, true); // the keeper may have done it
+    BOOST_TEST(ask(app, prompt, 60).tokens == want, boost::test_tools::per_element());
+  }
+  BOOST_TEST(near.whole_steps > whole);
+}
+
+BOOST_AUTO_TEST_CASE(several_cards_hold_what_one_has_no_room_for) {
+  constexpr uint64_t budget = uint64_t{1} << 30;
+  auto first = std::make_shared<card_of_few>(budget, 20),
+       second = std::make_shared<card_of_few>(budget, 15),
+       third = std::make_shared<card_of_few>(budget, 1000);
+  card_node world;
+  world.require(world.start(
+      actors::make_node_device({first, second, third}, *cpu::make_device({1, "", 0, false})),
+      demo_model));
+  auto& near = world.near();
+  BOOST_TEST(near.sum().experts == near.slots());
+  BOOST_TEST(world.card_tier().budget_bytes == 3 * budget);
+  BOOST_TEST(first->experts == 20u);
+  BOOST_TEST(second->experts == 15u);
+  BOOST_TEST(third->experts >= near.slots() - 35);
+  auto app = world.client();
+  auto want = by_processor(demo_model, prompt, 60);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<uint64_t> ids{*app.send(greedy(prompt, 60)), *app.send(greedy(prompt, 60))};
+    for (const auto& got : collect(app, ids)) {
+      BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
+      BOOST_TEST(got.tokens == want, boost::test_tools::per_element());
+    }
+  }
+  BOOST_TEST(near.whole_steps == 0u); // some experts are not on the first
+  auto own = world.model().model->device->status().own_memory;
+  BOOST_TEST(own->beside_experts == 0u); // none on the processor
+  second->lost = true;
+  BOOST_TEST((ask(app, prompt, 60).tokens == want)); // on the processor
 }
 
 BOOST_AUTO_TEST_CASE(what_is_used_is_brought_there) {
@@ -240,7 +320,7 @@ BOOST_AUTO_TEST_CASE(without_room_to_go_on_the_loss_is_told_to_all) {
   std::promise<std::optional<error>> said;
   c.device_lost = [&](const std::optional<error>& end) { said.set_value(end); };
   c.expert_share = 0.5;
-  auto up = world.start(actors::make_node_device(card, *cpu::make_device({1, "", 0, false})),
+  auto up = world.start(actors::make_node_device({card}, *cpu::make_device({1, "", 0, false})),
                         demo_model, c);
   BOOST_REQUIRE_MESSAGE(up.ok(), (up.ok() ? "" : up.err().message));
   auto app = world.client();

@@ -9,6 +9,7 @@
 #include "gpu/device.hpp"
 #include "model/runner.hpp"
 #include "net/app_client.hpp"
+#include "policy/routing_table.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <caf/all.hpp>
@@ -53,21 +54,17 @@ class pretended_card : public compute::device {
   void write(void* to, const void* from, size_t bytes) override { inner_->write(to, from, bytes); }
   void read(void* to, const void* from, size_t bytes) override { inner_->read(to, from, bytes); }
   void submit(compute::command_list list, compute::completion done) override {
-    inner_->submit(lost ? compute::command_list{} : std::move(list),
-                   [this, done = std::move(done)](const compute::completion_info& info) {
-                     auto told = info;
-                     if (auto fine = alive(); !fine)
-                       told.outcome = fine;
-                     if (done)
-                       done(told);
-                   });
+    go_on(std::make_shared<parts>(parts{std::move(list), std::move(done), 0, {}}));
   }
+  uint32_t most_chosen_rows(const compute::expert_table&) const override { return 16; }
   compute::device_status status() const override {
     auto s = inner_->status();
     compute::own_memory_status own;
     own.name = "pretended";
     own.budget_bytes = budget_;
     own.used_bytes = s.resident_bytes;
+    own.first_budget_bytes = own.budget_bytes;
+    own.first_used_bytes = own.used_bytes;
     own.busy_us = s.busy_us;
     own.lost = lost;
     s.own_memory = own;
@@ -80,6 +77,39 @@ class pretended_card : public compute::device {
   result<void> alive() const {
     return lost ? result<void>(ec::device_lost, "the card is gone") : result<void>();
   }
+  /// A processor is told which experts to run: a list ends where that must be known first.
+  struct parts {
+    compute::command_list list;
+    compute::completion done;
+    size_t next = 0;
+    compute::completion_info told;
+  };
+  void go_on(const std::shared_ptr<parts>& p) {
+    compute::command_list now;
+    for (; !lost && p->next < p->list.size(); ++p->next) {
+      const auto* chosen = std::get_if<compute::run_chosen>(&p->list[p->next]);
+      if (chosen && !now.empty())
+        break;
+      now.push_back(chosen ? told(*chosen) : std::move(p->list[p->next]));
+    }
+    inner_->submit(std::move(now), [this, p](const compute::completion_info& info) {
+      p->told.busy_us += info.busy_us;
+      p->told.outcome = alive().ok() ? info.outcome : alive();
+      if (p->told.outcome && p->next < p->list.size())
+        go_on(p);
+      else if (p->done)
+        p->done(p->told);
+    });
+  }
+  static compute::operation told(const compute::run_chosen& op) {
+    compute::run_experts out{op.in, {}, op.out};
+    size_t picks = size_t{op.in.rows} * op.top_k;
+    for (auto& g : policy::group_by_expert({op.ids, picks}, {op.weights, picks}, op.in.rows,
+                                           static_cast<uint32_t>(op.experts->size())))
+      out.tasks.push_back({(*op.experts)[index(g.expert)], g.rows, g.weights, nullptr});
+    return out;
+  }
+
   compute::device_ptr inner_;
   uint64_t budget_;
 };

@@ -114,6 +114,9 @@ BOOST_AUTO_TEST_CASE(without_a_holder_a_request_fails_with_a_reason_or_waits_for
   node_options how;
   how.share = 0.4; // two nodes cannot hold everything
   how.missing_patience = std::chrono::milliseconds(1500);
+  how.adjust = [](size_t, actors::node_config& c) {
+    c.hosting.pool_share = 0; // else what is missing is read
+  };
   test_cluster cluster(3, how);
   cluster.settle();
   auto tokens = some_tokens(8);

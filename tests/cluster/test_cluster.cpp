@@ -192,9 +192,9 @@ actors::placement_status test_cluster::placement(size_t i, const std::string& na
   self->request(node(i).neighbours()->updater(), 5s, actors::atom::details::value)
       .receive(
           [&](std::vector<actors::placement_status>& all) {
-            for (auto& one : all)
-              if (one.model == name)
-                out = std::move(one);
+            for (auto& placed : all)
+              if (placed.model == name)
+                out = std::move(placed);
           },
           [](caf::error&) {});
   return out;

@@ -355,4 +355,63 @@ BOOST_AUTO_TEST_CASE(a_completion_may_hold_the_last_reference) {
   BOOST_TEST(done.get_future().get());
 }
 
+BOOST_AUTO_TEST_CASE(what_two_share_lies_whole_on_one_of_them) {
+  auto x = random_values(rows * hidden, 1);
+  for (int room : {0, 2, 3, 4, 7, 12}) // matrices; three make an expert
+    BOOST_TEST_CONTEXT("room " << room) {
+      auto dev =
+          compute::make_tandem({std::make_shared<tight>(room), make("reference"), {}, {}, true});
+      auto three = compute::make_tandem({dev, make("reference"), {}, {}, false});
+      work w(*three, x);
+      std::vector<compute::expert_task> tasks;
+      std::vector<place> where;
+      auto experts = experts_of(dtype::q8_0);
+      for (size_t i = 0; i < experts.size(); ++i) {
+        const auto& m = experts[i];
+        auto e = three->load_expert({m.gate, m.up, m.down}, compute::weight_use::project);
+        BOOST_REQUIRE(e.ok());
+        where.push_back(3 * static_cast<int>(i + 1) <= room ? place::near : place::far);
+        tasks.push_back({*e, usual_tasks()[i].rows, usual_tasks()[i].weights, nullptr});
+      }
+      auto all_near = std::count(where.begin(), where.end(), place::far) == 0;
+      run_all(*three, {w.before(), compute::run_experts{w.in.view, tasks, w.out.view}, w.after()});
+      check_same(w.out.values(), by_hand(where, dtype::q8_0, x));
+      auto own = dev->status();
+      BOOST_TEST(own.lists_run > (all_near ? 0u : 1u));
+    }
+}
+
+BOOST_AUTO_TEST_CASE(three_places_add_up_in_their_order) {
+  auto x = random_values(rows * hidden, 2);
+  auto inner = compute::make_tandem({std::make_shared<tight>(3), make("reference"), {}, {}, true});
+  auto dev = compute::make_tandem({inner, make("reference"), {}, {}, false});
+  auto experts = experts_of(dtype::f32);
+  std::vector<compute::expert_task> tasks;
+  for (size_t i = 0; i < experts.size(); ++i) {
+    const auto& m = experts[i];
+    auto e = dev->load_expert({m.gate, m.up, m.down}, i == 2 ? compute::weight_use::far_expert
+                                                             : compute::weight_use::project);
+    BOOST_REQUIRE(e.ok());
+    tasks.push_back({*e, usual_tasks()[i].rows, usual_tasks()[i].weights, nullptr});
+  }
+  work w(*dev, x);
+  run_all(*dev, {w.before(), compute::run_experts{w.in.view, tasks, w.out.view}, w.after()});
+  // the first on the near one, 1 and 3 on the one beside, 2 on the far one
+  auto one = make("reference");
+  work by(*one, x);
+  tensor beside(*one, rows, hidden, std::vector<float>(x.size(), 0.f)),
+      far(*one, rows, hidden, std::vector<float>(x.size(), 0.f));
+  auto part = [&](std::vector<size_t> which, const compute::rows_f32& to) {
+    compute::run_experts op{by.in.view, {}, to};
+    for (auto i : which)
+      op.tasks.push_back({load_expert(*one, experts[i]), usual_tasks()[i].rows,
+                          usual_tasks()[i].weights, nullptr});
+    return op;
+  };
+  run_all(*one, {by.before(), part({0}, by.out.view), part({1, 3}, beside.view),
+                 compute::add{beside.view, by.out.view}, part({2}, far.view),
+                 compute::add{far.view, by.out.view}, by.after()});
+  check_same(w.out.values(), by.out.values());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -32,7 +32,7 @@ BOOST_AUTO_TEST_SUITE(gpu_graphs)
 
 BOOST_AUTO_TEST_CASE(a_graph_is_made_when_steps_come_again_exactly) {
   auto control = std::make_shared<gpu::emulated_control>();
-  gpu::graph_cache cache(gpu::make_emulated_card({}, control), 4);
+  gpu::graph_cache cache(gpu::make_emulated_card({}, control), 12);
   float x[8]{};
   std::vector<gpu::step> steps{launch_of(1, x), launch_of(1, x + 1), launch_of(2, x)};
   auto graph = [&](const std::vector<gpu::step>& s) {

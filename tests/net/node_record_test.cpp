@@ -26,6 +26,7 @@ node_record example() {
   m.expert_bytes = 1000;
   m.capacity_bytes = 5000;
   m.home = true;
+  m.reads = true;
   m.chunks = bitmap(11);
   m.chunks.set(10);
   m.speed = {12.5, 0.25};

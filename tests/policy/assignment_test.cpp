@@ -122,7 +122,10 @@ BOOST_AUTO_TEST_CASE(an_earlier_plan_is_mended_to_the_nodes_that_are_there) {
       uint64_t items = uint64_t{layers} * experts;
       auto holders = random_holders(random, items);
       auto base = random_base(random, holders.size(), items);
-      auto a = assign({layers, experts, holders, {}, base});
+      std::vector<double> popularity(seed % 2 ? items : 0);
+      for (auto& p : popularity)
+        p = random() % 9;
+      auto a = assign({layers, experts, holders, popularity, base});
       uint64_t space = room(holders, items), placed = 0;
       for (size_t h = 0; h < holders.size(); ++h) {
         BOOST_TEST(a.plan[h].count() <= holders[h].room);
@@ -152,6 +155,24 @@ BOOST_AUTO_TEST_CASE(a_plan_that_covers_and_fits_is_kept_whole) {
       for (size_t h = 0; h < holders.size(); ++h)
         BOOST_TEST((a.plan[h] == base[h]));
     }
+}
+
+BOOST_AUTO_TEST_CASE(without_room_what_is_used_far_more_takes_the_place_of_the_least_used) {
+  std::vector<holder> one{{"a", 3}};
+  std::vector<bitmap> base(1, bitmap(6));
+  for (size_t i : {0, 1, 2})
+    base[0].set(i);
+  for (double used : {0.15, 1.0}) {
+    std::vector<double> popularity{0.3, 0.1, 0.2, 0.05, 0.0, used}; // 5 was at a node that is gone
+    auto a = assign({1, 6, one, popularity, base});
+    bool taken = used > 0.2;
+    BOOST_TEST(a.plan[0].test(5) == taken);
+    BOOST_TEST(a.plan[0].test(1) == !taken);
+    BOOST_TEST(a.plan[0].test(0));
+    BOOST_TEST(a.uncovered.size() == 3u);
+    // Whoever mends it again comes to the same.
+    BOOST_TEST((assign({1, 6, one, popularity, a.plan}).plan[0] == a.plan[0]));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(where_a_node_of_the_plan_is_gone_only_its_experts_move) {

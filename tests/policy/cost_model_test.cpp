@@ -3,7 +3,6 @@
 #include "policy/cost_model.hpp"
 #include "policy/dispatch_split.hpp"
 #include "policy/placement_candidates.hpp"
-#include "policy/stages.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -142,35 +141,61 @@ BOOST_AUTO_TEST_CASE(the_closed_form_is_near_the_average_where_experts_are_indep
   BOOST_TEST(worst < 0.12);
 }
 
-BOOST_AUTO_TEST_CASE(stages_are_the_best_of_all_cuts) {
-  for (uint64_t seed = 1; seed <= 60; ++seed)
+BOOST_AUTO_TEST_CASE(a_step_of_several_sessions_costs_more_than_one_and_less_than_all_in_turn) {
+  for (uint64_t seed = 1; seed <= 100; ++seed)
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::mt19937_64 random(seed);
-      routing_shape shape{5, 6, 2};
+      auto nodes = static_cast<uint32_t>(1 + random() % 4);
+      routing_shape shape{4, 16, 3};
       std::vector<node_facts> facts;
-      for (uint32_t n = 0; n < 3; ++n) {
+      for (uint32_t n = 0; n < nodes; ++n)
         facts.push_back(random_node(random, n));
-        facts.back().memory_bytes = static_cast<uint64_t>(between(random, 12e6, 40e6));
+      cost_model costs(small_model(shape), facts, random_network(random, nodes));
+      auto map = random_map(random, nodes, shape);
+      auto path = random_trace(random, shape, 1);
+      routing_trace same{shape, {}, {}};
+      for (uint32_t t = 0; t < 40; ++t) // all choose the same, so an average is each of them
+        same.append(path.path(0), t);
+      auto traffic = one_home(nodes, 0, same);
+      double one = costs.decode(map, traffic).us;
+      BOOST_TEST(costs.together_us(map, traffic, 1) == one,
+                 boost::test_tools::tolerance(0.02)); // one card sends
+      double before = one;
+      for (double sessions : {2.0, 4.0, 8.0}) {
+        double now = costs.together_us(map, traffic, sessions);
+        BOOST_TEST(now >= before * (1 - 1e-9));
+        BOOST_TEST(now <= sessions * one * (1 + 1e-9));
+        before = now;
       }
-      auto model = small_model(shape);
-      cost_model costs(model, facts, random_network(random, 3));
-      auto plan = plan_stages(costs, 0, 0);
-      if (!plan)
-        continue;
-      uint32_t layers = 0;
-      for (const auto& s : plan->stages) {
-        BOOST_TEST(s.first_layer == layers);
-        layers += s.layers;
-        BOOST_TEST(plan->memory_bytes[s.node] <= facts[s.node].memory_bytes * 9 / 10);
-      }
-      BOOST_TEST(layers == 5u);
-      // A plan that may use fewer nodes is never better.
-      auto fewer = facts;
-      fewer[1 + seed % 2].memory_bytes = 0;
-      auto other = plan_stages(cost_model(model, fewer, costs.network()), 0, 0);
-      if (other)
-        BOOST_TEST(other->decode_us >= plan->decode_us - 1e-6);
     }
+}
+
+BOOST_AUTO_TEST_CASE(many_sessions_want_layers_shared_out) {
+  routing_shape shape{8, 16, 4};
+  auto model = small_model(shape);
+  node_facts node;
+  node.name = "n";
+  node.memory_bytes = 100'000'000;
+  node.read_bytes_us = 10'000;
+  node.macs_us = 100'000;
+  network_facts network(2, {900, 1250}); // 0.9 ms, 10 Gbit/s
+  std::mt19937_64 random(3);
+  placement_problem p;
+  p.model = model;
+  p.nodes = {node, node};
+  p.network = network;
+  p.fit = p.held_out = one_home(2, 0, random_trace(random, shape, 400));
+  p.room = {model.items() / 2, model.items() / 2};
+  cost_model costs(model, p.nodes, network);
+  auto in = make_inputs(p.fit, p.room);
+  auto few = place_layers(in), even = place_popularity(in);
+  double together = costs.together_us(even, p.held_out, 16);
+  BOOST_TEST(together < 0.85 * costs.together_us(few, p.held_out, 16));
+  p.options.sessions = 16;
+  p.options.prompt_tokens = 0;
+  auto plan = plan_placement(p);
+  BOOST_REQUIRE(plan.ok());
+  BOOST_TEST(costs.together_us(plan->best().map, p.held_out, 16) <= together);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

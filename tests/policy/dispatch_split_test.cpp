@@ -44,6 +44,45 @@ size_t experts_at(const split& s, node_id host) {
 
 BOOST_AUTO_TEST_SUITE(splits)
 
+BOOST_AUTO_TEST_CASE(what_nobody_holds_is_read_and_what_a_slow_peer_holds_too) {
+  std::map<node_id, bitmap> holds{{self, bitmap(4)}, {peer, bitmap(4)}};
+  holds[self].set(0);
+  holds[peer].set(1);
+  holds[peer].set(2); // 3 is nobody's
+  routing_table table(1, 4, holds, 1);
+  uint32_t experts = 3;
+  double read_us = 2000, peer_us = 300;
+  read_price price = [&](expert_id e) -> std::optional<double> {
+    return e == expert_id{2} ? 0 : read_us; // 2 is in memory by chance
+  };
+  auto there = [&] {
+    std::map<node_id, host_cost> costs{{self, {0, 0, {100, 10}}}, {peer, {peer_us, 1, {100, 10}}}};
+    auto s = split_rows({&table, layer_id{0}, self, &costs, nullptr, nullptr, &price},
+                        one_row_each(experts));
+    BOOST_TEST(s.nowhere.empty());
+    return experts_at(s, peer);
+  };
+  BOOST_TEST(there() == 1u); // 1 only: the way to the peer is shorter than a read
+  peer_us = 5000;
+  BOOST_TEST(there() == 0u);
+  read_us = 20000;
+  BOOST_TEST(there() == 1u);
+  experts = 4; // what is read holds up the rest, whatever it takes
+  BOOST_TEST(there() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_node_that_failed_to_read_reads_no_more) {
+  std::map<node_id, bitmap> holds{{self, bitmap(2)}, {peer, bitmap(2)}};
+  holds[peer].set(1);
+  routing_table table(1, 2, holds, 1);
+  read_price none = [](expert_id) { return std::optional<double>(); };
+  std::map<node_id, host_cost> costs{{self, {0, 0, {1, 1}}}, {peer, {9000, 1, {100, 10}}}};
+  auto s =
+      split_rows({&table, layer_id{0}, self, &costs, nullptr, nullptr, &none}, one_row_each(2));
+  BOOST_TEST(experts_at(s, peer) == 1u);
+  BOOST_TEST(s.nowhere.size() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(nothing_is_lost_or_doubled_and_every_host_holds_what_it_gets) {
   for (uint32_t seed = 1; seed <= 500; ++seed)
     BOOST_TEST_CONTEXT("seed " << seed) {

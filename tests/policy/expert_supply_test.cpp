@@ -27,6 +27,7 @@ struct world {
   };
   struct step {
     std::vector<expert_key> wanted;
+    std::vector<uint8_t> lower; ///< of these: runs as a copy
     size_t lent = 0, ran = 0;
     std::map<expert_key, uint32_t> failures; ///< of jobs for it, since it began
   };
@@ -43,7 +44,9 @@ struct world {
   std::set<uint64_t> over;
   uint64_t next_step = 1;
   uint64_t failing_job = 0;
-  size_t fails = 0, evictions = 0, lends = 0;
+  size_t fails = 0, evictions = 0, lends = 0, copies = 0;
+  bool with_copies;    ///< of fewer bits, of some
+  uint64_t before = 0; ///< of its memory
 
   static std::vector<uint64_t> sizes(std::mt19937& random, cache_shape shape) {
     std::vector<uint64_t> out;
@@ -59,7 +62,7 @@ struct world {
   explicit world(uint32_t seed)
       : random(seed), shape{2 + static_cast<uint32_t>(random() % 3), 8},
         bytes(sizes(random, shape)), limits(some_limits(random)),
-        supply(shape, bytes, limits, activation_aware(shape)) {}
+        supply(shape, bytes, limits, activation_aware(shape)), with_copies(random() % 2) {}
 
   uint64_t size(expert_key k) const { return bytes[shape.slot(k)]; }
   uint64_t memory() const {
@@ -74,10 +77,9 @@ struct world {
   }
   bool lent(expert_key k) const {
     for (const auto& [id, s] : steps)
-      if (std::find(s.wanted.begin() + static_cast<std::ptrdiff_t>(s.ran),
-                    s.wanted.begin() + static_cast<std::ptrdiff_t>(s.lent),
-                    k) != s.wanted.begin() + static_cast<std::ptrdiff_t>(s.lent))
-        return true;
+      for (size_t i = s.ran; i < s.lent; ++i)
+        if (s.wanted[i] == k && !s.lower[i])
+          return true;
     return false;
   }
 
@@ -85,7 +87,9 @@ struct world {
     for (auto orders = supply.take_orders(); !orders.empty(); orders = supply.take_orders())
       for (const auto& o : orders)
         obey(o);
-    BOOST_REQUIRE_LE(memory(), limits.pool_bytes);
+    if (memory() > limits.pool_bytes) // since it became smaller, or one step gets its one expert
+      BOOST_REQUIRE_LE(memory(), std::max<uint64_t>(before, 5));
+    before = memory();
     BOOST_REQUIRE_EQUAL(memory(), supply.used_bytes());
     BOOST_REQUIRE_LE(jobs.size(), limits.jobs);
   }
@@ -99,6 +103,10 @@ struct world {
         BOOST_REQUIRE((id == o.job || !(j.key == o.key))); // one job for an expert
       break;
     case what::hurry:
+      BOOST_REQUIRE(!jobs.at(o.job).packing);
+      jobs.at(o.job).lazy = false;
+      break;
+    case what::ready:
       BOOST_REQUIRE(!jobs.at(o.job).packing);
       jobs.at(o.job).lazy = false;
       break;
@@ -119,7 +127,9 @@ struct world {
       auto& s = steps.at(o.step); // an open one
       BOOST_REQUIRE(s.lent < s.wanted.size());
       BOOST_REQUIRE((s.wanted[s.lent] == o.key));
-      BOOST_REQUIRE(here.count(o.key));
+      BOOST_REQUIRE_EQUAL(o.lower, s.lower[s.lent] != 0);
+      BOOST_REQUIRE((o.lower || here.count(o.key)));
+      copies += o.lower;
       ++s.lent;
       ++lends;
       break;
@@ -142,12 +152,15 @@ struct world {
     }
   }
 
-  bool waited_for(expert_key k) const {
-    for (const auto& [id, s] : steps)
-      if (std::find(s.wanted.begin() + static_cast<std::ptrdiff_t>(s.lent), s.wanted.end(), k) !=
-          s.wanted.end())
+  static bool waits_for(const step& s, expert_key k) {
+    for (size_t i = s.lent; i < s.wanted.size(); ++i)
+      if (s.wanted[i] == k && !s.lower[i])
         return true;
     return false;
+  }
+  bool waited_for(expert_key k) const {
+    return std::any_of(steps.begin(), steps.end(),
+                       [&](const auto& s) { return waits_for(s.second, k); });
   }
   void close(uint64_t id) {
     steps.erase(id);
@@ -170,8 +183,15 @@ struct world {
         s.wanted.push_back({layer, static_cast<expert_id>(e)});
       }
     auto id = next_step++;
+    std::vector<uint8_t> lower;
+    for (auto k : s.wanted) {
+      lower.push_back(with_copies && random() % 2);
+      s.lower.push_back(lower.back() && !here.count(k));
+    }
     steps[id] = s;
-    supply.begin(id, layer, uses, 1);
+    auto how = supply.begin(id, layer, uses, 1, lower);
+    for (size_t i = 0; i < how.size(); ++i)
+      BOOST_REQUIRE_EQUAL(how[i] == expert_supply::found::lower, s.lower[i] != 0);
   }
   void run() {
     auto [id, s] = *any(steps);
@@ -202,8 +222,7 @@ struct world {
       failing_job = id;
       outcome = error{ec::io, "disk " + std::to_string(id)};
       for (auto& [number, s] : steps)
-        if (std::find(s.wanted.begin() + static_cast<std::ptrdiff_t>(s.lent), s.wanted.end(), k) !=
-            s.wanted.end())
+        if (waits_for(s, k))
           ++s.failures[k];
     } else if (cancelled) {
       outcome = error{ec::cancelled, "cancelled"};
@@ -234,6 +253,10 @@ struct world {
                         0.3f + static_cast<float>(random() % 70) / 100});
     supply.foresee(wishes);
   }
+  void resize() {
+    limits.pool_bytes = random() % 4 ? random() % 60 : 0;
+    supply.resize(limits.pool_bytes);
+  }
   void late_word() { // of a job that is long through, and of steps that are over
     supply.was_read(100000, error{ec::io, "late"});
     supply.was_packed(100001, {});
@@ -243,7 +266,9 @@ struct world {
     }
   }
 
-  void anything() {
+  void anything(bool resizes = false) {
+    if (resizes && random() % 16 == 0)
+      resize(), obey();
     auto dice = random() % 20;
     if (dice < 3 && steps.size() < 3)
       begin();
@@ -328,7 +353,7 @@ std::vector<supply_order> bring(expert_supply& s, std::vector<supply_order> orde
 BOOST_AUTO_TEST_SUITE(supply_of_experts)
 
 BOOST_AUTO_TEST_CASE(holds_its_promises_whatever_happens) {
-  size_t fails = 0, evictions = 0, lends = 0;
+  size_t fails = 0, evictions = 0, lends = 0, copies = 0;
   for (uint32_t seed = 1; seed <= 2000; ++seed) {
     world w(seed);
     BOOST_TEST_CONTEXT("seed " << seed) {
@@ -339,10 +364,114 @@ BOOST_AUTO_TEST_CASE(holds_its_promises_whatever_happens) {
     fails += w.fails;
     evictions += w.evictions;
     lends += w.lends;
+    copies += w.copies;
   }
   BOOST_TEST(fails > 1000u); // else it has tried little
   BOOST_TEST(evictions > 20000u);
   BOOST_TEST(lends > 20000u);
+  BOOST_TEST(copies > 2000u);
+}
+
+BOOST_AUTO_TEST_CASE(what_runs_as_a_copy_waits_for_nothing_and_is_read_if_it_is_worth_its_room) {
+  auto s = small(2);
+  std::vector<uint8_t> second{0, 1};
+  for (uint64_t step = 1; step <= 80; ++step) { // 0 and 1 fill the pool; 1 was used once
+    s.begin(step, layer_id{0}, step == 1 ? uses({0, 1}) : uses({0}), 1);
+    (void)bring(s, s.take_orders());
+    s.end(step);
+  }
+  auto found = s.begin(81, layer_id{0}, uses({0, 5}), 1, second);
+  BOOST_TEST((found[1] == expert_supply::found::lower));
+  auto orders = s.take_orders();
+  auto lent = of_kind(orders, what::lend);
+  BOOST_REQUIRE_EQUAL(lent.size(), 2u); // at once, in order
+  BOOST_TEST(!lent[0].lower);
+  BOOST_TEST(lent[1].lower);
+  s.ran(81, 2);
+  s.end(81);
+  (void)bring(s, orders);
+  for (uint64_t step = 82; step <= 100; ++step) { // 5 is chosen again and again
+    s.begin(step, layer_id{0}, uses({0, 5}), 1, second);
+    (void)bring(s, s.take_orders());
+    s.end(step);
+  }
+  BOOST_TEST((s.is(key(0, 5)) == expert_supply::state::resident));
+  BOOST_TEST((s.is(key(0, 1)) == expert_supply::state::absent));
+  found = s.begin(101, layer_id{0}, uses({0, 5}), 1, second);
+  BOOST_TEST((found[1] == expert_supply::found::here)); // exact where it can be
+  s.end(101);
+  for (uint64_t step = 102; step <= 140; ++step) {
+    s.begin(step, layer_id{0}, uses({0, 5}), 1);
+    s.end(step);
+  }
+  s.begin(141, layer_id{0}, uses({0, 7}), 1, second);
+  BOOST_TEST(of_kind(s.take_orders(), what::read).empty()); // worth less than both
+  BOOST_TEST((s.is(key(0, 5)) == expert_supply::state::resident));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_kept_for_its_worth_is_never_read_and_left) {
+  auto s = small(4, 2, 1);
+  std::vector<uint8_t> copy{1};
+  s.begin(1, layer_id{0}, uses({3}), 1, copy);
+  auto first = of_kind(s.take_orders(), what::read); // the only one that nobody waits for
+  s.begin(2, layer_id{0}, uses({4}), 1, copy);
+  std::vector<expert_supply::wish> wish{{key(0, 4), 0.5f}};
+  s.foresee(wish); // now for two reasons
+  BOOST_TEST(of_kind(s.take_orders(), what::read).empty());
+  s.end(1);
+  s.end(2);
+  s.was_read(first.at(0).job, {});
+  auto orders = s.take_orders();
+  auto packs = of_kind(orders, what::pack);
+  BOOST_REQUIRE_EQUAL(packs.size(), 1u);
+  s.was_packed(packs[0].job, {});
+  auto second = of_kind(s.take_orders(), what::read);
+  BOOST_REQUIRE_EQUAL(second.size(), 1u);
+  BOOST_TEST((second[0].key == key(0, 4)));
+  BOOST_TEST(!second[0].ahead); // or it would wait for a step that asks
+}
+
+BOOST_AUTO_TEST_CASE(what_was_being_read_ahead_is_read_to_its_end_when_its_copy_runs) {
+  auto s = small(4);
+  std::vector<expert_supply::wish> wish{{key(0, 3), 0.5f}};
+  s.foresee(wish);
+  auto read = of_kind(s.take_orders(), what::read);
+  BOOST_REQUIRE_EQUAL(read.size(), 1u);
+  BOOST_TEST(read[0].ahead);
+  s.begin(1, layer_id{0}, uses({3}), 1, std::vector<uint8_t>{1});
+  auto orders = s.take_orders();
+  BOOST_TEST(of_kind(orders, what::cancel).empty());
+  BOOST_TEST(of_kind(orders, what::hurry).empty()); // nobody waits
+  BOOST_TEST(of_kind(orders, what::ready).size() == 1u);
+  s.end(1);
+  s.was_read(read[0].job, {});
+  (void)bring(s, s.take_orders());
+  BOOST_TEST((s.is(key(0, 3)) == expert_supply::state::resident));
+}
+
+BOOST_AUTO_TEST_CASE(a_pool_that_changes_its_size_serves_every_step_and_has_no_more_in_the_end) {
+  size_t lends = 0;
+  for (uint32_t seed = 1; seed <= 1000; ++seed) {
+    world w(seed);
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      for (int i = 0; i < 400; ++i)
+        w.anything(true);
+      w.let_all_end();
+      w.limits.pool_bytes = seed % 2 ? 0 : 10;
+      w.supply.resize(w.limits.pool_bytes);
+      w.obey();
+      for (int i = 0; i < 400 && (!w.jobs.empty() || !w.leaving.empty()); ++i) {
+        while (!w.leaving.empty())
+          w.free_one(), w.obey();
+        for (auto all = w.jobs; const auto& [id, j] : all)
+          if (w.jobs.count(id) && !w.jobs.at(id).lazy)
+            w.finish_job(id, false), w.obey();
+      }
+      BOOST_TEST(w.memory() <= w.limits.pool_bytes);
+    }
+    lends += w.lends;
+  }
+  BOOST_TEST(lends > 5000u);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_here_is_lent_at_once_and_in_order) {

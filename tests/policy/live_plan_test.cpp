@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(what_one_node_has_not_measured_is_as_others_have_it) {
   c.nodes.resize(1);
   c.nodes[0].speed = {70, 7};
   c.nodes[0].dense = {33, 2, 200};
-  c.nodes.push_back({"new", "new", false, 0, 72, {}, {}, 0, {}, {}});
+  c.nodes.push_back({"new", "new", false, 0, 72, {}, {}, 0, 0, {}, {}});
   c.network = network_facts(2, {300, 100});
   auto p = problem_of(c);
   BOOST_TEST(p.nodes[1].measured->expert.expert_us == 70);
@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(one_node_that_holds_all_is_not_split_over_a_slow_link) {
   c.nodes[0].home = true;
   c.nodes[0].room = c.model.items();
   c.nodes[0].speed = {100, 10};
-  c.nodes.push_back({"far", "far", false, 0, 72, {100, 10}, {}, 0, {}, {}});
+  c.nodes.push_back({"far", "far", false, 0, 72, {100, 10}, {}, 0, 0, {}, {}});
   c.network = network_facts(2, {20'000, 10});
   auto plan = plan_cluster(problem_of(c));
   BOOST_REQUIRE(plan.ok());
@@ -132,7 +132,7 @@ BOOST_AUTO_TEST_CASE(one_node_that_holds_all_is_not_split_over_a_slow_link) {
 BOOST_AUTO_TEST_CASE(a_home_that_holds_what_a_session_uses_is_cheaper_for_it) {
   auto c = random_cluster(1);
   c.nodes.resize(1);
-  c.nodes[0] = {"a", "a", true, 0, 72, {100, 10}, {40, 3, 300}, 0, {}, {}};
+  c.nodes[0] = {"a", "a", true, 0, 72, {100, 10}, {40, 3, 300}, 0, 0, {}, {}};
   c.nodes.push_back(c.nodes[0]);
   c.network = network_facts(2, {2000, 100});
   routing_trace probe; // every token uses experts 0 to 3 of a layer

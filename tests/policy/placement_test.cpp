@@ -43,6 +43,59 @@ bool horizontal(const expert_map& map) {
 
 BOOST_AUTO_TEST_SUITE(placements)
 
+BOOST_AUTO_TEST_CASE(without_room_for_all_homes_read_the_rest) {
+  uint32_t planned = 0;
+  for (uint64_t seed = 1; seed <= 400; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      auto p = random_problem(random);
+      uint64_t all = 0;
+      for (auto& r : p.room)
+        all += r = std::min<uint64_t>(r * 7 / 10, p.model.items());
+      if (all >= p.model.items())
+        continue;
+      ++planned;
+      BOOST_TEST(!plan_placement(p).ok());
+      for (auto& n : p.nodes)
+        n.read_us = 2000;
+      auto plan = plan_placement(p);
+      BOOST_REQUIRE_MESSAGE(plan.ok(), (plan.ok() ? "" : plan.err().message));
+      for (const auto& c : plan->candidates)
+        BOOST_TEST_CONTEXT(c.name) {
+          BOOST_TEST(c.map.nodes == p.nodes.size());
+          BOOST_TEST(within_rooms(c.map, p.room));
+          auto nobodys = static_cast<uint64_t>(
+              std::count(c.map.hosts.begin(), c.map.hosts.end(), node_set{0}));
+          BOOST_TEST(nobodys == p.model.items() - all);
+          if (c.eligible)
+            BOOST_TEST(plan->best().request_us <= c.request_us);
+        }
+      BOOST_TEST(plan->why.find("have no room") != std::string::npos);
+    }
+  BOOST_TEST(planned > 50u);
+}
+
+BOOST_AUTO_TEST_CASE(reading_is_priced) {
+  std::mt19937_64 random(7);
+  auto p = random_problem(random);
+  while (p.fit.homes().size() > 1)
+    p = random_problem(random);
+  expert_map map(static_cast<uint32_t>(p.nodes.size()), p.model.layers, p.model.experts);
+  std::fill(map.hosts.begin(), map.hosts.end(), only(p.fit.homes().front()));
+  map.hosts[0] = 0; // of layer 0: at most one read a token
+  auto us = [&](double read_us) {
+    for (auto& n : p.nodes)
+      n.read_us = read_us;
+    auto cost = cost_model(p.model, p.nodes, p.network).decode(map, p.held_out);
+    BOOST_TEST(cost.missing > 0);
+    return std::pair(cost.us, cost.missing);
+  };
+  auto [slow, missing] = us(5000);
+  auto [fast, same] = us(1000);
+  BOOST_TEST(missing == same);
+  BOOST_TEST(slow - fast == 4000 * missing, boost::test_tools::tolerance(1e-6));
+}
+
 BOOST_AUTO_TEST_CASE(plans_cover_and_fit_and_take_the_best) {
   uint32_t planned = 0, refused = 0;
   for (uint64_t seed = 1; seed <= 1500; ++seed)
@@ -235,6 +288,14 @@ BOOST_AUTO_TEST_CASE(a_session_moves_only_where_it_gains) {
   BOOST_TEST(best(700, 20'000, 0, 0, 1000) == 5u);
   BOOST_TEST(best(1000, 0, 2, 0, 100) == 5u); // less crowded
   BOOST_TEST(best(700, 0, 0, 2, 100) == 3u);
+  // where both run experts on the same nodes, moving splits a batch in two and frees nobody
+  for (double sessions : {1.0, 3.0, 7.0}) {
+    home_offer shared[] = {{3, 1000, 0, sessions, {600, 400}}, {5, 1000, 0, 0, {400, 600}}};
+    BOOST_TEST(best_home(shared, 100) == 3u);
+    shared[0].busy_us = {1000, 0};
+    shared[1].busy_us = {0, 1000}; // each on its own node
+    BOOST_TEST(best_home(shared, 100) == 5u);
+  }
   const home_offer alone[] = {{3, 1000, 0, 9}};
   BOOST_TEST(best_home(alone, 100) == 3u);
 }

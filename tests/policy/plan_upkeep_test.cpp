@@ -30,6 +30,7 @@ BOOST_AUTO_TEST_CASE(noise_is_no_reason) {
   for (size_t i = 0; i < now.use.size(); ++i)
     now.use[i] = i % 2 ? 1.1 : 0.9;
   now.tokens = 4000;
+  now.sessions = 2;
   BOOST_TEST((reason_to_replan(then, now) == replan_reason::none));
 }
 
@@ -49,6 +50,7 @@ BOOST_AUTO_TEST_CASE(each_change_that_matters_is_named) {
   BOOST_TEST((after([](auto& b) { b.nodes[0].speed = {60, 12}; }) == replan_reason::speed));
   BOOST_TEST((after([](auto& b) { b.links[1].rtt_us = 20'000; }) == replan_reason::links));
   BOOST_TEST((after([](auto& b) { b.tokens = 8000; }) == replan_reason::routing));
+  BOOST_TEST((after([](auto& b) { b.sessions = 5; }) == replan_reason::load));
   BOOST_TEST((after([](auto& b) {
                 for (size_t i = 0; i < 20; ++i)
                   b.use[i] = 0.2;

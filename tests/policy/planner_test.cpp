@@ -37,12 +37,42 @@ placement_problem random_cluster(std::mt19937_64& random) {
 
 BOOST_AUTO_TEST_SUITE(planners)
 
+BOOST_AUTO_TEST_CASE(a_home_with_a_disk_reads_what_has_no_room) {
+  uint32_t planned = 0;
+  for (uint64_t seed = 1; seed <= 100; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      auto p = random_cluster(random);
+      for (auto& n : p.nodes)
+        n.memory_bytes = n.memory_bytes * 6 / 10;
+      if (plan_cluster(p) || expert_room(p.nodes[0], p.model, true) == 0)
+        continue;
+      ++planned;
+      auto request_us = [&](double bytes_us) {
+        p.nodes[0].store_bytes_us = bytes_us;
+        auto plan = plan_cluster(p);
+        BOOST_REQUIRE_MESSAGE(plan.ok(), (plan.ok() ? "" : plan.err().message));
+        const auto& best = plan->placement.best();
+        BOOST_TEST(!best.map.covered());
+        BOOST_TEST(best.decode.missing > 0);
+        for (uint32_t n = 0; n < p.nodes.size(); ++n)
+          BOOST_TEST(plan->placement.memory_bytes[n] <= p.nodes[n].memory_bytes * 9 / 10 + 1);
+        BOOST_TEST(plan->placement.why.find("have no room") != std::string::npos);
+        return best.request_us;
+      };
+      BOOST_TEST(request_us(1000) < request_us(100)); // a slow disk is no gain
+    }
+  BOOST_TEST(planned > 10u);
+}
+
 BOOST_AUTO_TEST_CASE(plans_keep_to_the_memory_and_are_the_best_they_looked_at) {
   uint32_t alone = 0, several = 0, none = 0;
   for (uint64_t seed = 1; seed <= 200; ++seed)
     BOOST_TEST_CONTEXT("seed " << seed) {
       std::mt19937_64 random(seed);
       auto p = random_cluster(random);
+      for (auto& n : p.nodes)
+        n.runs_layers = seed % 2 && may_be_home(n, p.model);
       auto plan = plan_cluster(p);
       if (!plan) {
         ++none;
@@ -84,20 +114,33 @@ BOOST_AUTO_TEST_CASE(one_fast_node_is_not_slowed_by_a_poor_network) {
   BOOST_TEST(plan->why.find("alone") != std::string::npos, plan->why);
 }
 
-BOOST_AUTO_TEST_CASE(a_slow_network_and_little_memory_make_stages_promising) {
+BOOST_AUTO_TEST_CASE(on_a_slow_network_nodes_that_may_run_layers_do) {
   std::mt19937_64 random(5);
   auto p = random_cluster(random);
-  while (p.nodes.size() != 4)
+  while (p.nodes.size() != 2)
     p = random_cluster(random);
-  for (auto& n : p.nodes) // two whole layers, or a third of all experts at the home
-    n.memory_bytes = 35'000'000;
-  p.network = network_facts(static_cast<uint32_t>(p.nodes.size()), {20'000, 1.25});
-  auto plan = plan_cluster(p);
-  BOOST_REQUIRE(plan.ok());
-  BOOST_REQUIRE(plan->stages.has_value());
-  BOOST_TEST(plan->stages->hops == static_cast<double>(plan->stages->stages.size()));
-  BOOST_TEST(plan->stages_request_us < plan->placement.best().request_us);
-  BOOST_TEST(plan->why.find("Stages of whole layers") != std::string::npos, plan->why);
+  for (auto& n : p.nodes) // each has room for three quarters of the experts, one layer in four away
+    n.memory_bytes = (p.model.home_bytes() + p.model.expert_total_bytes() * 3 / 4) * 10 / 9 + 9;
+  p.network = network_facts(2, {20'000, 1.25});
+  auto helped = plan_cluster(p); // by a node that runs experts and nothing else
+  BOOST_REQUIRE(helped.ok());
+  BOOST_TEST(!helped->way.has_value());
+  for (auto& n : p.nodes) {
+    BOOST_TEST(may_be_home(n, p.model));
+    n.runs_layers = true;
+  }
+  for (auto shape : {plan_shape::automatic, plan_shape::stages}) {
+    p.options.shape = shape;
+    auto plan = plan_cluster(p);
+    BOOST_REQUIRE(plan.ok());
+    BOOST_REQUIRE(plan->way.has_value());
+    bool sooner = plan->way->request_us < 0.85 * helped->placement.best().request_us;
+    BOOST_TEST((plan->kind == plan_kind::stages) == (sooner || shape == plan_shape::stages));
+    if (plan->kind == plan_kind::stages)
+      BOOST_TEST(plan->why.find("stages, ") != std::string::npos, plan->why);
+    for (uint32_t n = 0; n < p.nodes.size(); ++n)
+      BOOST_TEST(plan->placement.memory_bytes[n] <= p.nodes[n].memory_bytes);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(figures_of_a_known_model_are_its_own) {
