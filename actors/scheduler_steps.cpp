@@ -279,7 +279,7 @@ void add_to_probe(self_ptr self, state::running& s, uint32_t first_row,
   for (uint32_t r = 0; r < share.rows && probe.routing.tokens() < enough; ++r)
     probe.routing.append(routed[first_row + r], 0);
   probe.fed = share.position + share.rows;
-  if (probe.fed < s.prompt_tokens && probe.routing.tokens() < enough)
+  if (probe.routing.tokens() < enough) // a short prompt says little: its answer is looked at too
     return;
   probe.sessions = static_cast<uint32_t>(st.sessions.size() - 1);
   if (!s.path)

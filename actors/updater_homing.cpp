@@ -59,12 +59,13 @@ std::vector<candidate> other_homes(const updater_state& st, placed_model& m) {
 home_choice best_of(placed_model& m, const std::vector<policy::home_price>& prices,
                     const homing_question& ask, uint32_t here,
                     const std::vector<candidate>& others) {
-  std::vector<policy::home_offer> offers{{here, prices[here].token_us, 0,
-                                          static_cast<double>(ask.probe->sessions),
-                                          prices[here].busy_us}};
+  auto offer = [&](uint32_t node, double again_us, double sessions) {
+    const auto& p = prices[node];
+    return policy::home_offer{node, p.token_us, p.more_us, again_us, sessions, p.busy_us};
+  };
+  std::vector<policy::home_offer> offers{offer(here, 0, ask.probe->sessions)};
   for (const auto& c : others)
-    offers.push_back({c.node, prices[c.node].token_us, prices[c.node].again_us, c.sessions,
-                      prices[c.node].busy_us});
+    offers.push_back(offer(c.node, prices[c.node].again_us, c.sessions));
   auto best = policy::best_home(offers, std::min<double>(ask.answer_tokens, usual_answer));
   for (const auto& c : others)
     if (c.node == best) {

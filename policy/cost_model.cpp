@@ -19,13 +19,6 @@ expert_speed slowed(const expert_speed& s, double factor) {
   return {s.expert_us * factor, s.row_us * factor};
 }
 
-std::vector<std::vector<size_t>> tokens_by_home(const home_traffic& traffic, uint32_t nodes) {
-  std::vector<std::vector<size_t>> out(nodes);
-  for (size_t t = 0; t < traffic.trace.tokens(); ++t)
-    out[traffic.home[t]].push_back(t);
-  return out;
-}
-
 /// Weights of the homes that have tokens to judge by, made to sum to 1.
 std::vector<double> usable_weights(const home_traffic& traffic,
                                    const std::vector<std::vector<size_t>>& tokens) {
@@ -134,11 +127,12 @@ cost_model::layer_cost cost_model::layer(const expert_map& map, uint32_t layer,
   return out;
 }
 
-token_cost cost_model::decode(const expert_map& map, const home_traffic& traffic) const {
+token_cost cost_model::decode(const expert_map& map, const home_traffic& traffic,
+                              double sessions) const {
   token_cost sum;
   std::vector<double> expert_us(nodes_.size());
   sum.busy_us.assign(nodes_.size(), 0);
-  auto tokens = tokens_by_home(traffic, static_cast<uint32_t>(nodes_.size()));
+  auto tokens = traffic.tokens_by_home();
   auto weights = usable_weights(traffic, tokens);
   std::vector<double> busy(nodes_.size());
   for (uint32_t h = 0; h < nodes_.size(); ++h) {
@@ -165,6 +159,8 @@ token_cost cost_model::decode(const expert_map& map, const home_traffic& traffic
     sum.busy_us[s] += expert_us[s];
   sum.bytes = sum.messages * 2 * model_.wire_row_bytes;
   finish_balance(sum, expert_us);
+  if (sessions > 1)
+    sum.together_us = together_us(map, traffic, sessions);
   return sum;
 }
 

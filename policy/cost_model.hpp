@@ -24,6 +24,12 @@ struct token_cost {
   double us_with(double sessions) const;
 };
 
+/// A decoding step of several sessions, which are one batch at their home.
+struct step_cost {
+  double us = 0;
+  std::vector<double> busy_us; ///< [nodes]
+};
+
 struct cost_options {
   uint32_t slice_rows = 128;   ///< prompt rows of one step
   uint32_t prompt_samples = 3; ///< prompts evaluated for each home
@@ -34,13 +40,18 @@ class cost_model {
   cost_model(model_demand model, std::vector<node_facts> nodes, network_facts network,
              cost_options options = {});
 
-  token_cost decode(const expert_map& map, const home_traffic& traffic) const;
+  /// With several sessions at once what a step of all of them takes is counted too.
+  token_cost decode(const expert_map& map, const home_traffic& traffic, double sessions = 1) const;
   /// A prompt of `tokens`; `us` and the rest are of the whole prompt.
   token_cost prompt(const expert_map& map, const home_traffic& traffic, uint32_t tokens) const;
 
   /// A decoding step where so many sessions, spread over the homes by weight, are one batch at each
   /// of them: what nodes run for several homes takes its turn.
   double together_us(const expert_map& map, const home_traffic& traffic, double sessions) const;
+  /// One of these steps: the mean over some that are made of these tokens, far apart from each other
+  /// as each is of a session of its own.
+  step_cost step(const expert_map& map, const routing_trace& trace, std::span<const size_t> tokens,
+                 uint32_t home, size_t sessions) const;
 
   /// Layers [first, end) of one token at `node`, or of rows that are one batch; no output matrix.
   token_cost layers(const expert_map& map, const routing_trace& trace, std::span<const size_t> rows,

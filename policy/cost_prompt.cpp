@@ -178,9 +178,7 @@ token_cost cost_model::prompt(const expert_map& map, const home_traffic& traffic
                               uint32_t tokens) const {
   token_cost sum;
   sum.busy_us.assign(nodes_.size(), 0);
-  std::vector<std::vector<size_t>> of(nodes_.size());
-  for (size_t t = 0; t < traffic.trace.tokens(); ++t)
-    of[traffic.home[t]].push_back(t);
+  auto of = traffic.tokens_by_home();
   double total = 0;
   for (size_t h = 0; h < of.size(); ++h)
     total += of[h].empty() ? 0 : traffic.weight[h];
@@ -200,33 +198,37 @@ token_cost cost_model::prompt(const expert_map& map, const home_traffic& traffic
   return sum;
 }
 
+step_cost cost_model::step(const expert_map& map, const routing_trace& trace,
+                           std::span<const size_t> tokens, uint32_t home, size_t sessions) const {
+  constexpr size_t steps = 12; // looked at
+  token_cost sum;
+  sum.busy_us.assign(nodes_.size(), 0);
+  size_t have = tokens.size(), looked = std::clamp<size_t>(have / sessions, 1, steps);
+  for (size_t i = 0; i < looked; ++i) {
+    std::vector<size_t> rows(sessions);
+    for (size_t r = 0; r < sessions; ++r)
+      rows[r] = tokens[(i + r * have / sessions) % have];
+    add_layers(map, home, trace, rows, 0, model_.layers, sum, 1 / static_cast<double>(looked));
+  }
+  double head_us = times_[home].head_us;
+  sum.busy_us[home] += head_us;
+  return {sum.us + head_us, std::move(sum.busy_us)};
+}
+
 double cost_model::together_us(const expert_map& map, const home_traffic& traffic,
                                double sessions) const {
-  constexpr size_t steps = 12; // looked at, for each home
-  std::vector<std::vector<size_t>> of(nodes_.size());
-  for (size_t t = 0; t < traffic.trace.tokens(); ++t)
-    of[traffic.home[t]].push_back(t);
+  auto of = traffic.tokens_by_home();
   double slowest = 0;
   std::vector<double> busy(nodes_.size());
   for (uint32_t h = 0; h < of.size(); ++h) {
-    auto rows_here = static_cast<size_t>(std::lround(sessions * traffic.weight[h]));
-    rows_here = std::clamp<size_t>(rows_here, 1, std::max<size_t>(1, options_.slice_rows));
     if (of[h].empty() || traffic.weight[h] == 0)
       continue;
-    token_cost step;
-    step.busy_us.assign(nodes_.size(), 0);
-    size_t have = of[h].size(), looked = std::clamp<size_t>(have / rows_here, 1, steps);
-    for (size_t i = 0; i < looked; ++i) {
-      std::vector<size_t> rows(rows_here);
-      for (size_t r = 0; r < rows_here; ++r) // far apart: each of a session of its own
-        rows[r] = of[h][(i + r * have / rows_here) % have];
-      add_layers(map, h, traffic.trace, rows, 0, model_.layers, step,
-                 1 / static_cast<double>(looked));
-    }
-    slowest = std::max(slowest, step.us + times_[h].head_us);
+    auto here = static_cast<size_t>(std::lround(sessions * traffic.weight[h]));
+    here = std::clamp<size_t>(here, 1, std::max<size_t>(1, options_.slice_rows));
+    auto one = step(map, traffic.trace, of[h], h, here);
+    slowest = std::max(slowest, one.us);
     for (size_t n = 0; n < busy.size(); ++n)
-      busy[n] += step.busy_us[n];
-    busy[h] += times_[h].head_us;
+      busy[n] += one.busy_us[n];
   }
   return std::max(slowest, *std::max_element(busy.begin(), busy.end()));
 }

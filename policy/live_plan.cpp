@@ -143,6 +143,21 @@ placement_problem problem_of(const live_cluster& c) {
   return p;
 }
 
+namespace {
+
+/// Other sessions route as this home's usually do.
+double more_us(const cost_model& costs, const live_cluster& c, const expert_map& held,
+               uint32_t home) {
+  constexpr size_t crowd = 8;
+  auto usual = trace_by_use(c.model, c.nodes[home].use, 12 * crowd, home + 1);
+  std::vector<size_t> tokens(usual.tokens());
+  std::iota(tokens.begin(), tokens.end(), size_t{0});
+  auto us = [&](size_t sessions) { return costs.step(held, usual, tokens, home, sessions).us; };
+  return std::max(0.0, us(crowd) - us(1)) / (crowd - 1);
+}
+
+} // namespace
+
 std::vector<home_price> price_homes(const live_cluster& c, const expert_map& held,
                                     const routing_trace& probe, uint32_t fed) {
   cost_model costs(c.model, facts_of(c), c.network);
@@ -154,8 +169,8 @@ std::vector<home_price> price_homes(const live_cluster& c, const expert_map& hel
     traffic.weight.assign(c.nodes.size(), 0);
     traffic.weight[n] = 1;
     auto decode = costs.decode(held, traffic);
-    out.push_back(
-        {decode.us, fed ? costs.prompt(held, traffic, fed).us : 0, std::move(decode.busy_us)});
+    out.push_back({decode.us, more_us(costs, c, held, n),
+                   fed ? costs.prompt(held, traffic, fed).us : 0, std::move(decode.busy_us)});
   }
   return out;
 }
@@ -168,9 +183,7 @@ placement_price price_of(const placement_problem& p, const expert_map& map,
     auto way = price_way(costs, map, p.held_out, p.options, stages);
     return {way.decode, way.prompt, way.request_us};
   }
-  out.decode = costs.decode(map, p.held_out);
-  if (p.options.sessions > 1)
-    out.decode.together_us = costs.together_us(map, p.held_out, p.options.sessions);
+  out.decode = costs.decode(map, p.held_out, p.options.sessions);
   if (p.options.prompt_tokens)
     out.prompt = costs.prompt(map, p.held_out, p.options.prompt_tokens);
   out.request_us = request_us(out.decode, out.prompt, p.options);

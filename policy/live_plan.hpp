@@ -40,6 +40,7 @@ routing_trace trace_by_use(const model_demand& model, const std::vector<double>&
 /// each node of the cluster as its home.
 struct home_price {
   double token_us = 0;
+  double more_us = 0;          ///< a step takes more for each further session
   double again_us = 0;         ///< to feed `fed` tokens
   std::vector<double> busy_us; ///< [nodes] by a token
 };

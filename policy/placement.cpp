@@ -187,9 +187,7 @@ class planner {
     const auto homed =
         p_.options.home_by_prompt ? home_by_prompt(held_, c.map, homes_) : home_traffic{};
     const auto& traffic = p_.options.home_by_prompt ? homed : held_;
-    c.decode = costs_.decode(c.map, traffic);
-    if (p_.options.sessions > 1)
-      c.decode.together_us = costs_.together_us(c.map, traffic, p_.options.sessions);
+    c.decode = costs_.decode(c.map, traffic, p_.options.sessions);
     if (p_.options.prompt_tokens)
       c.prompt = costs_.prompt(c.map, traffic, p_.options.prompt_tokens);
     c.request_us = request_us(c.decode, c.prompt, p_.options);

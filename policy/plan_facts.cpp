@@ -12,6 +12,13 @@ std::vector<uint32_t> home_traffic::homes() const {
   return out;
 }
 
+std::vector<std::vector<size_t>> home_traffic::tokens_by_home() const {
+  std::vector<std::vector<size_t>> out(weight.size());
+  for (size_t t = 0; t < trace.tokens(); ++t)
+    out[home[t]].push_back(t);
+  return out;
+}
+
 std::vector<uint32_t> stage_nodes(const std::vector<node_facts>& nodes,
                                   const home_traffic& traffic) {
   std::vector<uint32_t> out;

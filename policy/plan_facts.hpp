@@ -90,6 +90,8 @@ struct home_traffic {
   std::vector<double> weight; ///< [nodes] share of all tokens that a node decodes; sums to 1
 
   std::vector<uint32_t> homes() const; ///< nodes of a weight, rising
+  /// [nodes] the tokens that each decodes.
+  std::vector<std::vector<size_t>> tokens_by_home() const;
 };
 
 /// One home's own routing and how much it decodes beside the others.

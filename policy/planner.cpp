@@ -162,9 +162,7 @@ class whole_planner {
       return;
     expert_map map(static_cast<uint32_t>(p_.nodes.size()), p_.model.layers, p_.model.experts);
     std::fill(map.hosts.begin(), map.hosts.end(), only(h));
-    out_.alone_decode = costs_.decode(map, p_.held_out);
-    if (p_.options.sessions > 1)
-      out_.alone_decode->together_us = costs_.together_us(map, p_.held_out, p_.options.sessions);
+    out_.alone_decode = costs_.decode(map, p_.held_out, p_.options.sessions);
     out_.alone_prompt = token_cost{};
     if (p_.options.prompt_tokens)
       out_.alone_prompt = costs_.prompt(map, p_.held_out, p_.options.prompt_tokens);

@@ -120,12 +120,8 @@ uint32_t choose_home(std::span<const double> share, std::span<const double> load
 
 namespace {
 
-/// Of a token's time, what each further session of a home adds: two thirds of eight sessions'
-/// decoding is shared work (measured, docs).
-constexpr double crowd = 0.5;
-
 double step_us(const home_offer& o, double sessions) {
-  return sessions > 0 ? o.token_us * (1 + crowd * (sessions - 1)) : 0;
+  return sessions > 0 ? o.token_us + o.more_us * (sessions - 1) : 0;
 }
 
 /// How far two homes stand in each other's way: 0 where they use different nodes, 1 where half of
@@ -141,30 +137,40 @@ double overlap(const home_offer& a, const home_offer& b) {
   return std::min(1.0, 2 * common);
 }
 
-/// From token to token of one more session at `home`.
-double token_us_at(const home_offer& home, std::span<const home_offer> all) {
-  double us = step_us(home, home.sessions + 1);
-  for (const auto& other : all)
-    if (other.node != home.node)
-      us += overlap(home, other) * step_us(other, other.sessions);
+/// From token to token at `all[home]`, with one session more at `all[joined]`.
+double token_us_at(size_t home, size_t joined, std::span<const home_offer> all) {
+  double us = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    double share = i == home ? 1 : overlap(all[home], all[i]);
+    us += share * step_us(all[i], all[i].sessions + (i == joined));
+  }
   return us;
+}
+
+/// Tokens of all sessions in a microsecond.
+double rate(size_t joined, std::span<const home_offer> all) {
+  double sum = 0;
+  for (size_t i = 0; i < all.size(); ++i)
+    if (double sessions = all[i].sessions + (i == joined); sessions > 0)
+      sum += sessions / std::max(token_us_at(i, joined, all), 1e-9);
+  return sum;
 }
 
 } // namespace
 
 uint32_t best_home(std::span<const home_offer> offers, double answer_tokens) {
   constexpr double enough = 1.0 / 6;
-  const auto& entry = offers.front();
-  uint32_t best = entry.node;
-  double soonest = (1 - enough) * token_us_at(entry, offers) * answer_tokens;
-  for (const auto& o : offers.subspan(1)) {
-    double us = token_us_at(o, offers), slower = us / std::max(o.token_us, 1e-9);
-    if (double all = us * answer_tokens + o.again_us * slower; all < soonest) {
+  size_t best = 0;
+  double soonest = (1 - enough) * token_us_at(0, 0, offers) * answer_tokens;
+  for (size_t i = 1; i < offers.size(); ++i) {
+    double us = token_us_at(i, i, offers), slower = us / std::max(offers[i].token_us, 1e-9);
+    double all = us * answer_tokens + offers[i].again_us * slower;
+    if (all < soonest && rate(i, offers) >= rate(0, offers)) {
       soonest = all;
-      best = o.node;
+      best = i;
     }
   }
-  return best;
+  return offers[best].node;
 }
 
 home_traffic home_by_prompt(const home_traffic& traffic, const expert_map& map,

@@ -21,6 +21,7 @@ uint32_t choose_home(std::span<const double> share, std::span<const double> load
 struct home_offer {
   uint32_t node = 0;
   double token_us = 0; ///< predicted, from the routing of those tokens
+  double more_us = 0;  ///< that a step of this home takes longer for each further session
   double again_us = 0; ///< to feed there what has been fed at the entry; of the entry not looked at
   double sessions = 0; ///< others that are decoded there
   /// How long a token of this home keeps each node busy, [nodes]; empty: only the home.
@@ -28,9 +29,10 @@ struct home_offer {
 };
 
 /// The home that is through with the rest of the answer first, with what it costs to begin again
-/// there; the entry unless another gains more than a sixth. Sessions of one home are one batch,
-/// those of another home that runs experts on the same nodes take turns with it, and read the same
-/// weights anew. Offers are not empty, the entry's first.
+/// there; the entry unless another gains more than a sixth, and all sessions together get no fewer
+/// tokens for it. Sessions of one home are one batch, those of another home that runs experts on the
+/// same nodes take turns with it, and read the same weights anew. Offers are not empty, the entry's
+/// first.
 uint32_t best_home(std::span<const home_offer> offers, double answer_tokens);
 
 struct homing_options {

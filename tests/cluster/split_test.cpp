@@ -48,6 +48,7 @@ BOOST_AUTO_TEST_CASE(two_halves_answer_and_are_one_again) {
 BOOST_AUTO_TEST_CASE(a_part_that_covers_too_little_says_so_until_it_is_joined_again) {
   auto how = with_share(0.55);
   how.missing_patience = std::chrono::milliseconds(1500);
+  how.adjust = [](size_t, actors::node_config& c) { c.hosting.pool_share = 0; }; // nor reads it
   tapped_cluster net(3, how);
   auto& all = net.nodes();
   all.settle();

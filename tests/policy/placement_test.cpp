@@ -277,8 +277,8 @@ BOOST_AUTO_TEST_CASE(several_models_share_the_memory_of_the_nodes) {
 BOOST_AUTO_TEST_CASE(a_session_moves_only_where_it_gains) {
   auto best = [](double there_us, double again_us, double here_sessions, double there_sessions,
                  double tokens) {
-    const home_offer offers[] = {{3, 1000, 0, here_sessions},
-                                 {5, there_us, again_us, there_sessions}};
+    const home_offer offers[] = {{3, 1000, 400, 0, here_sessions},
+                                 {5, there_us, 400, again_us, there_sessions}};
     return best_home(offers, tokens);
   };
   BOOST_TEST(best(1000, 0, 0, 0, 100) == 3u);
@@ -290,13 +290,22 @@ BOOST_AUTO_TEST_CASE(a_session_moves_only_where_it_gains) {
   BOOST_TEST(best(700, 0, 0, 2, 100) == 3u);
   // where both run experts on the same nodes, moving splits a batch in two and frees nobody
   for (double sessions : {1.0, 3.0, 7.0}) {
-    home_offer shared[] = {{3, 1000, 0, sessions, {600, 400}}, {5, 1000, 0, 0, {400, 600}}};
+    home_offer shared[] = {{3, 1000, 400, 0, sessions, {600, 400}},
+                           {5, 1000, 400, 0, 0, {400, 600}}};
     BOOST_TEST(best_home(shared, 100) == 3u);
     shared[0].busy_us = {1000, 0};
     shared[1].busy_us = {0, 1000}; // each on its own node
     BOOST_TEST(best_home(shared, 100) == 5u);
   }
-  const home_offer alone[] = {{3, 1000, 0, 9}};
+  // nor where it is soonest for itself alone: the many here would wait for the other home's steps
+  home_offer selfish[] = {{3, 1000, 200, 0, 15, {850, 150}}, {5, 1500, 200, 0, 0, {0, 1500}}};
+  BOOST_TEST(best_home(selfish, 100) == 3u);
+  selfish[0].busy_us = {1000, 0};
+  BOOST_TEST(best_home(selfish, 100) == 5u);
+  // a home where another session costs nothing keeps all
+  const home_offer batched[] = {{3, 1000, 0, 0, 7}, {5, 1000, 0, 0, 0}};
+  BOOST_TEST(best_home(batched, 100) == 3u);
+  const home_offer alone[] = {{3, 1000, 400, 0, 9}};
   BOOST_TEST(best_home(alone, 100) == 3u);
 }
 
