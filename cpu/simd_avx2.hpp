@@ -122,6 +122,9 @@ COEL_SIMD void store_low_bytes(int8_t* p, ints a) {
 COEL_SIMD __m128i load_16(const void* p) {
   return _mm_loadu_si128(static_cast<const __m128i*>(p));
 }
+COEL_SIMD void prefetch(const uint8_t* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
 COEL_SIMD floats load_f16(const void* p) {
   return {_mm256_cvtph_ps(load_16(p)), _mm256_cvtph_ps(load_16(static_cast<const char*>(p) + 16))};
 }
