@@ -71,7 +71,8 @@ uint64_t first_free(const compute::device& device) {
 }
 
 /// Of memory that the device has to itself, KV takes a part.
-void spare_near(caf::actor_system& system, const served_model& m, compute::kv_shape& shape) {
+void spare_near(caf::actor_system& system, const served_model& m, uint32_t rows,
+                compute::kv_shape& shape) {
   if (!m.near)
     return;
   uint32_t whole = policy::pages_for(m.config().context, page_tokens);
@@ -81,6 +82,8 @@ void spare_near(caf::actor_system& system, const served_model& m, compute::kv_sh
           [&](const tier_status& now) {
             auto free = std::min(now.budget_bytes - std::min(now.budget_bytes, now.used_bytes),
                                  first_free(*m.device));
+            free -= std::min(free, m.near->shared_due() +
+                                       model::card_step_bytes(m.config(), rows, max_logits));
             shape.pages = policy::card_kv_pages(free, shape.page_bytes(), shape.pages, whole);
           },
           [](caf::error&) {});
@@ -306,9 +309,9 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
   const auto& c = model->config();
   model->costs->choose_by(config.replica_choice);
   auto shape = kv_shape_for(c, config.kv_bytes);
-  if (!config.kv_bytes)
-    spare_near(system, *model, shape);
   auto rows = std::min(config.max_rows, c.context);
+  if (!config.kv_bytes)
+    spare_near(system, *model, rows, shape);
   reservations budget(system, pinned_tier(*model, ram));
   if (auto ok = budget.take(memory_kind::kv, shape.page_bytes() * shape.pages); !ok)
     return ok.err();

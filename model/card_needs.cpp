@@ -6,13 +6,9 @@
 
 namespace coel::model {
 
-namespace {
-
-uint64_t bytes_of_step(const model_config& c, uint32_t rows, uint32_t logits) {
+uint64_t card_step_bytes(const model_config& c, uint32_t rows, uint32_t logits) {
   return step_buffer_bytes(c, rows, logits) + working_bytes(c, rows, logits) + table_bytes(c);
 }
-
-} // namespace
 
 result<card_needs> card_needs_of(const source& from, const serving_shape& how) {
   auto of = memory_needs_of(from, how);
@@ -22,8 +18,8 @@ result<card_needs> card_needs_of(const source& from, const serving_shape& how) {
   card_needs n;
   n.of = *of;
   n.kv_pages_context = (c.context + how.page_tokens - 1) / how.page_tokens;
-  n.step_bytes = bytes_of_step(c, std::min(how.rows, c.context), how.logits);
-  n.least_step_bytes = bytes_of_step(c, 1, 1);
+  n.step_bytes = card_step_bytes(c, std::min(how.rows, c.context), how.logits);
+  n.least_step_bytes = card_step_bytes(c, 1, 1);
   return n;
 }
 

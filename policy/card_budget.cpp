@@ -51,9 +51,10 @@ result<card_plan> plan_card(const card_needs& n, uint64_t budget, bool kv_given)
   card_plan p;
   p.pinned_bytes = card_pinned(n);
   p.step_bytes = n.step_bytes;
-  p.kv_pages = kv_given ? n.of.kv_pages_wanted
-                        : card_kv_pages(beyond(budget, n.of.dense_bytes), n.of.kv_page_bytes,
-                                        n.of.kv_pages_wanted, n.kv_pages_context);
+  p.kv_pages = kv_given
+                   ? n.of.kv_pages_wanted
+                   : card_kv_pages(beyond(budget, p.pinned_bytes + p.step_bytes),
+                                   n.of.kv_page_bytes, n.of.kv_pages_wanted, n.kv_pages_context);
   p.kv_bytes = p.kv_pages * n.of.kv_page_bytes;
   uint64_t taken = p.pinned_bytes + p.kv_bytes + p.step_bytes;
   if (budget < taken)

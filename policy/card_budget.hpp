@@ -15,7 +15,7 @@ uint64_t card_pinned(const card_needs& needs);
 uint64_t least_on_card(const card_needs& needs);
 
 /// KV takes no more than a quarter of what is free unless it must, for one full context: what it
-/// takes is not there for experts.
+/// takes is not there for experts. `free`: beside what every token uses and steps.
 uint32_t card_kv_pages(uint64_t free_bytes, uint64_t page_bytes, uint32_t wanted,
                        uint32_t pages_of_context);
 
