@@ -222,12 +222,13 @@ void cluster::spawn_perception(const cluster_config& config) {
   directory_->set_perception(perception_);
 }
 
-void cluster::join(const tier_actor& ram, uint64_t ram_bytes,
+void cluster::join(const tier_actor& ram, uint64_t ram_bytes, const tier_actor& card,
                    std::vector<std::string> app_endpoints) {
   updater_config u;
   u.models = models_;
   u.ram = ram;
   u.ram_bytes = ram_bytes ? ram_bytes : free_memory();
+  u.card = card;
   u.perception = perception_;
   u.key = own_.public_key;
   u.name = name_;

@@ -38,8 +38,10 @@ class cluster {
   open(caf::actor_system& system, const cluster_config& config, hosted_models_ptr models);
   ~cluster();
 
-  /// Links to neighbours from now on; `app_endpoints` are told to them.
-  void join(const tier_actor& ram, uint64_t ram_bytes, std::vector<std::string> app_endpoints);
+  /// Links to neighbours from now on; `app_endpoints` are told to them. `card`: none, or the tier
+  /// of the device's own memory.
+  void join(const tier_actor& ram, uint64_t ram_bytes, const tier_actor& card,
+            std::vector<std::string> app_endpoints);
 
   kept_models& kept() { return *kept_; }
   const kept_models_ptr& kept_ptr() const { return kept_; }

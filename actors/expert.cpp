@@ -49,6 +49,19 @@ void settle(expert_state& st, const caf::expected<lease>& outcome) {
       promise.deliver(outcome.error());
 }
 
+/// The node's other memory is full. If this one is too, the other's words say what to do.
+void ask_near(self_ptr self, const caf::error& full) {
+  auto& st = self->state;
+  self->request(board_of(st)->tier(), caf::infinite, atom::fetch::value, st.config.model,
+                st.config.key)
+      .then(
+          [self](const lease& got) {
+            keep(self->state, got, true);
+            settle(self->state, got);
+          },
+          [self, full](caf::error&) { settle(self->state, full); });
+}
+
 void ask_tier(self_ptr self) {
   auto& st = self->state;
   self->request(st.config.home, caf::infinite, atom::fetch::value, st.config.model, st.config.key)
@@ -57,7 +70,12 @@ void ask_tier(self_ptr self) {
             keep(self->state, got, false);
             settle(self->state, got);
           },
-          [self](caf::error& failure) { settle(self->state, std::move(failure)); });
+          [self](caf::error& failure) {
+            if (board_of(self->state) && from_caf(failure).code == ec::out_of_memory)
+              ask_near(self, failure);
+            else
+              settle(self->state, std::move(failure));
+          });
 }
 
 /// Its bytes first, if they are still with neighbours.
@@ -114,6 +132,8 @@ uint64_t drop(expert_state& st) {
     board->far(st.config.key, false);
   } else if (const auto& m = *st.config.model; m.near) {
     m.near->place_shared(st.config.key, {});
+    if (auto in_file = model::expert_file_bytes(*m.source, st.config.key); bytes && in_file)
+      m.near->shared_left(*in_file);
   }
   return bytes;
 }

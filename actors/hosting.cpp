@@ -10,8 +10,9 @@
 #include "actors/runner.hpp"
 #include "actors/scheduler.hpp"
 #include "actors/stage.hpp"
-#include "model/memory_needs.hpp"
+#include "model/card_needs.hpp"
 #include "model/quoted.hpp"
+#include "policy/card_budget.hpp"
 
 #include <caf/all.hpp>
 
@@ -69,20 +70,21 @@ uint64_t first_free(const compute::device& device) {
   return own->first_budget_bytes - std::min(own->first_budget_bytes, own->first_used_bytes);
 }
 
-/// Of memory that the device has to itself, KV takes no more than a quarter unless it must: what it
-/// takes is not there for experts.
-void spare_near(caf::actor_system& system, const served_model& m, compute::kv_shape& shape) {
+/// Of memory that the device has to itself, KV takes a part.
+void spare_near(caf::actor_system& system, const served_model& m, uint32_t rows,
+                compute::kv_shape& shape) {
   if (!m.near)
     return;
-  uint64_t whole = policy::pages_for(m.config().context, page_tokens);
+  uint32_t whole = policy::pages_for(m.config().context, page_tokens);
   caf::scoped_actor self(system);
   self->request(m.near->tier(), caf::infinite, atom::details::value)
       .receive(
           [&](const tier_status& now) {
             auto free = std::min(now.budget_bytes - std::min(now.budget_bytes, now.used_bytes),
                                  first_free(*m.device));
-            shape.pages = static_cast<uint32_t>(std::min<uint64_t>(
-                shape.pages, std::max<uint64_t>(whole, free / 4 / shape.page_bytes())));
+            free -= std::min(free, m.near->shared_due() +
+                                       model::card_step_bytes(m.config(), rows, max_logits));
+            shape.pages = policy::card_kv_pages(free, shape.page_bytes(), shape.pages, whole);
           },
           [](caf::error&) {});
 }
@@ -122,12 +124,15 @@ void leave_room_for_copies(caf::actor_system& system, const served_model& m) {
                    std::min(now.budget_bytes, now.used_bytes + m.near->shared_due());
           },
           [](caf::error&) {});
-  if (free >= routed)
-    return;
-  constexpr uint64_t most_of = 8;
-  self->request(m.near->tier(), caf::infinite, atom::reserve::value, memory_kind::buffers,
-                std::min(free / most_of, routed / m.config().layers))
-      .receive([](bool) {}, [](caf::error&) {});
+  auto room = policy::room_for_copies(free, routed, m.config().layers);
+  if (room)
+    self->request(m.near->tier(), caf::infinite, atom::reserve::value, memory_kind::buffers, room)
+        .receive([](bool) {}, [](caf::error&) {});
+}
+
+uint64_t used_near(const compute::device& device) {
+  auto own = device.status().own_memory;
+  return own ? own->used_bytes : 0;
 }
 
 /// No step may be refused for want of working memory when experts have taken the rest.
@@ -137,7 +142,11 @@ result<void> set_aside(const served_model& m, reservations& budget, uint32_t row
   auto bytes = model::working_bytes(m.config(), rows, max_logits);
   if (auto ok = budget.take(memory_kind::buffers, bytes + model::table_bytes(m.config())); !ok)
     return ok;
-  return m.device->reserve(bytes);
+  auto before = used_near(*m.device);
+  if (auto ok = m.device->reserve(bytes); !ok)
+    return ok;
+  auto taken = used_near(*m.device) - before; // of several cards each has some
+  return taken > bytes ? budget.take(memory_kind::buffers, taken - bytes) : result<void>();
 }
 
 void spawn_layers(caf::actor_system& system, hosted_model& to, const tier_actor& ram,
@@ -223,20 +232,17 @@ result<void> room_for_pinned(const model::source& source, compute::device& devic
   auto own = device.status().own_memory;
   if (!own)
     return {};
-  auto needs = model::memory_needs_of(source, {});
+  auto needs = model::card_needs_of(source, {});
   if (!needs)
     return needs.err();
-  const auto& c = source.config();
   // The least; tiers account for what is wanted.
-  uint64_t rest = needs->kv_page_bytes * needs->kv_pages_least + model::step_buffer_bytes(c, 1, 1) +
-                  model::working_bytes(c, 1, 1) + model::table_bytes(c);
+  uint64_t weights = policy::card_pinned(*needs), rest = policy::least_on_card(*needs) - weights;
   uint64_t free = first_free(device);
   auto mib = [](uint64_t n) { return std::to_string((n + (1 << 20) - 1) >> 20) + " MiB"; };
-  uint64_t weights = needs->dense_bytes + needs->shared_bytes;
   if (weights + rest <= free)
     return {};
-  return {ec::out_of_memory, c.name + ": what every token uses takes " + mib(weights) +
-                                 " of the card's memory, with " + mib(rest) +
+  return {ec::out_of_memory, source.config().name + ": what every token uses takes " +
+                                 mib(weights) + " of the card's memory, with " + mib(rest) +
                                  " for KV and steps, but only " + mib(free) + " of " +
                                  mib(own->first_budget_bytes) + " are free: give --gpu at least " +
                                  mib(weights + rest + own->first_used_bytes) +
@@ -303,9 +309,9 @@ result<hosted_model> host_model(caf::actor_system& system, const served_model_pt
   const auto& c = model->config();
   model->costs->choose_by(config.replica_choice);
   auto shape = kv_shape_for(c, config.kv_bytes);
-  if (!config.kv_bytes)
-    spare_near(system, *model, shape);
   auto rows = std::min(config.max_rows, c.context);
+  if (!config.kv_bytes)
+    spare_near(system, *model, rows, shape);
   reservations budget(system, pinned_tier(*model, ram));
   if (auto ok = budget.take(memory_kind::kv, shape.page_bytes() * shape.pages); !ok)
     return ok.err();

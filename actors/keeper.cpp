@@ -44,14 +44,18 @@ void carry_out(self_ptr self, const residency_move& m) {
             [=](caf::error&) { answered(self, m, false, 0); });
 }
 
-/// What its experts did by themselves: a plan of the cluster has sent them away.
-void notice_losses(keeper_state& st) {
+/// What its experts did by themselves: a plan of the cluster has sent them away, or has had them
+/// loaded where there was room.
+void notice_changes(keeper_state& st) {
   const auto& board = board_of(st);
   for (size_t slot = 0; slot < board.slots(); ++slot) {
     expert_key key{static_cast<layer_id>(slot / board.experts()),
                    static_cast<expert_id>(slot % board.experts())};
-    if (st.residency->is_near(key) && board.bytes(slot) == 0)
+    auto bytes = board.bytes(slot);
+    if (st.residency->is_near(key) && bytes == 0)
       st.residency->lost(key);
+    else if (!st.residency->is_near(key) && bytes > 0)
+      st.residency->came(key, bytes);
   }
 }
 
@@ -79,7 +83,7 @@ void decide(self_ptr self, const tier_status& now) {
       waits->deliver(to_caf({ec::device_lost, "the card was lost while experts were loaded"}));
     return;
   }
-  notice_losses(st);
+  notice_changes(st);
   auto taken = now.used_bytes + board_of(st).shared_due();
   auto free = now.budget_bytes - std::min(now.budget_bytes, taken);
   bool any = st.all_may_come;

@@ -18,7 +18,7 @@ class near_memory {
               uint64_t shared_bytes)
       : tier_(std::move(tier)), experts_(experts), slices_(slices),
         lines_(size_t{layers} * experts), shared_(size_t{layers} * slices), whole_(layers),
-        shared_due_(shared_bytes) {}
+        shared_bytes_(shared_bytes), shared_due_(shared_bytes) {}
 
   const tier_actor& tier() const { return tier_; }
   size_t slots() const { return lines_.size(); }
@@ -70,8 +70,22 @@ class near_memory {
     while (!shared_due_.compare_exchange_weak(due, due - std::min(due, bytes))) {
     }
   }
+  void shared_left(uint64_t bytes) { shared_due_ += bytes; }
   /// Room that routed experts leave to these.
   uint64_t shared_due() const { return shared_due_; }
+  uint64_t shared_bytes() const { return shared_bytes_; } ///< of all of them
+
+  /// The memory refused an expert, or took one, when so much of the budget was free.
+  void refused_with(uint64_t free) {
+    if (free > unusable_)
+      unusable_ = free;
+  }
+  void took_with(uint64_t free) {
+    if (free < unusable_)
+      unusable_ = free;
+  }
+  /// Of the budget, as far as is known: in pieces too small for an expert.
+  uint64_t unusable() const { return unusable_; }
 
   /// It is in the node's other memory, from which it may come.
   void far(expert_key key, bool here) { line_of(key).far = here; }
@@ -125,7 +139,9 @@ class near_memory {
   std::vector<line> lines_;   ///< [layers, experts]
   std::vector<lease> shared_; ///< [layers, slices], guarded by lock_
   mutable std::vector<std::shared_ptr<const model::whole_experts>> whole_; ///< the same
+  uint64_t shared_bytes_;
   std::atomic<uint64_t> shared_due_;
+  std::atomic<uint64_t> unusable_{0}; ///< the tier alone writes it
   mutable std::mutex lock_;
 };
 using near_memory_ptr = std::shared_ptr<near_memory>;

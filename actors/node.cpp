@@ -221,7 +221,7 @@ result<void> node::serve(const node_config& config) {
     return server.err();
   server_ = std::move(*server);
   if (cluster_)
-    cluster_->join(ram_, config.ram_bytes, server_->endpoints());
+    cluster_->join(ram_, config.ram_bytes, near_, server_->endpoints());
   start_joiner(config);
   auto about = device_->status();
   inspector_config inspected{

@@ -94,7 +94,7 @@ policy::live_node node_here(const updater_state& st, const placed_model& m) {
   policy::live_node n;
   n.key = st.config.key;
   n.name = st.config.name;
-  n.memory_bytes = st.config.ram_bytes;
+  n.memory_bytes = st.config.ram_bytes + st.card.budget_bytes;
   n.speed = m.hosted.model->costs->speed(this_node);
   n.dense = m.hosted.model->costs->dense(this_node, m.hosted.model->config().vocab);
   n.tokens_per_s = m.tokens_per_s;

@@ -2,6 +2,7 @@
 
 #include "actors/direct_expert.hpp"
 #include "actors/errors.hpp"
+#include "actors/near_memory.hpp"
 #include "actors/supplier.hpp"
 #include "model/byte_presence.hpp"
 #include "model/weights.hpp"
@@ -45,7 +46,7 @@ error shortage(const tier_state& st, memory_kind kind, uint64_t bytes) {
   static constexpr const char* advice[] = {"choose fewer bits or a smaller model", "lower --kv",
                                            "lower --rows"};
   auto i = static_cast<size_t>(kind);
-  auto left = st.config.budget_bytes - std::min(st.config.budget_bytes, st.total());
+  auto left = st.free_bytes();
   return {ec::out_of_memory, mib(bytes) + " are needed for " + what[i] + ", but the " +
                                  st.config.name + " budget of " + mib(st.config.budget_bytes) +
                                  " has only " + mib(left) + " left: raise " + st.config.option +
@@ -80,6 +81,30 @@ lease returned_to(const tier_actor& tier, const served_model& m, const lease& lo
            }}};
 }
 
+/// The board of a routed expert that is loaded into a device's own memory; else null.
+near_memory* board_of(const tier_state& st, const tier_state::pending_fetch& job) {
+  bool routed = index(job.key.expert) < job.model->config().experts;
+  return st.config.near_to && routed ? job.model->near.get() : nullptr;
+}
+
+/// Routed experts leave those that every token uses their room.
+bool take_for(tier_state& st, const tier_state::pending_fetch& job) {
+  const auto* board = board_of(st, job);
+  if (board && st.config.budget_bytes && st.free_bytes() < job.estimate + board->shared_due())
+    return false;
+  return take(st, memory_kind::weights, job.estimate);
+}
+
+/// What the device itself said, which knows in what pieces its memory is.
+void note(const tier_state& st, const tier_state::pending_fetch& job,
+          const caf::expected<lease>& outcome) {
+  auto* board = board_of(st, job);
+  if (board && outcome)
+    board->took_with(st.free_bytes());
+  else if (board && from_caf(outcome.error()).code == ec::out_of_memory)
+    board->refused_with(st.free_bytes());
+}
+
 void start_fetches(self_ptr self);
 
 void finish_fetch(self_ptr self, const loader_actor& by, tier_state::pending_fetch job,
@@ -92,6 +117,7 @@ void finish_fetch(self_ptr self, const loader_actor& by, tier_state::pending_fet
   } else {
     job.promise.deliver(outcome.error());
   }
+  note(st, job, outcome);
   st.idle.push_back(by);
   start_fetches(self);
 }
@@ -101,7 +127,7 @@ void start_fetches(self_ptr self) {
   while (!st.idle.empty() && !st.queue.empty()) {
     auto job = std::move(st.queue.front());
     st.queue.pop_front();
-    if (!take(st, memory_kind::weights, job.estimate)) {
+    if (!take_for(st, job)) {
       job.promise.deliver(to_caf(shortage(st, memory_kind::weights, job.estimate)));
       continue;
     }

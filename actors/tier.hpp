@@ -5,6 +5,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/meter.hpp"
 
+#include <algorithm>
 #include <array>
 #include <deque>
 
@@ -42,6 +43,9 @@ struct tier_state {
   meter cost;
 
   uint64_t total() const { return used[0] + used[1] + used[2]; }
+  uint64_t free_bytes() const { ///< where there is a limit
+    return config.budget_bytes - std::min(config.budget_bytes, total());
+  }
 };
 
 tier_actor::behavior_type tier(tier_actor::stateful_pointer<tier_state> self, tier_config config);

@@ -279,14 +279,8 @@ void measure_load(updater_state& st) {
   st.config.load(load_now(st, fraction));
 }
 
-void tick(self_ptr self) {
-  auto& st = self->state;
-  adopt_models(st);
-  if (st.ticks % load_every == 0)
-    measure_load(st);
-  if (st.ticks++ % popularity_every == popularity_every - 1)
-    ask_popularity(self);
-  self->request(st.config.ram, 5s, atom::details::value)
+void look_at_ram(self_ptr self) {
+  self->request(self->state.config.ram, 5s, atom::details::value)
       .then(
           [self](const tier_status& ram) {
             self->state.ram = ram;
@@ -294,6 +288,30 @@ void tick(self_ptr self) {
             look_after_plans(self, [self] { replan(self); });
           },
           [](caf::error&) {});
+}
+
+/// Of both memories, before anything is planned.
+void look_at_memory(self_ptr self) {
+  const auto& card = self->state.config.card;
+  if (!card)
+    return look_at_ram(self);
+  self->request(card, 5s, atom::details::value)
+      .then(
+          [self](const tier_status& now) {
+            self->state.card = now;
+            look_at_ram(self);
+          },
+          [](caf::error&) {});
+}
+
+void tick(self_ptr self) {
+  auto& st = self->state;
+  adopt_models(st);
+  if (st.ticks % load_every == 0)
+    measure_load(st);
+  if (st.ticks++ % popularity_every == popularity_every - 1)
+    ask_popularity(self);
+  look_at_memory(self);
   self->delayed_send(self, tick_every, atom::tick::value);
 }
 

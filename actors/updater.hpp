@@ -16,6 +16,7 @@ namespace coel::actors {
 struct updater_config {
   hosted_models_ptr models;
   tier_actor ram;
+  tier_actor card;        ///< none: the device has no memory of its own
   uint64_t ram_bytes = 0; ///< budget; 0: what the machine has free at the start
   perception_actor perception;
   std::string key; ///< this node's public key
@@ -37,7 +38,8 @@ struct updater_state {
   placer_actor placer;
   policy::reservation_book promised{0}; ///< this node's memory, to homes for their plans
   tier_status ram;
-  uint64_t expert_memory = 0; ///< bytes of the budget, for experts of all models
+  tier_status card;           ///< of no budget where there is none
+  uint64_t expert_memory = 0; ///< bytes of both budgets, for experts of all models
   bool draining = false;
   std::vector<caf::typed_response_promise<bool>> waiting; ///< for ready
   uint64_t ticks = 0;

@@ -1,5 +1,6 @@
 #include "actors/updater_plan.hpp"
 
+#include "actors/near_memory.hpp"
 #include "actors/updater_pool.hpp"
 #include "policy/expert_moves.hpp"
 #include "policy/expert_pool.hpp"
@@ -108,6 +109,35 @@ std::vector<policy::pool_member> readers_of(const updater_state& st, const place
   return out;
 }
 
+uint64_t beyond(uint64_t budget, uint64_t fixed) {
+  return budget - std::min(fixed, budget);
+}
+
+uint64_t ram_room(const updater_state& st) {
+  uint64_t fixed = st.ram.kv_bytes + st.ram.buffer_bytes;
+  for (const auto& [name, m] : st.models)
+    fixed += (m.hosted.model->near ? 0 : m.hosted.model->dense.bytes) + read_by(m);
+  return beyond(st.config.ram_bytes, fixed);
+}
+
+/// For routed experts. What every token uses has its room whether it is here or not; layouts of a
+/// card grow by up to 3 %.
+uint64_t card_room(const updater_state& st) {
+  uint64_t fixed = st.card.kv_bytes + st.card.buffer_bytes;
+  for (const auto& [name, m] : st.models)
+    if (const auto& near = m.hosted.model->near)
+      fixed += m.hosted.model->dense.bytes + near->shared_bytes() + near->shared_bytes() / 32 +
+               near->unusable();
+  return beyond(st.card.budget_bytes, fixed);
+}
+
+uint64_t largest_expert(const updater_state& st) {
+  uint64_t largest = 1;
+  for (const auto& [name, m] : st.models)
+    largest = std::max(largest, m.expert_bytes);
+  return largest;
+}
+
 } // namespace
 
 void adopt_models(updater_state& st) {
@@ -117,10 +147,7 @@ void adopt_models(updater_state& st) {
 }
 
 void measure_room(updater_state& st) {
-  uint64_t fixed = st.ram.kv_bytes + st.ram.buffer_bytes;
-  for (const auto& [name, m] : st.models)
-    fixed += m.hosted.model->dense.bytes + read_by(m);
-  st.expert_memory = st.config.ram_bytes - std::min(fixed, st.config.ram_bytes);
+  st.expert_memory = policy::room_with_card(ram_room(st), card_room(st), largest_expert(st));
   auto all = models_known(st);
   auto parts = divide(st, all);
   for (auto& [name, m] : st.models) {

@@ -67,8 +67,8 @@ node_record record_now(const updater_state& st) {
   now.name = st.config.name;
   now.app_endpoints = st.config.app_endpoints;
   now.draining = st.draining;
-  now.ram_bytes = st.config.ram_bytes;
-  now.ram_used_bytes = st.ram.used_bytes;
+  now.ram_bytes = st.config.ram_bytes + st.card.budget_bytes;
+  now.ram_used_bytes = st.ram.used_bytes + st.card.used_bytes;
   now.expert_memory_bytes = st.expert_memory;
   for (const auto& [name, m] : st.models)
     now.models.push_back(record_here(st, m));

@@ -1,9 +1,21 @@
 # gpu/ is host code over an interface to a card. With the CUDA toolkit (12 or 13) the library has
 # that card too; without it everything builds and tests run on an emulated one.
 set(COEL_GPU AUTO CACHE STRING "AUTO: with CUDA if it is there; ON: it must be there; OFF: without")
-set(COEL_GPU_ARCHITECTURES "80-real;90" CACHE STRING
-  "compute capabilities, as CMAKE_CUDA_ARCHITECTURES; one without -real carries PTX for later cards")
+set(COEL_GPU_ARCHITECTURES "" CACHE STRING
+  "compute capabilities, as CMAKE_CUDA_ARCHITECTURES; one without -real carries PTX for later cards; \
+empty: 7.5 to 9.0, and to 12.0 with a toolkit that knows it")
 set_property(CACHE COEL_GPU PROPERTY STRINGS AUTO ON OFF)
+
+# Machine code for 8.0 runs on all of 8.x, and so on. Only the last and 9.0 (for 11.x) carry PTX, which
+# a driver compiles at the first start.
+function(coel_default_architectures out)
+  set(all 75-real 80-real 90)
+  find_package(CUDAToolkit QUIET)
+  if(CUDAToolkit_VERSION VERSION_GREATER_EQUAL 12.8)
+    list(APPEND all 100-real 120)
+  endif()
+  set(${out} ${all} PARENT_SCOPE)
+endfunction()
 
 # A macro: enable_language wants the file's own scope.
 macro(coel_find_cuda)
@@ -15,8 +27,11 @@ macro(coel_find_cuda)
         set(CMAKE_CUDA_COMPILER ${COEL_NVCC} CACHE FILEPATH "")
       endif()
     endif()
-    if(NOT CMAKE_CUDA_ARCHITECTURES)
-      set(CMAKE_CUDA_ARCHITECTURES ${COEL_GPU_ARCHITECTURES}) # not cached: ours may be set anew
+    if(NOT CMAKE_CUDA_ARCHITECTURES)   # not cached: ours may be set anew
+      set(CMAKE_CUDA_ARCHITECTURES ${COEL_GPU_ARCHITECTURES})
+      if(NOT CMAKE_CUDA_ARCHITECTURES)
+        coel_default_architectures(CMAKE_CUDA_ARCHITECTURES)
+      endif()
     endif()
     include(CheckLanguage)
     check_language(CUDA)

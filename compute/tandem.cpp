@@ -74,6 +74,18 @@ class far_made : public ownership {
   const void* owner_;
 };
 
+/// Of two of a kind each runs lists of its own, whose tables are taken when they come: experts
+/// leave that much of a memory, or of a small one a part.
+bool has_room(const device& on, const expert_views& expert) {
+  constexpr uint64_t tables = uint64_t{66} << 20;
+  auto own = on.status().own_memory;
+  if (!own)
+    return true;
+  auto bytes = expert.gate.bytes() + expert.up.bytes() + expert.down.bytes();
+  return own->first_used_bytes + bytes + std::min(tables, own->first_budget_bytes / 16) <=
+         own->first_budget_bytes;
+}
+
 /// The same expert as the far device knows it.
 std::shared_ptr<const expert_weights> unwrapped(const expert_weights& e) {
   auto made = std::make_shared<expert_weights>();
@@ -422,7 +434,9 @@ class tandem : public device {
     if (use == weight_use::far_expert)
       return device::load_expert(from, use);
     auto began = steady::now();
-    auto there = core_->near->load_expert(from, use);
+    auto there = share_ && !has_room(*core_->near, from)
+                     ? result<std::shared_ptr<const expert_weights>>(ec::out_of_memory, "full")
+                     : core_->near->load_expert(from, use);
     if (!there && there.err().code == ec::out_of_memory && share_)
       there = load_far(from);
     if (there && core_->observer)
@@ -445,7 +459,11 @@ class tandem : public device {
   void submit(command_list list, completion done) override {
     core_->submit({std::move(list), std::move(done), steady::now()});
   }
-  result<void> reserve(size_t bytes) override { return core_->near->reserve(bytes); }
+  result<void> reserve(size_t bytes) override {
+    if (auto ok = core_->near->reserve(bytes); !ok || !share_)
+      return ok;
+    return core_->far->reserve(bytes); // lists of its experts
+  }
   uint32_t most_chosen_rows(const expert_table& experts) const override {
     bool near = std::none_of(experts.begin(), experts.end(),
                              [this](const auto& e) { return !e || lies_far(e, core_.get()); });
@@ -490,6 +508,8 @@ class tandem : public device {
 
   /// As the far device's own, wrapped.
   result<std::shared_ptr<const expert_weights>> load_far(const expert_views& from) {
+    if (!dynamic_cast<const tandem*>(core_->far.get()) && !has_room(*core_->far, from))
+      return {ec::out_of_memory, "no card has room for the expert"};
     auto inner = core_->far->load_expert(from, weight_use::project);
     if (!inner)
       return inner;

@@ -155,6 +155,10 @@ std::vector<std::vector<uint64_t>> divide_memory(std::span<const node_memory> no
   return d.take();
 }
 
+uint64_t room_with_card(uint64_t memory_bytes, uint64_t card_bytes, uint64_t expert_bytes) {
+  return memory_bytes + card_bytes / expert_bytes * expert_bytes;
+}
+
 room_share room_in(uint64_t bytes, uint64_t expert_bytes) {
   uint64_t space = bytes / expert_bytes;
   return {space, space - spare_of(space)};

@@ -28,6 +28,10 @@ struct node_memory {
 std::vector<std::vector<uint64_t>> divide_memory(std::span<const node_memory> nodes,
                                                  std::span<const room_demand> models);
 
+/// Bytes for experts on a node with a card: what its own memory leaves them and what the card's
+/// does. No expert lies in both, so the card's part counts in whole experts (of the largest).
+uint64_t room_with_card(uint64_t memory_bytes, uint64_t card_bytes, uint64_t expert_bytes);
+
 struct room_share {
   uint64_t space = 0; ///< experts that fit
   uint64_t room = 0; ///< of those, for the plan: the rest takes an expert that comes before another

@@ -125,4 +125,10 @@ void near_residency::lost(expert_key key) {
   near_[shape_.slot(key)] = false;
 }
 
+void near_residency::came(expert_key key, uint64_t bytes) {
+  auto slot = shape_.slot(key);
+  near_[slot] = true;
+  bytes_[slot] = std::max<uint64_t>(bytes, 1);
+}
+
 } // namespace coel::policy

@@ -46,8 +46,9 @@ class near_residency {
 
   /// Each move is answered once. A refusal holds further ones back for a while.
   void moved(const residency_move& m, bool done, uint64_t bytes = 0);
-  /// It is no longer there, for reasons of others.
+  /// It is no longer there, for reasons of others; or has come there for such.
   void lost(expert_key key);
+  void came(expert_key key, uint64_t bytes);
 
   bool is_near(expert_key key) const { return near_[shape_.slot(key)]; }
   double value(expert_key key) const { return value_[shape_.slot(key)]; }

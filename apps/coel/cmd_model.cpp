@@ -1,6 +1,7 @@
 #include "apps/coel/cmd_model.hpp"
 
 #include "apps/coel/forecast.hpp"
+#include "apps/coel/forecast_card.hpp"
 #include "model/describe.hpp"
 
 #include <algorithm>
@@ -51,7 +52,15 @@ int cmd_model(const model_options& o) {
   auto free_bytes = free_memory_bytes();
   auto document = o.json ? model::describe_json(**source, free_bytes) : nlohmann::json{};
   auto text = o.json ? std::string{} : model::describe(**source, free_bytes);
-  if (o.ram_bytes) {
+  if (o.gpu_bytes) {
+    auto f = card_forecast_of(**source, o.gpu_bytes, o.ram_bytes);
+    if (!f)
+      return fail(f.err());
+    if (o.json)
+      document["card_forecast"] = as_json(*f);
+    else
+      text += text_of(*f);
+  } else if (o.ram_bytes) {
     auto threads = o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency());
     auto f = forecast_of(o.file, *source, o.ram_bytes, threads);
     if (!f)

@@ -10,6 +10,7 @@ struct model_options {
   std::filesystem::path file;
   bool json = false;
   uint64_t ram_bytes = 0; ///< also forecasts the speed with that budget; 0: does not
+  uint64_t gpu_bytes = 0; ///< instead: what lies on a card and what beside it; 0: there is none
   uint32_t threads = 0;   ///< of the forecast; 0: one per core
 };
 

@@ -13,11 +13,17 @@ void add_model(CLI::App& app, int& exit) {
       *app.add_subcommand("model", "What a model file is, and what running it will take");
   command.add_option("file", o->file, "GGUF file or Hugging Face directory")->required();
   command.add_flag("--json", o->json, "Print JSON");
+  auto* ram = command
+                  .add_option("--ram", o->ram_bytes,
+                              "Also measure disk and memory for a second and forecast tokens per "
+                              "second with such a budget, such as 5GB")
+                  ->transform(CLI::AsSizeValue(false));
   command
-      .add_option("--ram", o->ram_bytes,
-                  "Also measure disk and memory for a second and forecast tokens per second with "
-                  "such a budget, such as 5GB")
-      ->transform(CLI::AsSizeValue(false));
+      .add_option("--gpu", o->gpu_bytes,
+                  "With --ram: what would lie on a card with such a budget, such as 8GB, and what "
+                  "in memory; no speed")
+      ->transform(CLI::AsSizeValue(false))
+      ->needs(ram);
   command.add_option("--threads,-t", o->threads, "Of the forecast; 0: one per core");
   command.callback([o, &exit] { exit = cmd_model(*o); });
 }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string_view>
 #include <thread>
 
 namespace {
@@ -105,14 +106,25 @@ result<void> bench_model(const std::string& shape, const compute::device_ptr& on
   return {};
 }
 
+int list_cards(const std::vector<gpu::card_info>& cards) {
+  for (size_t i = 0; i < cards.size(); ++i)
+    std::printf("card %zu: %s, compute capability %u.%u, %.1f GB\n", i, cards[i].name.c_str(),
+                cards[i].compute_capability / 10, cards[i].compute_capability % 10,
+                static_cast<double>(cards[i].memory_bytes) / 1e9);
+  return 0;
+}
+
 } // namespace
 
-/// coel-gpu-bench [CARD [SHAPE]]: without SHAPE no model is made.
+/// coel-gpu-bench [CARD [SHAPE]]: without SHAPE no model is made. coel-gpu-bench cards: lists them;
+/// 1 if there is none.
 int main(int argc, char** argv) {
-  uint32_t number = argc > 1 ? static_cast<uint32_t>(std::strtoul(argv[1], nullptr, 10)) : 0;
   auto cards = gpu::usable_cards();
   if (!cards)
     return fail(cards.err());
+  if (argc > 1 && std::string_view(argv[1]) == "cards")
+    return list_cards(*cards);
+  uint32_t number = argc > 1 ? static_cast<uint32_t>(std::strtoul(argv[1], nullptr, 10)) : 0;
   auto limits = gpu::measure_limits(number);
   if (!limits)
     return fail(limits.err());

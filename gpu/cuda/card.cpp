@@ -9,16 +9,22 @@ namespace coel::gpu {
 
 namespace {
 
-/// Failures after which the process can still use the card.
+/// Failures after which the process can still use the card: a call was refused, nothing broke.
 bool survivable(cudaError_t e) {
   switch (e) {
   case cudaErrorMemoryAllocation:
   case cudaErrorInvalidValue:
   case cudaErrorInvalidConfiguration:
+  case cudaErrorInvalidDevicePointer:
+  case cudaErrorInvalidMemcpyDirection:
   case cudaErrorLaunchOutOfResources:
   case cudaErrorInvalidDeviceFunction:
   case cudaErrorNoKernelImageForDevice:
+  case cudaErrorUnsupportedPtxVersion:
+  case cudaErrorJitCompilerNotFound:
+  case cudaErrorJitCompilationDisabled:
   case cudaErrorInvalidDevice:
+  case cudaErrorNotSupported:
     return true;
   default:
     return false;
@@ -30,17 +36,38 @@ std::string text_of(cudaError_t e) {
 }
 
 result<void> no_cards(cudaError_t e) {
+  if (e == cudaErrorInsufficientDriver) // what the runtime says too where there is no driver at all
+    return {ec::unsupported, "no usable GPU: there is no NVIDIA driver, or it is older than CUDA " +
+                                 std::to_string(CUDART_VERSION / 1000) + "." +
+                                 std::to_string(CUDART_VERSION % 1000 / 10) +
+                                 ", with which this was built: install a newer one, or leave out "
+                                 "--gpu"};
   return {ec::unsupported, "no usable GPU: " + text_of(e) +
                                "; install a driver for this toolkit, or leave out --gpu"};
 }
 
+/// Which card a thread's calls are for is state of the thread, and card 0 where nobody has said: so
+/// everything that calls the runtime says it, or a context comes to be on a card that is not used.
+cudaError_t select(int card) {
+  static thread_local int current = -1;
+  if (current == card)
+    return cudaSuccess;
+  auto e = cudaSetDevice(card);
+  current = e == cudaSuccess ? card : -1;
+  return e;
+}
+
 class cuda_mark : public mark {
  public:
-  explicit cuda_mark(cudaEvent_t event) : event_(event) {}
-  ~cuda_mark() override { cudaEventDestroy(event_); }
+  cuda_mark(int card, cudaEvent_t event) : card_(card), event_(event) {}
+  ~cuda_mark() override {
+    select(card_);
+    cudaEventDestroy(event_);
+  }
   cudaEvent_t event() const { return event_; }
 
  private:
+  int card_;
   cudaEvent_t event_;
 };
 
@@ -50,11 +77,15 @@ cudaEvent_t event_of(const mark& m) {
 
 class cuda_graph : public graph {
  public:
-  explicit cuda_graph(cudaGraphExec_t exec) : exec_(exec) {}
-  ~cuda_graph() override { cudaGraphExecDestroy(exec_); }
+  cuda_graph(int card, cudaGraphExec_t exec) : card_(card), exec_(exec) {}
+  ~cuda_graph() override {
+    select(card_);
+    cudaGraphExecDestroy(exec_);
+  }
   cudaGraphExec_t exec() const { return exec_; }
 
  private:
+  int card_;
   cudaGraphExec_t exec_;
 };
 
@@ -85,7 +116,7 @@ class cuda_card : public card {
   cuda_card(int number, card_info info) : number_(number), info_(std::move(info)) {}
 
   ~cuda_card() override {
-    cudaSetDevice(number_);
+    select(number_);
     for (auto s : streams_)
       if (s)
         cudaStreamDestroy(s);
@@ -169,7 +200,7 @@ class cuda_card : public card {
     cudaGraphDestroy(plan);
     if (auto ok = checked(e, "graph"); !ok)
       return ok.err();
-    return graph_ptr(std::make_shared<cuda_graph>(exec));
+    return graph_ptr(std::make_shared<cuda_graph>(number_, exec));
   }
   result<void> start(lane on, const graph& g) override {
     if (auto ok = use(); !ok)
@@ -183,7 +214,7 @@ class cuda_card : public card {
       return ok.err();
     if (auto ok = checked(cudaEventCreate(&event), "event"); !ok)
       return ok.err();
-    return mark_ptr(std::make_unique<cuda_mark>(event));
+    return mark_ptr(std::make_unique<cuda_mark>(number_, event));
   }
   result<void> set(mark& m, lane on) override {
     if (auto ok = use(); !ok)
@@ -209,6 +240,8 @@ class cuda_card : public card {
   }
   result<double> elapsed_us(const mark& from, const mark& to) override {
     float ms = 0;
+    if (auto ok = use(); !ok)
+      return ok.err();
     if (auto ok = checked(cudaEventElapsedTime(&ms, event_of(from), event_of(to)), "event"); !ok)
       return ok.err();
     return double{ms} * 1e3;
@@ -217,17 +250,10 @@ class cuda_card : public card {
  private:
   cudaStream_t stream(lane on) const { return streams_[static_cast<size_t>(on)]; }
 
-  /// Which card a thread uses is state of the thread.
   result<void> use() {
     if (lost_.load(std::memory_order_relaxed))
       return {ec::device_lost, info_.name + " was lost: restart the node to use it again"};
-    static thread_local int current = -1;
-    if (current == number_)
-      return {};
-    auto ok = checked(cudaSetDevice(number_), "card");
-    if (ok)
-      current = number_;
-    return ok;
+    return checked(select(number_), "card");
   }
 
   result<void> checked(cudaError_t e, const char* what) {

@@ -43,6 +43,17 @@ struct event {
   ~event() { cudaEventDestroy(at); }
 };
 
+/// The calling thread's card for as long as this lives.
+struct chosen_card {
+  int before = 0;
+  explicit chosen_card(int card) {
+    need(cudaGetDevice(&before), "card");
+    need(cudaSetDevice(card), "card");
+  }
+  chosen_card(const chosen_card&) = delete;
+  ~chosen_card() { cudaSetDevice(before); }
+};
+
 /// Seconds of one run: the median of nine, after two that do not count.
 double seconds_of(const std::function<void()>& run) {
   event begin, end;
@@ -148,7 +159,7 @@ result<card_limits> measure_limits(uint32_t card) {
     return {ec::bad_argument, "there is no GPU " + std::to_string(card)};
   card_limits out;
   try {
-    need(cudaSetDevice(static_cast<int>(card)), "card");
+    chosen_card use(static_cast<int>(card));
     constexpr size_t large = size_t{1} << 30; // many times the largest cache
     constexpr size_t medium = size_t{1} << 28;
     memory from(large), to(large), host(medium, true);

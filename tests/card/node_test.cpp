@@ -43,6 +43,8 @@ uint64_t pinned_bytes(const std::filesystem::path& file) {
   return pinned_bytes(file, std::make_shared<pretended_card>(uint64_t{1} << 30));
 }
 
+constexpr uint64_t rounding = 64 << 10; // blocks of a card
+
 struct named_card {
   std::string name;
   std::function<gpu::card_ptr()> open;
@@ -89,9 +91,8 @@ BOOST_AUTO_TEST_CASE(a_card_with_all_half_or_none_of_the_experts_says_the_same) 
   auto file = nano_model();
   auto want = by_processor(file, prompt, 6);
   auto routed = routed_bytes(file);
-  auto pinned = pinned_bytes(file, gpu::make_device(gpu::make_emulated_card(), 900 << 20));
-  constexpr uint64_t rounding = 64 << 10; // blocks of the card
-  for (auto& [name, open] : cards())
+  for (auto& [name, open] : cards()) {
+    auto pinned = pinned_bytes(file, gpu::make_device(open(), 900 << 20));
     for (double share : {1.25, 0.5, 0.0})
       BOOST_TEST_CONTEXT(name << ", share " << share) {
         auto budget =
@@ -115,6 +116,38 @@ BOOST_AUTO_TEST_CASE(a_card_with_all_half_or_none_of_the_experts_says_the_same) 
         BOOST_TEST((world.near().whole_steps > 0) == (share > 1));
         BOOST_TEST(own->used_bytes <= budget);
       }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(parts_of_a_card_are_cards_too) {
+  auto file = nano_model();
+  auto want = by_processor(file, prompt, 6);
+  auto routed = routed_bytes(file);
+  for (auto& [name, open] : cards())
+    BOOST_TEST_CONTEXT(name) {
+      uint64_t others = 0; // that the first has, besides its experts
+      {
+        auto large = gpu::make_device(open(), 900 << 20);
+        card_node world;
+        world.require(world.start(beside(large), file));
+        others = large->status().own_memory->used_bytes - world.near().sum().bytes;
+      }
+      auto budget = (others + routed / 3) * 16 / 15;
+      auto first = gpu::make_device(open(), budget), second = gpu::make_device(open(), budget);
+      card_node world;
+      world.require(world.start(
+          actors::make_node_device({first, second}, *cpu::make_device({1, "", 0, false})), file));
+      BOOST_TEST(world.near().sum().experts == world.near().slots());
+      auto app = world.client();
+      auto got = ask(app, prompt, 6);
+      BOOST_REQUIRE_MESSAGE(!got.failure, (got.failure ? got.failure->message : ""));
+      BOOST_TEST(got.tokens == want, boost::test_tools::per_element());
+      auto own = world.model().model->device->status().own_memory;
+      BOOST_TEST(own->beside_experts == 0u);      // none on the processor
+      BOOST_TEST(world.near().whole_steps == 0u); // some on the second
+      for (const auto& d : {first, second})
+        BOOST_TEST(d->status().own_memory->used_bytes <= budget);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(too_little_for_what_every_token_uses_is_refused_with_what_is_needed) {

@@ -25,13 +25,17 @@ using namespace std::chrono_literals;
 
 inline constexpr auto patience = 60s;
 
-inline const std::filesystem::path demo_model =
-    std::filesystem::path(COEL_SOURCE_DIR) / "models/coel-tiny-moe/coel-tiny-moe-q8_0.gguf";
-inline std::filesystem::path nano_model() {
-  const char* elsewhere = std::getenv("COEL_GOLDEN_DIR"); // of a machine without the sources
+/// In the sources, or all in one folder on a machine without them.
+inline std::filesystem::path model_in(const char* folder, const char* name) {
+  const char* elsewhere = std::getenv("COEL_GOLDEN_DIR");
   return (elsewhere ? std::filesystem::path(elsewhere)
-                    : std::filesystem::path(COEL_SOURCE_DIR) / "tests/golden/data") /
-         "nano-random-olmoe-f16.gguf";
+                    : std::filesystem::path(COEL_SOURCE_DIR) / folder) /
+         name;
+}
+inline const std::filesystem::path demo_model =
+    model_in("models/coel-tiny-moe", "coel-tiny-moe-q8_0.gguf");
+inline std::filesystem::path nano_model() {
+  return model_in("tests/golden/data", "nano-random-olmoe-f16.gguf");
 }
 
 /// A card in name: its memory has a budget, its kernels are the processor's.

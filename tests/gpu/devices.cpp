@@ -18,16 +18,25 @@ compute::device_ptr card_or_skip() {
   return card ? *card : nullptr;
 }
 
+namespace {
+bool wants(std::string_view what) {
+  const char* wanted = std::getenv("COEL_GPU_TESTS");
+  return wanted && wanted == what;
+}
+} // namespace
+
 std::vector<tested_device> devices() {
-  std::vector<tested_device> all{{"emulated", emulated(), true}};
-  if (auto card = card_or_skip())
+  std::vector<tested_device> all;
+  auto card = card_or_skip();
+  if (!card || !wants("card"))
+    all.push_back({"emulated", emulated(), true});
+  if (card)
     all.push_back({card->status().name, card, false});
   return all;
 }
 
 bool takes_all(const tested_device& d) {
-  const char* wanted = std::getenv("COEL_GPU_TESTS");
-  return !d.emulated || (wanted && std::string_view(wanted) == "all");
+  return !d.emulated || wants("all");
 }
 
 compute::device_ptr reference() {

@@ -14,6 +14,7 @@ struct tested_device {
   bool emulated = false; ///< sizes must be small
 };
 
+/// With COEL_GPU_TESTS=card the card alone, if there is one.
 std::vector<tested_device> devices();
 
 /// Whether a test of many seconds takes all of its inputs: on a card; and on an emulated one if

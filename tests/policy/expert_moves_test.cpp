@@ -109,6 +109,15 @@ BOOST_AUTO_TEST_CASE(a_little_memory_stays_for_moves) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_expert_lies_in_one_of_two_memories) {
+  BOOST_TEST(room_with_card(100, 0, 10) == 100u);
+  BOOST_TEST(room_with_card(106, 56, 10) == 156u);
+  // what is left of both together is no room
+  for (uint64_t ram : {0, 7, 10, 19, 106})
+    for (uint64_t card : {0, 3, 10, 19, 58})
+      BOOST_TEST(room_in(room_with_card(ram, card, 10), 10).space == ram / 10 + card / 10);
+}
+
 BOOST_AUTO_TEST_CASE(memory_is_divided_by_size) {
   auto parts = divide_memory(std::vector<node_memory>{{8000, {true, true}}},
                              std::vector<room_demand>{{10, 100}, {30, 100}});

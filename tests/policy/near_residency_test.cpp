@@ -192,6 +192,16 @@ BOOST_AUTO_TEST_CASE(only_those_that_may_come_do_and_what_is_lost_may_come_back)
   BOOST_TEST(r.near_bytes() == 40u);
 }
 
+BOOST_AUTO_TEST_CASE(what_came_by_itself_is_known_and_takes_its_room) {
+  near_residency r({1, 4}, std::vector<uint64_t>(4, 10));
+  r.came(key(0, 3), 12);
+  BOOST_TEST(r.is_near(key(0, 3)));
+  BOOST_TEST(r.near_bytes() == 12u);
+  settle(r, 40); // of the others, two fit beside it
+  BOOST_TEST(r.near_bytes() == 32u);
+  BOOST_TEST(r.is_near(key(0, 3)));
+}
+
 BOOST_AUTO_TEST_CASE(a_refusal_is_not_repeated_at_once) {
   near_residency r({1, 4}, std::vector<uint64_t>(4, 10));
   auto first = r.next(40, anyone);
