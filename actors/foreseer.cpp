@@ -1,11 +1,13 @@
 #include "actors/foreseer.hpp"
 
+#include "actors/last_on_lane.hpp"
 #include "actors/tiering_state.hpp"
 #include "net/link_refusals.hpp"
 
 #include <caf/all.hpp>
 
 #include <algorithm>
+#include <thread>
 
 namespace coel::actors {
 
@@ -120,7 +122,31 @@ predictor_status status_of(const foreseer_state& st) {
   return s;
 }
 
+/// A thread of its own would take a core from one that computes, in mid-tile, and all others wait
+/// for it at the end of the phase: a tenth of a token's time. On the device's own thread, once the
+/// layer's experts have been handed out, the others take its tiles meanwhile.
+class foreseer_on_lane : public caf::stateful_actor<foreseer_state, foreseer_actor::base>,
+                         public last_on_lane {
+ public:
+  foreseer_on_lane(caf::actor_config& how, foreseer_config config)
+      : caf::stateful_actor<foreseer_state, foreseer_actor::base>(how), config_(std::move(config)) {
+  }
+
+  behavior_type make_behavior() override { return foreseer(this, std::move(config_)); }
+
+ private:
+  foreseer_config config_;
+};
+
 } // namespace
+
+foreseer_actor start_foreseer(caf::scheduled_actor* parent, foreseer_config config) {
+  const auto& m = *config.model;
+  bool cores_left = m.device->status().threads < std::thread::hardware_concurrency();
+  if (!m.near && !cores_left)
+    return parent->spawn<foreseer_on_lane, caf::linked>(std::move(config));
+  return parent->spawn<caf::detached + caf::linked>(foreseer, std::move(config));
+}
 
 std::optional<policy::expert_predictor> learnt_before(const served_model& m) {
   auto kept = read_state(m.tiered->state_file);

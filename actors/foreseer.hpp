@@ -1,5 +1,6 @@
 // FORESEER actor (see interfaces.hpp): learns from what is chosen and tells what deeper layers will
-// need. On a thread of its own: a token does not wait for it.
+// need. A token does not wait for it: it is on a thread of its own where the device leaves cores
+// free, else the last thing on the device's thread, while the others compute.
 #pragma once
 
 #include "actors/interfaces.hpp"
@@ -44,6 +45,9 @@ struct foreseer_state {
 
 foreseer_actor::behavior_type foreseer(foreseer_actor::stateful_pointer<foreseer_state> self,
                                        foreseer_config config);
+
+/// Starts one, where it disturbs least; it ends with `parent`.
+foreseer_actor start_foreseer(caf::scheduled_actor* parent, foreseer_config config);
 
 /// What an earlier run has learnt; none where there was none, or it is damaged or of another model.
 std::optional<policy::expert_predictor> learnt_before(const served_model& m);

@@ -1,7 +1,11 @@
 #include "actors/lane.hpp"
 
+#include "actors/last_on_lane.hpp"
+
 #include <caf/logger.hpp>
 #include <caf/scheduler/abstract_coordinator.hpp>
+
+#include <algorithm>
 
 namespace coel::actors {
 
@@ -32,11 +36,19 @@ void lane::deliver(const caf::strong_actor_ptr& to, caf::message content) {
   if (jobs_.empty())
     return;
   system_of_thread here{system()};
-  for (size_t n = 0; n < max_jobs && !jobs_.empty(); ++n) {
-    auto* job = jobs_.front();
-    jobs_.pop_front();
-    run(job);
-  }
+  for (size_t n = 0; n < max_jobs && !jobs_.empty(); ++n)
+    run(next());
+}
+
+caf::resumable* lane::next() {
+  auto first = std::find_if(jobs_.begin(), jobs_.end(), [](const caf::resumable* job) {
+    return dynamic_cast<const last_on_lane*>(job) == nullptr;
+  });
+  if (first == jobs_.end())
+    first = jobs_.begin();
+  auto* job = *first;
+  jobs_.erase(first);
+  return job;
 }
 
 void lane::run(caf::resumable* job) {

@@ -31,6 +31,7 @@ class lane : public caf::execution_unit {
   void deliver(const caf::strong_actor_ptr& to, caf::message content);
 
  private:
+  caf::resumable* next();
   void run(caf::resumable* job);
   std::deque<caf::resumable*> jobs_;
 };

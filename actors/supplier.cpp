@@ -388,8 +388,8 @@ result<void> start(supplier_ptr self) {
   st.counted.experts = static_cast<uint32_t>(shape.slots());
   st.counted.layers.resize(c.layers);
   spawn_loaders(self);
-  st.foreseer = self->spawn<caf::detached + caf::linked>(
-      foreseer, foreseer_config{st.config.model, supplier_actor{self}, std::move(*routers)});
+  st.foreseer = start_foreseer(
+      self, foreseer_config{st.config.model, supplier_actor{self}, std::move(*routers)});
   m.tiered->supplier = supplier_actor{self};
   m.tiered->foreseer = st.foreseer;
   return {};

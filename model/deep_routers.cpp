@@ -15,7 +15,7 @@ constexpr size_t lanes = 16;
 
 /// In lanes, so that the compiler may use vectors without being told that order does not matter.
 template <class A>
-float dot(const A* a, const float* b, size_t n) {
+[[gnu::always_inline]] inline float lane_dot(const A* a, const float* b, size_t n) {
   std::array<float, lanes> sums{};
   size_t i = 0;
   for (; i + lanes <= n; i += lanes)
@@ -28,6 +28,26 @@ float dot(const A* a, const float* b, size_t n) {
     sum += static_cast<float>(a[i]) * b[i];
   return sum;
 }
+
+#if defined(__x86_64__) && defined(__GNUC__)
+/// The same with the vectors of nearly every processor: a quarter of the time.
+template <class A>
+[[gnu::target("avx2,fma")]] float wide_dot(const A* a, const float* b, size_t n) {
+  return lane_dot(a, b, n);
+}
+bool has_wide() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+template <class A>
+float dot(const A* a, const float* b, size_t n) {
+  return has_wide() ? wide_dot(a, b, n) : lane_dot(a, b, n);
+}
+#else
+template <class A>
+float dot(const A* a, const float* b, size_t n) {
+  return lane_dot(a, b, n);
+}
+#endif
 
 /// Rounds to a part in 32767 of the largest; returns the scale.
 float round_row(std::span<const float> from, int16_t* to) {

@@ -1,4 +1,5 @@
 // coel-bench-tiers: what caches and predictors of experts would have done, and what the disk does.
+#include "bench/tiers/beside.hpp"
 #include "bench/tiers/disk.hpp"
 #include "bench/tiers/replay.hpp"
 
@@ -121,10 +122,22 @@ int main(int argc, char** argv) {
   disk->add_option("FILE", d.file, "a large file")->required();
   disk->add_option("--bytes", d.bytes, "of each job")->capture_default_str();
   disk->add_option("--seconds", d.seconds, "of each row")->capture_default_str();
+  coel::bench::beside_options b;
+  auto* beside =
+      app.add_subcommand("beside", "what direct reads cost threads that stream through memory");
+  beside->add_option("FILE", b.file, "a large file")->required();
+  beside->add_option("-t,--threads", b.threads, "that stream")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 64u));
+  beside->add_option("--turns", b.turns, "of each row")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000u));
   CLI11_PARSE(app, argc, argv);
   if (replay->parsed() && o.routing.empty() && (o.model.empty() || o.text.empty())) {
     std::fprintf(stderr, "coel-bench-tiers: give --routing FILE, or --model FILE --text FILE\n");
     return 2;
   }
+  if (beside->parsed())
+    return coel::bench::measure_beside(b);
   return replay->parsed() ? coel::bench::replay(o) : coel::bench::measure_disk(d);
 }
