@@ -49,7 +49,8 @@ pack() {
 # What a failed step said: its first complaint, else its last line.
 reason() {
   local said
-  said=$(grep -m1 -iE 'error|failed|refus|lost|invalid|hazard|cannot|no usable|terminate' "$1" || tail -n 1 "$1")
+  said=$(grep -v 'worst error' "$1" |
+    grep -m1 -iE 'error|failed|refus|lost|invalid|hazard|cannot|no usable|terminate' || tail -n 1 "$1")
   [ -n "$said" ] || said="said nothing"
   printf '  %s\n' "$(sed 's/^[[:space:]=]*//' <<<"$said" | cut -c1-150)"
 }
@@ -71,7 +72,7 @@ step() {
     failed=1
     reason "$out/$name.txt" >>"$out/summary.txt"
     echo "== $name: $verdict"
-    tail -n 15 "$out/$name.txt"
+    grep -v 'worst error' "$out/$name.txt" | tail -n 15
   fi
 }
 
@@ -103,20 +104,20 @@ check() {
   cublas=$(folder_of 'libcublas.so.1[23]')
   [ -n "$cublas" ] && export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$cublas
 
-  step tests 70 env ${on[@]+"${on[@]}"} ./test_gpu --log_level=message --report_level=short
+  step tests 70 env ${on[@]+"${on[@]}"} ./test_gpu --color_output=no --log_level=message --report_level=short
   grep -q 'skipped on a card' "$out/tests.txt" && { echo "the tests found no card"; failed=1; }
   local nodes=--run_test=card_node_tests/a_card_with_all_half_or_none_of_the_experts_says_the_same
   nodes+=,parts_of_a_card_are_cards_too
-  step nodes 30 env ${on[@]+"${on[@]}"} ./test_card --log_level=message "$nodes"
+  step nodes 30 env ${on[@]+"${on[@]}"} ./test_card --color_output=no --log_level=message "$nodes"
   local sanitizer
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   if [ -n "$sanitizer" ]; then
     local small=(--run_test=gpu_experts,gpu_chosen,gpu_attention,gpu_device
       '--run_test=!gpu_experts/a_card_agrees_at_the_sizes_of_models')
     step memcheck 40 "$sanitizer" --tool memcheck --report-api-errors no --error-exitcode 9 \
-      ${on[@]+"${on[@]}"} ./test_gpu "${small[@]}"
+      ${on[@]+"${on[@]}"} ./test_gpu --color_output=no "${small[@]}"
     step racecheck 40 "$sanitizer" --tool racecheck --error-exitcode 9 \
-      ${on[@]+"${on[@]}"} ./test_gpu "${small[@]}"
+      ${on[@]+"${on[@]}"} ./test_gpu --color_output=no "${small[@]}"
   else
     echo "compute-sanitizer is not here: skipped" >>"$out/summary.txt"
   fi

@@ -1,6 +1,8 @@
 // Answers of a node with a card do not depend on which experts lie there, whatever moves meanwhile.
 #include "actors/near_memory.hpp"
+#include "model/card_needs.hpp"
 #include "model/weights.hpp"
+#include "policy/card_budget.hpp"
 #include "world.hpp"
 
 #include <nlohmann/json.hpp>
@@ -158,6 +160,25 @@ BOOST_AUTO_TEST_CASE(too_little_for_what_every_token_uses_is_refused_with_what_i
     BOOST_TEST((up.err().code == ec::out_of_memory));
     BOOST_TEST(up.err().message.find("--gpu") != std::string::npos);
     BOOST_TEST(up.err().message.find("MiB") != std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_said_beforehand_is_what_a_node_does) {
+  auto source = *model::open_model(demo_model);
+  constexpr uint64_t kv = uint64_t{2} << 20; // as of the nodes here, and their rows
+  auto needs = *model::card_needs_of(*source, {64, 64, 32, kv});
+  auto refused = policy::plan_card(needs, 1, true);
+  BOOST_REQUIRE(!refused.ok());
+  for (uint64_t more : {uint64_t{1} << 20, uint64_t{2} << 20, uint64_t{8} << 20}) {
+    auto budget = policy::card_pinned(needs) + kv + needs.step_bytes + more;
+    auto said = policy::plan_card(needs, budget, true);
+    BOOST_REQUIRE(said.ok());
+    card_node world;
+    world.require(world.start(pretended(budget), demo_model));
+    auto here = world.near().sum().experts;
+    BOOST_TEST(here >= said->experts); // what is said are bounds: small matrices are rounded up
+    BOOST_TEST(static_cast<double>(here) <= 1.5 * static_cast<double>(said->experts) + 4);
+    BOOST_TEST(said->experts > 0u);
   }
 }
 
