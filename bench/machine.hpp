@@ -4,6 +4,8 @@
 
 #include "compute/device.hpp"
 
+#include <vector>
+
 namespace coel::bench {
 
 struct machine_limits {
@@ -19,6 +21,12 @@ machine_limits measure_machine(uint32_t threads);
 struct kernel_limits {
   double read_gb_s = 0;         ///< one row times a q4_0 matrix far larger than the caches
   double multiply_adds_g_s = 0; ///< 512 rows times a q4_0 matrix of an expert's size
+  struct batch {
+    uint32_t rows = 0;
+    double read_gb_s = 0;
+    double multiply_adds_g_s = 0;
+  };
+  std::vector<batch> batches; ///< a few rows times the large matrix, as sessions together are
 };
 
 /// The device's own kernels on its own threads. Errors: those of the device.

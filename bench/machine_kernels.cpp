@@ -51,17 +51,23 @@ result<double> best_project_s(compute::device& on, const compute::weight& w, uin
 
 result<kernel_limits> measure_kernels(compute::device& on) {
   kernel_limits k;
-  auto large = random_weight(on, 1 << 17, 4096); // 302 MB
+  constexpr uint64_t rows_there = 1 << 17, cols = 4096; // 302 MB
+  auto large = random_weight(on, rows_there, cols);
   if (!large)
     return large.err();
-  auto seconds = best_project_s(on, **large, 1);
-  if (!seconds)
-    return seconds.err();
-  k.read_gb_s = static_cast<double>((1u << 17) * row_bytes(dtype::q4_0, 4096)) / *seconds / 1e9;
+  for (uint32_t rows : {1, 2, 3, 4, 8}) {
+    auto s = best_project_s(on, **large, rows);
+    if (!s)
+      return s.err();
+    k.batches.push_back({rows,
+                         static_cast<double>(rows_there * row_bytes(dtype::q4_0, cols)) / *s / 1e9,
+                         static_cast<double>(rows * rows_there * cols) / *s / 1e9});
+  }
+  k.read_gb_s = k.batches.front().read_gb_s;
   auto small = random_weight(on, 1408, 2048);
   if (!small)
     return small.err();
-  seconds = best_project_s(on, **small, 512);
+  auto seconds = best_project_s(on, **small, 512);
   if (!seconds)
     return seconds.err();
   k.multiply_adds_g_s = 512. * 1408 * 2048 / *seconds / 1e9;

@@ -165,10 +165,21 @@ std::string as_table(const machine_report& r) {
        r.machine.read_gb_s, r.machine.multiply_adds_g_s);
   line(t, "%-36s %10.1f %16.0f", ("kernels of " + r.device).c_str(), r.kernels.read_gb_s,
        r.kernels.multiply_adds_g_s);
+  for (const auto& b : r.kernels.batches)
+    line(t, "%-36s %10.1f %16.0f",
+         (b.rows == 1 ? "  1 row, q4_0 from memory"
+                      : "  " + std::to_string(b.rows) + " rows, q4_0 from memory")
+             .c_str(),
+         b.read_gb_s, b.multiply_adds_g_s);
   return t;
 }
 
 std::string as_json(const machine_report& r) {
+  auto batches = json::array();
+  for (const auto& b : r.kernels.batches)
+    batches.push_back({{"rows", b.rows},
+                       {"read_gb_s", b.read_gb_s},
+                       {"multiply_adds_g_s", b.multiply_adds_g_s}});
   return json{{"threads", r.machine.threads},
               {"dot_instruction", r.machine.dot_instruction},
               {"read_gb_s", r.machine.read_gb_s},
@@ -176,7 +187,8 @@ std::string as_json(const machine_report& r) {
               {"device", r.device},
               {"kernels",
                {{"read_gb_s", r.kernels.read_gb_s},
-                {"multiply_adds_g_s", r.kernels.multiply_adds_g_s}}}}
+                {"multiply_adds_g_s", r.kernels.multiply_adds_g_s},
+                {"batches", batches}}}}
              .dump(2) +
          "\n";
 }
