@@ -65,7 +65,7 @@ using copy_maker_actor = component_actor::extend<
     // INTERNAL: a matrix has been read; nobody has the copy's memory any more.
     caf::reacts_to<piece_arrived>, caf::reacts_to<atom::release, expert_key>>;
 
-/// FORESEER: of such a model; learns what is chosen and foresees what will be, on its own thread.
+/// FORESEER: of such a model; learns what is chosen and foresees what will be; see foreseer.hpp.
 using foreseer_actor =
     component_actor::extend<caf::reacts_to<layer_routed>,
                             // INTERNAL: what was learnt is kept.

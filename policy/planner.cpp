@@ -12,8 +12,8 @@ namespace coel::policy {
 namespace {
 
 /// A lost stage costs its sessions their prompts again, each stage takes KV for its sessions, and
-/// several sessions pass in groups that read experts anew: measured, stages that were predicted as
-/// soon as the hub were a sixth slower with eight sessions (docs/placement.md).
+/// several sessions pass in groups that read experts anew: what is predicted as soon as the hub is
+/// not worth that.
 constexpr double stages_margin = 0.85;
 constexpr size_t ways_priced = 3; // of the soonest tokens; prompts are priced only then
 
