@@ -3,6 +3,7 @@
 #include "actors/errors.hpp"
 #include "actors/planning_facts.hpp"
 #include "actors/routing_samples.hpp"
+#include "policy/stage_upkeep.hpp"
 
 #include <caf/all.hpp>
 
@@ -206,8 +207,13 @@ void take_answer(updater_ptr self, placed_model& m, const policy::plan_basis& ba
   bool broken = !p.followed.stages.empty() && followed_stages(m, basis).empty();
   bool pinned = st.config.planning.shape == policy::plan_shape::stages &&
                 p.followed.stages.empty() && plan.kind == policy::plan_kind::stages;
-  bool move = !p.followed.epoch || !answer.present || broken || pinned ||
-              policy::worth_moving(answer.present->request_us, plan.placement.best().request_us);
+  bool staged = !p.followed.stages.empty(), stays = plan.kind == policy::plan_kind::stages;
+  bool move = !p.followed.epoch || !answer.present || broken || pinned;
+  if (!move) {
+    double before = answer.present->request_us, then = plan.placement.best().request_us;
+    move = staged && !stays ? policy::worth_leaving_stages(before, then)
+                            : policy::worth_moving(before, then);
+  }
   if (move)
     p.candidate = record_of_plan(plan, basis);
   else

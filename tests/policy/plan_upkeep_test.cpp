@@ -1,5 +1,6 @@
 // Plans are made anew when it matters, and not for noise.
 #include "policy/plan_upkeep.hpp"
+#include "policy/stage_upkeep.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -81,6 +82,13 @@ BOOST_AUTO_TEST_CASE(a_little_better_is_not_worth_moving) {
   BOOST_TEST(!worth_moving(100, 97));
   BOOST_TEST(!worth_moving(100, 110));
   BOOST_TEST(worth_moving(100, 90));
+}
+
+BOOST_AUTO_TEST_CASE(stages_are_left_when_their_lead_is_gone) {
+  BOOST_TEST(!worth_leaving_stages(85, 100)); // as they were taken
+  BOOST_TEST(!worth_leaving_stages(94, 100));
+  BOOST_TEST(worth_leaving_stages(97, 100));
+  BOOST_TEST(worth_leaving_stages(120, 100));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
