@@ -56,7 +56,9 @@ void set_heartbeats(zmq::socket_t& socket, milliseconds lost_after) {
 }
 
 result<void> configure(zmq::socket_t& socket, const app_client_options& options) {
-  socket.set(zmq::sockopt::reconnect_ivl, -1);
+  // Never, in effect. With -1 libzmq ends the pipe of a lost connection, and what lies in it unread
+  // is lost too.
+  socket.set(zmq::sockopt::reconnect_ivl, 24 * 3600 * 1000);
   socket.set(zmq::sockopt::linger, 500);
   socket.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(max_reply_bytes));
   socket.set(zmq::sockopt::rcvhwm, 0); // see router.cpp
