@@ -204,10 +204,9 @@ void take_answer(updater_ptr self, placed_model& m, const policy::plan_basis& ba
     return;
   }
   const auto& plan = *answer.plan;
-  bool broken = !p.followed.stages.empty() && followed_stages(m, basis).empty();
-  bool pinned = st.config.planning.shape == policy::plan_shape::stages &&
-                p.followed.stages.empty() && plan.kind == policy::plan_kind::stages;
   bool staged = !p.followed.stages.empty(), stays = plan.kind == policy::plan_kind::stages;
+  bool broken = staged && followed_stages(m, basis).empty();
+  bool pinned = st.config.planning.shape == policy::plan_shape::stages && !staged && stays;
   bool move = !p.followed.epoch || !answer.present || broken || pinned;
   if (!move) {
     double before = answer.present->request_us, then = plan.placement.best().request_us;

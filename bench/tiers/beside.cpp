@@ -1,4 +1,5 @@
 #include "bench/tiers/beside.hpp"
+#include "bench/tiers/job_file.hpp"
 
 #include "cpu/memory.hpp"
 #include "model/disk_reader.hpp"
@@ -180,13 +181,9 @@ result<void> print_rows(const model::direct_file_ptr& file, const beside_options
 } // namespace
 
 int measure_beside(const beside_options& o) {
-  auto file = model::direct_file::open(o.file);
+  auto file = open_for_jobs(o.file, o.bytes);
   if (!file) {
     std::fprintf(stderr, "coel-bench-tiers: %s\n", file.err().message.c_str());
-    return 1;
-  }
-  if ((*file)->size() < o.bytes) {
-    std::fprintf(stderr, "coel-bench-tiers: %s is smaller than one job\n", o.file.c_str());
     return 1;
   }
   std::printf("%u threads stream through memory, %u turns of %.1f s without and with reads\n\n"

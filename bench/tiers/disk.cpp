@@ -1,4 +1,5 @@
 #include "bench/tiers/disk.hpp"
+#include "bench/tiers/job_file.hpp"
 
 #include "model/disk_reader.hpp"
 
@@ -64,13 +65,9 @@ result<row> measure(const disk_options& o, const model::direct_file_ptr& file,
 } // namespace
 
 int measure_disk(const disk_options& o) {
-  auto file = model::direct_file::open(o.file);
+  auto file = open_for_jobs(o.file, o.bytes);
   if (!file) {
     std::fprintf(stderr, "coel-bench-tiers: %s\n", file.err().message.c_str());
-    return 1;
-  }
-  if ((*file)->size() < o.bytes) {
-    std::fprintf(stderr, "coel-bench-tiers: %s is smaller than one job\n", o.file.c_str());
     return 1;
   }
   std::printf("%s, jobs of %.1f MiB, %s\n\n| engine | read | in flight | jobs | MB/s | ms a job |\n"
