@@ -87,7 +87,7 @@ void predict(self_ptr self, const layer_routed& what, uint32_t ahead) {
 
 void routed(self_ptr self, const layer_routed& what) {
   auto& st = self->state;
-  if (what.sessions.size() != what.rows)
+  if (!st.config.routers || what.sessions.size() != what.rows)
     return;
   ++st.steps;
   learn(st, what);
@@ -179,6 +179,10 @@ foreseer_actor::behavior_type foreseer(self_ptr self, foreseer_config config) {
       [self](const layer_routed& what) {
         auto measured = self->state.cost.measure();
         routed(self, what);
+      },
+      [self](const routers_ptr& routers) {
+        self->state.config.routers = routers;
+        return true;
       },
       [self](atom::tick) {
         keep(self->state);

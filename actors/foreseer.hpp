@@ -16,7 +16,7 @@ namespace coel::actors {
 struct foreseer_config {
   served_model_ptr model;
   supplier_actor supplier;
-  std::shared_ptr<const model::deep_routers> routers;
+  routers_ptr routers; ///< null: it rests
 };
 
 struct foreseer_state {

@@ -54,9 +54,9 @@ using supplier_actor = component_actor::extend<
     caf::replies_to<atom::load>::with<uint64_t>,
     // Of a cluster's: its memory changes; answers once it has no more.
     caf::replies_to<pool_order>::with<uint64_t>,
-    // INTERNAL: a matrix has been read; nobody has the expert's memory any more.
+    // INTERNAL: a matrix has been read; nobody has the expert's memory any more; whether to rest.
     caf::reacts_to<piece_arrived>, caf::reacts_to<atom::release, expert_key>,
-    caf::replies_to<atom::details>::with<tiering_status>>;
+    caf::reacts_to<atom::tick>, caf::replies_to<atom::details>::with<tiering_status>>;
 
 /// COPY MAKER: of such a model, where the user allows copies of fewer bits; on its own thread.
 using copy_maker_actor = component_actor::extend<
@@ -68,6 +68,8 @@ using copy_maker_actor = component_actor::extend<
 /// FORESEER: of such a model; learns what is chosen and foresees what will be; see foreseer.hpp.
 using foreseer_actor =
     component_actor::extend<caf::reacts_to<layer_routed>,
+                            // What it looks ahead by from now on; none: it rests.
+                            caf::replies_to<routers_ptr>::with<bool>,
                             // INTERNAL: what was learnt is kept.
                             caf::reacts_to<atom::tick>,
                             caf::replies_to<atom::details>::with<predictor_status>>;

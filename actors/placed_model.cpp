@@ -52,6 +52,9 @@ bool held_by_others(const std::vector<member>& members, const placed_model& m, s
   return false;
 }
 
+namespace {
+
+/// And is to keep it: two nodes never give the same expert up for each other's sake.
 bool kept_by_others(const std::vector<member>& members, const placed_model& m, size_t item) {
   for (const auto& who : members) {
     const auto* r = record_of(who, m);
@@ -62,6 +65,8 @@ bool kept_by_others(const std::vector<member>& members, const placed_model& m, s
   }
   return false;
 }
+
+} // namespace
 
 bool lacks(const std::vector<member>& members, const placed_model& m) {
   for (size_t i = 0; i < m.items(); ++i)
@@ -86,12 +91,26 @@ bitmap asked_of(const std::vector<member>& members, const placed_model& m, const
   return holds;
 }
 
-bool left_to_disks(const placed_model& m, size_t item) {
+namespace {
+
+/// Where some home reads what no node holds; what every token uses is never read.
+bool can_be_left(const placed_model& m, size_t item) {
   const auto& model = *m.hosted.model;
-  if (!m.pool.on || item % model.experts_per_layer >= model.config().experts || m.plan.test(item))
+  return m.pool.on && item % model.experts_per_layer < model.config().experts;
+}
+
+} // namespace
+
+bool left_to_disks(const placed_model& m, size_t item) {
+  if (!can_be_left(m, item) || m.plan.test(item))
     return false;
   return std::none_of(m.plans.begin(), m.plans.end(),
                       [&](const auto& p) { return p.second.test(item); });
+}
+
+bool may_go(const std::vector<member>& members, const placed_model& m, size_t item) {
+  return kept_by_others(members, m, item) || left_to_disks(m, item) ||
+         (m.room == m.space && can_be_left(m, item));
 }
 
 size_t uncovered(const placed_model& m) {

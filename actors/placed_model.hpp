@@ -18,7 +18,6 @@ struct pool_state {
   bool on = false;              ///< the rule is followed: some home reads what no node is to hold
   uint64_t bytes = 0;           ///< of this node's memory
   uint64_t there = 0;           ///< the supplier has
-  bool started = false;         ///< it is there, at any size
   bool asked = false;           ///< the tier is
   bitmap left;                  ///< as it was told
 };
@@ -65,10 +64,6 @@ const model_record* record_of(const member& who, const placed_model& m);
 
 bool held_by_others(const std::vector<member>& members, const placed_model& m, size_t item);
 
-/// Somebody has it and is to keep it: two nodes never give the same expert up for each other's
-/// sake.
-bool kept_by_others(const std::vector<member>& members, const placed_model& m, size_t item);
-
 /// Something that this node is to hold is nowhere: requests wait for it.
 bool lacks(const std::vector<member>& members, const placed_model& m);
 
@@ -81,6 +76,11 @@ bitmap asked_of(const std::vector<member>& members, const placed_model& m, const
 
 /// No node is to hold it: homes read it when it is asked for.
 bool left_to_disks(const placed_model& m, size_t item);
+
+/// Without it nothing is lost: somebody has it and is to keep it, or homes read it. Where nodes have
+/// no spare place, each may be full of what the others wait for: homes that can read what nobody
+/// holds do so until it is where it is to be.
+bool may_go(const std::vector<member>& members, const placed_model& m, size_t item);
 
 /// Experts that nobody in the routing table holds, but for those.
 size_t uncovered(const placed_model& m);

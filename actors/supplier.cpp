@@ -5,6 +5,7 @@
 #include "actors/lower_copies.hpp"
 #include "actors/supplier_lower.hpp"
 #include "actors/supplier_packing.hpp"
+#include "actors/supplier_pool.hpp"
 #include "actors/supplier_store.hpp"
 
 #include <caf/all.hpp>
@@ -22,16 +23,11 @@ using found = policy::expert_supply::found;
 /// A step with so many rows asks for nearly every expert of a layer, and of the next.
 constexpr uint32_t prompt_rows = 32;
 constexpr uint32_t most_jobs_ahead = 4;
-constexpr uint32_t pieces_each = 3; ///< matrices of an expert
 /// Of a disk that has not been measured yet.
 constexpr double usual_read_us = 5000;
 
 double now_us() {
   return std::chrono::duration<double, std::micro>(steady::now().time_since_epoch()).count();
-}
-
-size_t slot(const supplier_state& st, expert_key key) {
-  return size_t{index(key.layer)} * st.config.model->config().experts + index(key.expert);
 }
 
 policy::foresight::state_of states(const supplier_state& st) {
@@ -138,9 +134,9 @@ void finish(supplier_ptr self, uint64_t job) {
   if (!made)
     return st.supply->was_packed(job, made.err());
   auto expert = std::move(*made);
-  st.checked[slot(st, j.key)] = has_store(st);
-  st.config.model->tiered->board[slot(st, j.key)].bytes = expert->bytes;
-  st.held[slot(st, j.key)] = std::move(expert);
+  st.checked[st.slot(j.key)] = has_store(st);
+  st.config.model->tiered->board[st.slot(j.key)].bytes = expert->bytes;
+  st.held[st.slot(j.key)] = std::move(expert);
   if (j.urgent)
     measure_demand(st, j);
   st.supply->was_packed(job, {});
@@ -160,8 +156,8 @@ void settle(supplier_ptr self, uint64_t job) {
 }
 
 void let_go(supplier_state& st, expert_key key) {
-  st.config.model->tiered->board[slot(st, key)].bytes = 0;
-  st.held[slot(st, key)] = nullptr; // its memory is free when the last lease ends
+  st.config.model->tiered->board[st.slot(key)].bytes = 0;
+  st.held[st.slot(key)] = nullptr; // its memory is free when the last lease ends
 }
 
 void fail(supplier_state& st, const order& o) {
@@ -188,7 +184,7 @@ void carry_out(supplier_ptr self, const order& o) {
     return (void)st.jobs.erase(o.job);
   case what::lend:
     return st.to_say[o.step].next.push_back(
-        {o.lower ? take_lower(st, o.step, o.key) : st.held[slot(st, o.key)]});
+        {o.lower ? take_lower(st, o.step, o.key) : st.held[st.slot(o.key)]});
   case what::fail:
     return fail(st, o);
   case what::evict:
@@ -222,10 +218,7 @@ void carry_out(supplier_ptr self) {
       carry_out(self, o);
   st.carrying_out = false;
   say(self);
-  if (st.resized && st.supply->used_bytes() <= st.supply->pool_bytes()) {
-    st.resized->deliver(st.supply->pool_bytes());
-    st.resized.reset();
-  }
+  settle_size(self);
   if (st.filled && !st.supply->filling()) {
     st.filled->deliver(st.supply->used_bytes());
     st.filled.reset();
@@ -281,7 +274,7 @@ void count(supplier_state& st, const expert_claim& what, const std::vector<found
        : how[i] == found::coming           ? l.late
        : how[i] == found::lower            ? l.lower
                                            : l.misses);
-    auto at = slot(st, {what.layer, what.experts[i].expert});
+    auto at = st.slot({what.layer, what.experts[i].expert});
     st.used[at] += what.experts[i].rows;
     st.config.model->tiered->board[at].rows += what.experts[i].rows;
     if (what.rows < prompt_rows)
@@ -293,7 +286,7 @@ void count(supplier_state& st, const expert_claim& what, const std::vector<found
 
 /// What others hold is asked of them: to read it ahead would be for nothing.
 bool may_foresee(const supplier_state& st, expert_key key) {
-  return st.left.empty() || st.left[slot(st, key)];
+  return st.left.empty() || st.left[st.slot(key)];
 }
 
 /// A prompt goes through the next layer after this one: all of it, in its order.
@@ -311,6 +304,8 @@ void foresee_all(supplier_state& st, layer_id after) {
 
 void claimed(supplier_ptr self, const expert_claim& what) {
   auto& st = self->state;
+  if (rests(st))
+    return refuse(self, what);
   st.clock.begins(what.layer, what.rows, steady::now());
   st.foresight->turn(what.layer, what.experts, states(st), now_us(),
                      st.demand_us > 0 ? st.demand_us : usual_read_us);
@@ -327,6 +322,8 @@ void claimed(supplier_ptr self, const expert_claim& what) {
 
 void ran(supplier_ptr self, const experts_ran& what) {
   auto& st = self->state;
+  if (rests(st))
+    return;
   st.supply->ran(what.step, what.count);
   if (what.over) {
     st.clock.ends(what.stall_us, steady::now());
@@ -339,6 +336,8 @@ void ran(supplier_ptr self, const experts_ran& what) {
 
 void forecast(supplier_ptr self, const layer_forecast& what) {
   auto& st = self->state;
+  if (rests(st))
+    return;
   constexpr double share = 1. / 128;
   st.busy += ((st.jobs.empty() ? 0 : 1) - st.busy) * share;
   auto probability = what.probability;
@@ -352,30 +351,14 @@ void forecast(supplier_ptr self, const layer_forecast& what) {
 
 // ---- start
 
-result<void> start(supplier_ptr self) {
+void start(supplier_ptr self) {
   auto& st = self->state;
   const auto& m = *st.config.model;
   const auto& t = *m.tiered;
   const auto& c = m.config();
   policy::cache_shape shape{c.layers, c.experts};
-  model::disk_reader::options how;
-  how.slot_bytes = t.files.largest_piece();
-  how.slots = static_cast<uint32_t>(t.plan.staging_bytes / how.slot_bytes);
-  if (t.store) { // its reads need no slots
-    how.slot_bytes = model::direct_file::alignment;
-    how.slots = 1;
-  }
-  how.limits.chunk_bytes = uint64_t{2} << 20; // a matrix in one read, or few
-  how.limits.demand_slots = pieces_each;
-  how.engine = t.engine;
-  auto reader = model::disk_reader::start(how);
-  if (!reader)
-    return reader.err();
-  auto routers = model::deep_routers::load(*m.source);
-  if (!routers)
-    return routers.err();
-  st.reader = std::move(*reader);
-  auto jobs = t.store ? t.plan.staging_slots : std::max(how.slots / pieces_each, 1u);
+  auto slots = static_cast<uint32_t>(t.plan.staging_bytes / t.files.largest_piece());
+  auto jobs = t.store ? t.plan.staging_slots : std::max(slots / pieces_each, 1u);
   policy::supply_limits limits{t.plan.cache_bytes + t.plan.transient_bytes, jobs,
                                std::min(most_jobs_ahead, jobs - 1)};
   st.supply = std::make_unique<policy::expert_supply>(shape, t.resident_bytes(), limits,
@@ -388,11 +371,13 @@ result<void> start(supplier_ptr self) {
   st.counted.experts = static_cast<uint32_t>(shape.slots());
   st.counted.layers.resize(c.layers);
   spawn_loaders(self);
-  st.foreseer = start_foreseer(
-      self, foreseer_config{st.config.model, supplier_actor{self}, std::move(*routers)});
-  m.tiered->supplier = supplier_actor{self};
-  m.tiered->foreseer = st.foreseer;
-  return {};
+}
+
+result<void> wake(supplier_ptr self) {
+  auto& st = self->state;
+  if (!st.supply)
+    start(self);
+  return rests(st) ? begin_reading(self) : result<void>();
 }
 
 /// Most used in earlier runs first; where there was none, the first of every layer.
@@ -415,9 +400,8 @@ std::vector<expert_key> fill_order(const served_model& m) {
 
 caf::result<uint64_t> fill(supplier_ptr self) {
   auto& st = self->state;
-  if (!st.supply)
-    if (auto ok = start(self); !ok)
-      return to_caf(ok.err());
+  if (auto ok = wake(self); !ok)
+    return to_caf(ok.err());
   auto promise = self->make_response_promise<uint64_t>();
   st.filled = promise;
   st.supply->fill(fill_order(*st.config.model));
@@ -425,23 +409,10 @@ caf::result<uint64_t> fill(supplier_ptr self) {
   return promise;
 }
 
-/// A promise that is still open is of an order that this one replaces.
-caf::result<uint64_t> resize(supplier_ptr self, const pool_order& to) {
-  auto& st = self->state;
-  if (!st.supply)
-    if (auto ok = start(self); !ok)
-      return to_caf(ok.err());
-  if (st.resized)
-    st.resized->deliver(st.supply->used_bytes());
-  auto promise = self->make_response_promise<uint64_t>();
-  st.resized = promise;
-  st.left.assign(st.held.size(), false);
-  for (auto key : to.left)
-    st.left[slot(st, key)] = true;
-  st.supply->resize(to.bytes);
-  st.supply->fill(to.bytes ? to.left : std::vector<expert_key>());
-  carry_out(self);
-  return promise;
+caf::result<uint64_t> take_order(supplier_ptr self, const pool_order& to) {
+  if (auto ok = wake(self); !ok)
+    return to_caf(ok.err());
+  return resize(self, to, carry_out);
 }
 
 // ---- status
@@ -479,6 +450,8 @@ void add_layers(const supplier_state& st, tiering_status& s, const predictor_sta
 
 tiering_status status_of(const supplier_state& st, const predictor_status& p) {
   auto s = st.counted;
+  if (rests(st))
+    return s;
   auto disk = st.reader->status();
   s.cache_bytes = st.supply->pool_bytes();
   s.cache_used_bytes = st.supply->used_bytes();
@@ -503,7 +476,7 @@ tiering_status status_of(const supplier_state& st, const predictor_status& p) {
 }
 
 caf::result<tiering_status> details(supplier_ptr self) {
-  if (!self->state.supply)
+  if (!self->state.foreseer)
     return tiering_status{};
   auto promise = self->make_response_promise<tiering_status>();
   self->request(self->state.foreseer, caf::infinite, atom::details::value)
@@ -533,7 +506,8 @@ supplier_actor::behavior_type supplier(supplier_ptr self, supplier_config config
         forecast(self, what);
       },
       [self](atom::load) { return fill(self); },
-      [self](const pool_order& to) { return resize(self, to); },
+      [self](const pool_order& to) { return take_order(self, to); },
+      [self](atom::tick) { look_whether_to_rest(self); },
       [self](const piece_arrived& what) {
         auto measured = self->state.cost.measure();
         arrived(self, what);

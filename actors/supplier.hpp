@@ -14,6 +14,8 @@
 
 namespace coel::actors {
 
+inline constexpr uint32_t pieces_each = 3; ///< matrices of an expert
+
 struct supplier_config {
   served_model_ptr model;
   uint32_t loaders = 2;
@@ -72,7 +74,11 @@ struct supplier_state {
   double alone_us = 0; ///< the same of those that nothing else was read beside
   double pack_us = 0;  ///< of these, what came after the reading
   std::map<uint64_t, std::map<expert_id, model::expert_ptr>> lower; ///< by step: copies it runs
-  std::shared_ptr<model::disk_reader> reader;                       ///< ends first
+  std::shared_ptr<model::disk_reader> reader; ///< ends first; null: it rests (supplier_pool.hpp)
+
+  size_t slot(expert_key key) const {
+    return size_t{index(key.layer)} * config.model->config().experts + index(key.expert);
+  }
 };
 
 /// Errors go to who asks to fill it: those of disk_reader::start and deep_routers::load.

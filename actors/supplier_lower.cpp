@@ -16,10 +16,6 @@ namespace {
 using found = policy::expert_supply::found;
 using state = policy::expert_supply::state;
 
-size_t slot(const supplier_state& st, expert_key key) {
-  return size_t{index(key.layer)} * st.config.model->config().experts + index(key.expert);
-}
-
 policy::miss_rates rates_of(const supplier_state& st) {
   policy::miss_rates r;
   auto speed = st.config.model->costs->speed(this_node);
@@ -75,9 +71,9 @@ std::vector<uint8_t> choose_lower(supplier_state& st, const expert_claim& what) 
     expert_key key{what.layer, e.expert};
     auto is = st.supply->is(key);
     bool here = is == state::resident || is == state::packing;
-    there.push_back(here ? nullptr : copies->lend(slot(st, key)));
+    there.push_back(here ? nullptr : copies->lend(st.slot(key)));
     claimed.push_back({here, there.back() != nullptr, e.rows,
-                       m.tiered->resident_bytes()[slot(st, key)],
+                       m.tiered->resident_bytes()[st.slot(key)],
                        is == state::reading ? under_way_us(st, key) : 0});
   }
   auto rates = rates_of(st);
@@ -101,7 +97,7 @@ void count_missed(supplier_state& st, const expert_claim& what, const std::vecto
     if (how[i] == found::lower)
       st.counted.lower_rows += e.rows;
     if (copies && (how[i] == found::lower || how[i] == found::missing || how[i] == found::coming))
-      copies->missed(slot(st, {what.layer, e.expert}));
+      copies->missed(st.slot({what.layer, e.expert}));
   }
   if (copies && index(what.layer) + 1u == st.config.model->config().layers)
     copies->passed(what.rows);

@@ -166,28 +166,25 @@ caf::result<uint64_t> start_supply(self_ptr self, const served_model_ptr& m) {
   return promise;
 }
 
-/// What is asked of the tier for it while it has no expert: rings, routers.
-uint64_t kept_for(const tiering& pool) {
-  return pool.plan.staging_bytes + pool.plan.process_bytes;
+/// Not more than that any longer.
+void shrink(tier_state& st, tier_state::pool& pool, uint64_t bytes, uint64_t beside) {
+  auto before = pool.bytes + pool.beside;
+  pool.bytes = std::min(pool.bytes, bytes);
+  pool.beside = std::min(pool.beside, beside);
+  give_back(st, memory_kind::weights, before - pool.bytes - pool.beside);
 }
 
-void tell_pool(self_ptr self, const pool_order& to, uint64_t before,
+void tell_pool(self_ptr self, const pool_order& to, const tier_state::pool& before,
                caf::typed_response_promise<uint64_t> promise) {
-  auto& pool = self->state.pools.at(to.model->tiered.get());
-  self->request(pool.supplier, caf::infinite, to)
+  auto* pool = &self->state.pools.at(to.model->tiered.get());
+  self->request(pool->supplier, caf::infinite, to)
       .then(
           [=](uint64_t has) mutable {
-            auto& now = self->state.pools.at(to.model->tiered.get());
-            if (now.bytes > to.bytes) {
-              give_back(self->state, memory_kind::weights, now.bytes - to.bytes);
-              now.bytes = to.bytes;
-            }
+            shrink(self->state, *pool, to.bytes, to.bytes ? pool->beside : 0);
             promise.deliver(has);
           },
           [=](caf::error& why) mutable {
-            auto& now = self->state.pools.at(to.model->tiered.get());
-            give_back(self->state, memory_kind::weights, now.bytes - std::min(before, now.bytes));
-            now.bytes = std::min(before, now.bytes);
+            shrink(self->state, *pool, before.bytes, before.beside);
             promise.deliver(std::move(why));
           });
 }
@@ -197,16 +194,18 @@ caf::result<uint64_t> resize_pool(self_ptr self, const pool_order& to) {
   auto& st = self->state;
   auto [at, fresh] = st.pools.try_emplace(to.model->tiered.get());
   auto& pool = at->second;
-  uint64_t first = pool.supplier ? 0 : kept_for(*to.model->tiered);
-  uint64_t more = to.bytes > pool.bytes ? to.bytes - pool.bytes : 0;
-  if (!take(st, memory_kind::weights, first + more))
-    return to_caf(shortage(st, memory_kind::weights, first + more));
+  auto before = pool;
+  auto bytes = std::max(pool.bytes, to.bytes);
+  auto beside = to.bytes ? beside_bytes(*to.model->tiered) : pool.beside;
+  uint64_t more = bytes + beside - pool.bytes - pool.beside;
+  if (!take(st, memory_kind::weights, more))
+    return to_caf(shortage(st, memory_kind::weights, more));
   if (!pool.supplier) {
-    pool.supplier = self->spawn<caf::linked>(supplier, supplier_config{to.model});
+    before.supplier = pool.supplier = self->spawn<caf::linked>(supplier, supplier_config{to.model});
     st.suppliers.push_back(pool.supplier);
   }
-  auto before = pool.bytes;
-  pool.bytes = std::max(pool.bytes, to.bytes);
+  pool.bytes = bytes;
+  pool.beside = beside;
   auto promise = self->make_response_promise<uint64_t>();
   tell_pool(self, to, before, promise);
   return promise;

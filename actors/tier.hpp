@@ -37,7 +37,8 @@ struct tier_state {
   std::vector<supplier_actor> suppliers;
   struct pool {
     supplier_actor supplier;
-    uint64_t bytes = 0; ///< of the budget, besides what it has at any size
+    uint64_t bytes = 0;  ///< of the budget
+    uint64_t beside = 0; ///< what reading takes of it; 0: the supplier rests
   };
   std::map<const tiering*, pool> pools;
   meter cost;

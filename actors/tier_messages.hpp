@@ -9,6 +9,7 @@
 
 namespace coel::model {
 struct staged_read;
+class deep_routers;
 }
 namespace coel::compute {
 class weight;
@@ -87,6 +88,8 @@ struct predictor_status {
   std::vector<double> recall_of_popular;
 };
 
+using routers_ptr = std::shared_ptr<const model::deep_routers>;
+
 /// The part of a gate that a supplier uses.
 using lease_listener = caf::typed_actor<caf::reacts_to<experts_lent>>;
 
@@ -102,3 +105,4 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::piece_arrived)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::piece_packing)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::packed_piece)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::predictor_status)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(coel::actors::routers_ptr)

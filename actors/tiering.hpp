@@ -49,6 +49,11 @@ struct tiering {
   }
 };
 
+/// What reading takes in memory besides the experts that it brings: rings, routers.
+inline uint64_t beside_bytes(const tiering& t) {
+  return t.plan.staging_bytes + t.plan.process_bytes;
+}
+
 /// Who lends experts of the model now, besides those that are held here; null: nobody.
 inline tiering* lender_of(const served_model& m) {
   if (m.tiered)

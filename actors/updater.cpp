@@ -147,8 +147,7 @@ void evict_retired(self_ptr self, placed_model& m) {
   auto after = lacks(*self->state.members, m) ? retire_soon : retire_after;
   for (auto at = m.retiring.begin(); at != m.retiring.end();) {
     auto [item, since] = *at;
-    bool back = m.plan.test(item) ||
-                !(kept_by_others(*self->state.members, m, item) || left_to_disks(m, item));
+    bool back = m.plan.test(item) || !may_go(*self->state.members, m, item);
     if (!back && steady::now() - since < after) {
       ++at;
       continue;

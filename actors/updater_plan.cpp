@@ -116,7 +116,7 @@ uint64_t beyond(uint64_t budget, uint64_t fixed) {
 uint64_t ram_room(const updater_state& st) {
   uint64_t fixed = st.ram.kv_bytes + st.ram.buffer_bytes;
   for (const auto& [name, m] : st.models)
-    fixed += (m.hosted.model->near ? 0 : m.hosted.model->dense.bytes) + read_by(m);
+    fixed += m.hosted.model->near ? 0 : m.hosted.model->dense.bytes;
   return beyond(st.config.ram_bytes, fixed);
 }
 
@@ -156,8 +156,8 @@ void measure_room(updater_state& st) {
     auto pools = policy::pools_of(readers_of(st, m, parts, column), at->second, pool_rule_of(m));
     follow_rule(st, m, pools, parts.here);
     auto here = parts.bytes[parts.here][column];
-    auto share =
-        policy::room_in(here - std::min(here, m.pool.bytes), std::max<uint64_t>(m.expert_bytes, 1));
+    auto share = policy::room_in(beyond(here, m.pool.bytes + read_by(m)),
+                                 std::max<uint64_t>(m.expert_bytes, 1));
     m.space = share.space;
     m.room = share.room;
   }
@@ -211,9 +211,8 @@ void make_room(const updater_state& st, placed_model& m, size_t coming) {
   for (const auto& [item, since] : m.retiring)
     retiring.set(item);
   auto gone =
-      policy::to_retire({m.holds, m.plan, retiring, m.common, m.room, coming}, [&](size_t i) {
-        return kept_by_others(*st.members, m, i) || left_to_disks(m, i);
-      });
+      policy::to_retire({m.holds, m.plan, retiring, m.common, m.room, coming},
+                        [&](size_t i) { return may_go(*st.members, m, i); });
   for (size_t i : gone)
     m.retiring.emplace(i, steady::now());
 }

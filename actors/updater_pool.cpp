@@ -50,7 +50,7 @@ void lend(const placed_model& m, bool yes) {
 void ask(self_ptr self, const std::string& name, placed_model& m, const bitmap& left,
          const std::function<void()>& then) {
   auto bytes = m.pool.bytes;
-  m.pool.asked = m.pool.started = true;
+  m.pool.asked = true;
   m.pool.left = left;
   if (!bytes)
     lend(m, false);
@@ -80,10 +80,8 @@ bool can_read(const placed_model& m) {
 }
 
 uint64_t read_by(const placed_model& m) {
-  if (!m.pool.started)
-    return 0;
-  const auto& plan = m.hosted.model->pool->plan;
-  return plan.staging_bytes + plan.process_bytes;
+  const auto& p = m.pool;
+  return p.bytes || p.there || p.asked ? beside_bytes(*m.hosted.model->pool) : 0;
 }
 
 double read_us(const placed_model& m) {
@@ -100,7 +98,9 @@ double read_us(const placed_model& m) {
 policy::pool_rule pool_rule_of(const placed_model& m) {
   const auto& model = *m.hosted.model;
   uint64_t step = std::min(model.config().top_k + 1, model.config().experts);
-  return {model.pool ? model.pool->share : policy::usual_pool_share, step * m.expert_bytes};
+  if (!model.pool)
+    return {policy::usual_pool_share, step * m.expert_bytes, 0};
+  return {model.pool->share, step * m.expert_bytes, beside_bytes(*model.pool)};
 }
 
 void follow_rule(const updater_state& st, placed_model& m, const std::vector<uint64_t>& pools,

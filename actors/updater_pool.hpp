@@ -12,7 +12,7 @@ namespace coel::actors {
 /// A home with the model's files, which may read them while it runs.
 bool can_read(const placed_model& m);
 
-/// What reading takes of this node's memory at any size of the pool, once it has begun.
+/// What reading takes of this node's memory beside the pool; 0 while it has none.
 uint64_t read_by(const placed_model& m);
 
 /// What a plan counts for an expert that no node is to hold, read by a home, until it can run.

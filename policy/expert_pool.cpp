@@ -17,8 +17,9 @@ bool covered(std::span<const pool_member> members, const room_demand& model) {
 
 /// Not even one expert: nothing can be read there.
 uint64_t pool_in(uint64_t bytes, const room_demand& model, const pool_rule& rule) {
-  if (bytes < model.expert_bytes)
+  if (bytes < model.expert_bytes + rule.beside_bytes)
     return 0;
+  bytes -= rule.beside_bytes;
   auto wanted = static_cast<uint64_t>(rule.share * static_cast<double>(bytes));
   return std::min(bytes, std::max({wanted, rule.least_bytes, model.expert_bytes}));
 }

@@ -19,10 +19,13 @@ inline constexpr double usual_pool_share = 0.25;
 struct pool_rule {
   double share = usual_pool_share; ///< of a reader's room
   uint64_t least_bytes = 0;        ///< such that a step's reads do not wait for each other
+  uint64_t beside_bytes = 0;       ///< that reading takes on this node at any size of its pool
 };
 
 /// Bytes of each member's pool. All 0 where the members' rooms, as plans count them, cover the
-/// model, or where nobody reads. The same on every node that knows the same.
+/// model, or where nobody reads; 0 too where not one expert has room beside what reading takes.
+/// Whether there are any does not depend on which are there already: what reading takes counts
+/// against the pools alone. The same on every node that knows the same.
 std::vector<uint64_t> pools_of(std::span<const pool_member> members, const room_demand& model,
                                const pool_rule& rule);
 

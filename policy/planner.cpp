@@ -102,21 +102,28 @@ class whole_planner {
         made.map = std::move(*map);
         maps.push_back(std::move(made));
       }
-    std::vector<std::pair<found_way, const placement_candidate*>> ways;
+    struct one_way {
+      std::vector<stage> stages;
+      const placement_candidate* over = nullptr;
+      double token_us = 0;
+    };
+    std::vector<one_way> ways;
     for (const auto& c : maps)
-      if (auto way = find_way(costs_, c.map, p_.held_out))
-        ways.emplace_back(std::move(*way), &c);
-    std::stable_sort(ways.begin(), ways.end(), [](const auto& a, const auto& b) {
-      return a.first.token_us < b.first.token_us;
-    });
+      if (auto way = find_way(costs_, c.map, p_.held_out)) {
+        auto sessions = p_.options.sessions;
+        auto decode = decode_by_way(costs_, c.map, p_.held_out, sessions, way->stages);
+        ways.push_back({std::move(way->stages), &c, decode.us_with(sessions)});
+      }
+    std::stable_sort(ways.begin(), ways.end(),
+                     [](const auto& a, const auto& b) { return a.token_us < b.token_us; });
     if (ways.size() > ways_priced)
       ways.resize(ways_priced);
     placement_candidate best;
-    for (auto& [found, c] : ways) {
-      auto way = price_way(costs_, c->map, p_.held_out, p_.options, std::move(found.stages));
+    for (auto& [stages, over, token_us] : ways) {
+      auto way = price_way(costs_, over->map, p_.held_out, p_.options, std::move(stages));
       if (out_.way && way.request_us >= out_.way->request_us)
         continue;
-      best = {"stages: " + c->name, c->map, way.decode, way.prompt, way.request_us, true};
+      best = {"stages: " + over->name, over->map, way.decode, way.prompt, way.request_us, true};
       out_.way = std::move(way);
     }
     if (!out_.way)
@@ -239,7 +246,7 @@ placement_problem with_pools(placement_problem p) {
   if (room >= p.model.items())
     return p;
   auto pools =
-      pools_of(members, {bytes, p.model.items()}, {usual_pool_share, (p.model.top_k + 1) * bytes});
+      pools_of(members, {bytes, p.model.items()}, {usual_pool_share, (p.model.top_k + 1) * bytes, 0});
   for (size_t n = 0; n < pools.size(); ++n)
     if (members[n].reads) {
       p.nodes[n].room = (members[n].bytes - pools[n]) / bytes;

@@ -3,8 +3,10 @@
 #include "policy/stage_batches.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 
 namespace coel::policy {
@@ -124,7 +126,7 @@ class way_finder {
     double least = never;
     size_t end = 0;
     for (size_t set = 1; set < size_t{1} << node_.size(); ++set)
-      for (size_t last = 0; last < node_.size(); ++last) {
+      for (size_t last = 0; last < node_.size() && !std::has_single_bit(set); ++last) {
         auto i = at(set, last, layers_);
         if (double us = best_[i] + mean_hop_us(costs_, traffic_, node_[last], 1); us < least) {
           least = us;
@@ -178,13 +180,23 @@ double hops_of(const home_traffic& t, const std::vector<stage>& stages) {
   return hops;
 }
 
-double travel_us(const cost_model& costs, const home_traffic& t, const std::vector<stage>& stages,
-                 double rows, double rows_back) {
-  double us = mean_hop_us(costs, t, stages.front().node, rows) +
-              mean_hop_us(costs, t, stages.back().node, rows_back);
+/// Of rows of home `h`, through all stages and back.
+double travel_us(const cost_model& costs, uint32_t h, const std::vector<stage>& stages, double rows,
+                 double rows_back) {
+  double us = hop_us(costs, h, stages.front().node, rows) +
+              hop_us(costs, stages.back().node, h, rows_back);
   for (size_t i = 1; i < stages.size(); ++i)
     us += hop_us(costs, stages[i - 1].node, stages[i].node, rows);
   return us;
+}
+
+/// Of all homes, by their weight.
+double mean_travel_us(const cost_model& costs, const home_traffic& t,
+                      const std::vector<stage>& stages, double rows, double rows_back) {
+  double sum = 0;
+  for (auto h : t.homes())
+    sum += t.weight[h] * travel_us(costs, h, stages, rows, rows_back);
+  return sum;
 }
 
 token_cost price_decode(const cost_model& costs, const expert_map& map, const home_traffic& t,
@@ -200,7 +212,7 @@ token_cost price_decode(const cost_model& costs, const expert_map& map, const ho
           1 / static_cast<double>(some));
     }
   double hops = hops_of(t, stages);
-  out.us += travel_us(costs, t, stages, 1, 1) + head_us(costs, t);
+  out.us += mean_travel_us(costs, t, stages, 1, 1) + head_us(costs, t);
   out.messages += hops;
   out.bytes += hops * costs.model().wire_row_bytes;
   for (auto h : t.homes())
@@ -208,28 +220,48 @@ token_cost price_decode(const cost_model& costs, const expert_map& map, const ho
   return out;
 }
 
-/// Sessions in groups that follow each other through the stages (policy/stage_batches): each gets
-/// its token when its group has passed all of them, and no stage runs two groups at once.
+/// The mean over some groups of tokens, far apart from each other as each is of a session of its own.
+token_cost group_cost(const cost_model& costs, const expert_map& map, const home_traffic& t,
+                      const stage& s, uint32_t of_group) {
+  constexpr size_t looked = 12;
+  auto out = nothing(costs);
+  for (size_t i = 0; i < looked; ++i) {
+    std::vector<size_t> rows(of_group);
+    for (size_t r = 0; r < rows.size(); ++r)
+      rows[r] = (i + r * t.trace.tokens() / rows.size()) % t.trace.tokens();
+    add(out, costs.layers(map, t.trace, rows, s.node, s.first_layer, s.first_layer + s.layers),
+        1. / looked);
+  }
+  out.busy_us[s.node] = out.us; // it waits for experts of others
+  return out;
+}
+
+/// Each home's sessions pass in groups that follow each other (policy/stage_batches). A group is
+/// through when it has passed all stages and its home's output matrix, and no node does more than
+/// it has time for: a stage runs one group at a time, and each group reads the weights anew.
 double decode_together_us(const cost_model& costs, const expert_map& map, const home_traffic& t,
                           const std::vector<stage>& stages, double sessions) {
-  constexpr size_t looked = 12;
-  auto all = std::max(1u, static_cast<uint32_t>(std::lround(sessions)));
-  auto of_group = decoders_of_batch(all, static_cast<uint32_t>(stages.size()));
-  double groups = std::ceil(double{1} * all / of_group), passing = 0, slowest = 0;
-  for (const auto& s : stages) {
-    double us = 0;
-    for (size_t i = 0; i < looked; ++i) {
-      std::vector<size_t> rows(of_group);
-      for (size_t r = 0; r < rows.size(); ++r)
-        rows[r] = (i + r * t.trace.tokens() / rows.size()) % t.trace.tokens();
-      us += costs.layers(map, t.trace, rows, s.node, s.first_layer, s.first_layer + s.layers).us /
-            looked;
+  std::map<uint32_t, std::vector<token_cost>> at_stages; // by rows of a group
+  std::vector<double> busy(costs.nodes().size());
+  double slowest = 0;
+  for (auto h : t.homes()) {
+    auto here = std::max(1u, static_cast<uint32_t>(std::lround(sessions * t.weight[h])));
+    auto of_group = decoders_of_batch(here, static_cast<uint32_t>(stages.size()));
+    auto& each = at_stages[of_group];
+    if (each.empty())
+      for (const auto& s : stages)
+        each.push_back(group_cost(costs, map, t, s, of_group));
+    double groups = std::ceil(double{1} * here / of_group), head = costs.times(h).head_us;
+    double passing = travel_us(costs, h, stages, of_group, of_group) + head;
+    busy[h] += groups * head;
+    for (const auto& one : each) {
+      passing += one.us;
+      for (size_t n = 0; n < busy.size(); ++n)
+        busy[n] += groups * one.busy_us[n];
     }
-    passing += us;
-    slowest = std::max(slowest, us);
+    slowest = std::max(slowest, passing);
   }
-  passing += travel_us(costs, t, stages, of_group, of_group) + head_us(costs, t);
-  return std::max(passing, groups * slowest);
+  return std::max(slowest, *std::max_element(busy.begin(), busy.end()));
 }
 
 /// `rows` tokens, the first of them at `from`.
@@ -259,7 +291,7 @@ token_cost price_prompt(const cost_model& costs, const expert_map& map, const ho
   for (size_t i = 1; i < stages.size(); ++i)
     slowest = std::max(slowest, hop_us(costs, stages[i - 1].node, stages[i].node, slice) -
                                     hop_us(costs, stages[i - 1].node, stages[i].node, 0));
-  out.us = first_pass + (turns - 1) * slowest + travel_us(costs, t, stages, slice, 1) +
+  out.us = first_pass + (turns - 1) * slowest + mean_travel_us(costs, t, stages, slice, 1) +
            head_us(costs, t);
   double hops = hops_of(t, stages);
   out.messages += hops * turns;
@@ -269,14 +301,21 @@ token_cost price_prompt(const cost_model& costs, const expert_map& map, const ho
 
 } // namespace
 
+token_cost decode_by_way(const cost_model& costs, const expert_map& map,
+                         const home_traffic& traffic, double sessions,
+                         const std::vector<stage>& stages) {
+  auto out = price_decode(costs, map, traffic, stages);
+  if (sessions > 1)
+    out.together_us = decode_together_us(costs, map, traffic, stages, sessions);
+  return out;
+}
+
 stage_way price_way(const cost_model& costs, const expert_map& map, const home_traffic& traffic,
                     const placement_options& options, std::vector<stage> stages) {
   stage_way out;
   out.stages = std::move(stages);
   out.hops = static_cast<uint32_t>(out.stages.size()) + 1;
-  out.decode = price_decode(costs, map, traffic, out.stages);
-  if (options.sessions > 1)
-    out.decode.together_us = decode_together_us(costs, map, traffic, out.stages, options.sessions);
+  out.decode = decode_by_way(costs, map, traffic, options.sessions, out.stages);
   out.prompt = nothing(costs);
   for (uint32_t slice : {16u, 32u, 64u, 128u})
     if (options.prompt_tokens && (slice == 16 || slice < 2 * options.prompt_tokens)) {
@@ -294,7 +333,7 @@ std::optional<found_way> find_way(const cost_model& costs, const expert_map& map
   if (stage_nodes(costs.nodes(), traffic).size() < 2 || !traffic.trace.tokens())
     return {};
   auto found = way_finder(costs, map, traffic).find();
-  if (found.stages.size() < 2)
+  if (found.stages.empty())
     return {};
   return found;
 }

@@ -26,9 +26,9 @@ struct stage_way {
   uint32_t hops = 0; ///< one-way, of a token of a home that is no stage
 };
 
-/// The way with the soonest token over at most eight of stage_nodes(): exact for the times averaged
-/// over some tokens, by dynamic programming over (nodes used, last, layers done). Nothing where one
-/// node would run all layers.
+/// The way with the soonest token over two to eight of stage_nodes(): exact for the times averaged
+/// over some tokens, by dynamic programming over (nodes used, last, layers done). Nothing where
+/// there are no two, or fewer layers than that.
 struct found_way {
   std::vector<stage> stages;
   double token_us = 0; ///< by those averages, without the output matrix
@@ -36,7 +36,13 @@ struct found_way {
 std::optional<found_way> find_way(const cost_model& costs, const expert_map& map,
                                   const home_traffic& traffic);
 
-/// What a given way costs, on tokens drawn evenly from the traffic.
+/// A token by a given way, on tokens drawn evenly from the traffic; with several sessions what a
+/// step of all of them takes is counted too.
+token_cost decode_by_way(const cost_model& costs, const expert_map& map,
+                         const home_traffic& traffic, double sessions,
+                         const std::vector<stage>& stages);
+
+/// Prompts too.
 stage_way price_way(const cost_model& costs, const expert_map& map, const home_traffic& traffic,
                     const placement_options& options, std::vector<stage> stages);
 

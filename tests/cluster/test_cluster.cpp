@@ -179,7 +179,10 @@ void test_cluster::wait_for(const std::function<std::string()>& what,
 /// For failure texts.
 std::string text_of(const actors::placement_status& p) {
   std::string out = "uncovered " + std::to_string(p.uncovered) + ", wanted " +
-                    std::to_string(p.wanted) + ", loading " + std::to_string(p.loading);
+                    std::to_string(p.wanted) + ", loading " + std::to_string(p.loading) +
+                    ", left to disks " + std::to_string(p.left) + ", pool of " +
+                    std::to_string(p.pool_bytes >> 10) + " KiB, plan " +
+                    std::to_string(p.planning.plan.epoch) + " of " + p.planning.planner;
   for (const auto& n : p.nodes)
     out += "; " + n.name + (n.up ? "" : " (down)") + " holds " + std::to_string(n.holds.count()) +
            ", room " + std::to_string(n.room);
@@ -224,8 +227,12 @@ void test_cluster::settle() {
     if (nodes_[i].running)
       wait_for(
           [&] {
-            return "node " + std::to_string(i) + " to know " + std::to_string(running) +
-                   " nodes with all experts: " + text_of(placement(i)) + links(i);
+            std::string text = "node " + std::to_string(i) + " to know " +
+                               std::to_string(running) + " nodes with all experts";
+            for (size_t j = 0; j < nodes_.size(); ++j)
+              if (nodes_[j].running)
+                text += "\nnode " + std::to_string(j) + ": " + text_of(placement(j));
+            return text + links(i);
           },
           [&] {
             auto p = placement(i);

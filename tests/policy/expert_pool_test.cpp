@@ -23,7 +23,8 @@ struct instance {
   explicit instance(uint32_t seed) {
     std::mt19937 random(seed);
     model = {1 + random() % 1000, 4 + random() % 200};
-    rule = {static_cast<double>(random() % 100) / 100, random() % 5 * model.expert_bytes};
+    rule = {static_cast<double>(random() % 100) / 100, random() % 5 * model.expert_bytes,
+            random() % 3 * model.expert_bytes / 2};
     auto nodes = 1 + random() % 6;
     for (uint32_t n = 0; n < nodes; ++n)
       members.push_back(
@@ -56,8 +57,8 @@ BOOST_AUTO_TEST_CASE(only_readers_keep_one_and_only_where_rooms_do_not_cover) {
       bool any = false;
       for (size_t n = 0; n < pools.size(); ++n) {
         const auto& m = i.members[n];
-        BOOST_TEST(pools[n] <= m.bytes);
-        bool able = m.reads && m.bytes >= i.model.expert_bytes;
+        BOOST_TEST((!pools[n] || pools[n] + i.rule.beside_bytes <= m.bytes));
+        bool able = m.reads && m.bytes >= i.model.expert_bytes + i.rule.beside_bytes;
         BOOST_TEST((pools[n] > 0) == (able && !covered));
         if (pools[n]) // the largest expert always has a place
           BOOST_TEST(pools[n] >= i.model.expert_bytes);
