@@ -107,9 +107,10 @@ class whole_planner {
       const placement_candidate* over = nullptr;
       double token_us = 0;
     };
+    bool pinned = p_.options.shape == plan_shape::stages;
     std::vector<one_way> ways;
     for (const auto& c : maps)
-      if (auto way = find_way(costs_, c.map, p_.held_out)) {
+      if (auto way = find_way(costs_, c.map, p_.held_out, pinned)) {
         auto sessions = p_.options.sessions;
         auto decode = decode_by_way(costs_, c.map, p_.held_out, sessions, way->stages);
         ways.push_back({std::move(way->stages), &c, decode.us_with(sessions)});
@@ -128,7 +129,6 @@ class whole_planner {
     }
     if (!out_.way)
       return;
-    bool pinned = p_.options.shape == plan_shape::stages;
     bool taken =
         pinned || (p_.options.shape == plan_shape::automatic &&
                    out_.way->request_us < stages_margin * hub_request_us_ && sooner_alone());

@@ -50,7 +50,7 @@ class way_finder {
     pick();
   }
 
-  found_way find() {
+  found_way find(int least_nodes) {
     auto n = node_.size();
     best_.assign((size_t{1} << n) * n * (layers_ + 1), never);
     from_.assign(best_.size(), 0);
@@ -61,7 +61,7 @@ class way_finder {
         for (size_t last = 0; last < n; ++last)
           if (double now = best_[at(set, last, done)]; now < never)
             extend(set, last, done, now);
-    return describe();
+    return describe(least_nodes);
   }
 
  private:
@@ -122,11 +122,11 @@ class way_finder {
               at(set, last, done));
   }
 
-  found_way describe() const {
+  found_way describe(int least_nodes) const {
     double least = never;
     size_t end = 0;
     for (size_t set = 1; set < size_t{1} << node_.size(); ++set)
-      for (size_t last = 0; last < node_.size() && !std::has_single_bit(set); ++last) {
+      for (size_t last = 0; last < node_.size() && std::popcount(set) >= least_nodes; ++last) {
         auto i = at(set, last, layers_);
         if (double us = best_[i] + mean_hop_us(costs_, traffic_, node_[last], 1); us < least) {
           least = us;
@@ -329,11 +329,11 @@ stage_way price_way(const cost_model& costs, const expert_map& map, const home_t
 }
 
 std::optional<found_way> find_way(const cost_model& costs, const expert_map& map,
-                                  const home_traffic& traffic) {
+                                  const home_traffic& traffic, bool pinned) {
   if (stage_nodes(costs.nodes(), traffic).size() < 2 || !traffic.trace.tokens())
     return {};
-  auto found = way_finder(costs, map, traffic).find();
-  if (found.stages.empty())
+  auto found = way_finder(costs, map, traffic).find(pinned ? 2 : 1);
+  if (found.stages.size() < 2)
     return {};
   return found;
 }

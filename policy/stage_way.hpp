@@ -26,15 +26,15 @@ struct stage_way {
   uint32_t hops = 0; ///< one-way, of a token of a home that is no stage
 };
 
-/// The way with the soonest token over two to eight of stage_nodes(): exact for the times averaged
-/// over some tokens, by dynamic programming over (nodes used, last, layers done). Nothing where
-/// there are no two, or fewer layers than that.
+/// The way with the soonest token over at most eight of stage_nodes(): exact for the times averaged
+/// over some tokens, by dynamic programming over (nodes used, last, layers done). Nothing where one
+/// node would run all layers, which homing does better; or, `pinned`, where there are no two.
 struct found_way {
   std::vector<stage> stages;
   double token_us = 0; ///< by those averages, without the output matrix
 };
 std::optional<found_way> find_way(const cost_model& costs, const expert_map& map,
-                                  const home_traffic& traffic);
+                                  const home_traffic& traffic, bool pinned = false);
 
 /// A token by a given way, on tokens drawn evenly from the traffic; with several sessions what a
 /// step of all of them takes is counted too.

@@ -109,6 +109,26 @@ BOOST_AUTO_TEST_CASE(a_way_has_all_layers_in_order_and_is_no_dearer_than_any_of_
   BOOST_TEST(several > 50u);
 }
 
+BOOST_AUTO_TEST_CASE(one_node_for_all_layers_is_no_way_but_stages_that_are_asked_for_have_two) {
+  uint32_t none = 0;
+  for (uint64_t seed = 1; seed <= 100; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937_64 random(seed);
+      auto p = homes(random);
+      cost_model costs(p.model, p.nodes, p.network);
+      expert_map everywhere(static_cast<uint32_t>(p.nodes.size()), shape.layers, shape.experts);
+      for (auto& hosts : everywhere.hosts)
+        hosts = only(static_cast<uint32_t>(p.nodes.size())) - 1;
+      auto free = find_way(costs, everywhere, p.held_out);
+      none += !free;
+      auto pinned = find_way(costs, everywhere, p.held_out, true);
+      BOOST_REQUIRE(pinned.has_value());
+      BOOST_TEST(pinned->stages.size() >= 2u);
+      check_way(pinned->stages, static_cast<uint32_t>(p.nodes.size()));
+    }
+  BOOST_TEST(none > 30u);
+}
+
 BOOST_AUTO_TEST_CASE(slow_links_bring_stages_and_fast_ones_do_not_have_to) {
   uint32_t slow = 0, planned = 0;
   for (uint64_t seed = 1; seed <= 60; ++seed)
