@@ -77,9 +77,9 @@ bitmap asked_of(const std::vector<member>& members, const placed_model& m, const
 /// No node is to hold it: homes read it when it is asked for.
 bool left_to_disks(const placed_model& m, size_t item);
 
-/// Without it nothing is lost: somebody has it and is to keep it, or homes read it. Where nodes have
-/// no spare place, each may be full of what the others wait for: homes that can read what nobody
-/// holds do so until it is where it is to be.
+/// Without it nothing is lost: somebody has it and is to keep it, or homes read it. Where nodes
+/// have no spare place, each may be full of what the others wait for: homes that can read what
+/// nobody holds do so until it is where it is to be.
 bool may_go(const std::vector<member>& members, const placed_model& m, size_t item);
 
 /// Experts that nobody in the routing table holds, but for those.

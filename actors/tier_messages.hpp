@@ -10,7 +10,7 @@
 namespace coel::model {
 struct staged_read;
 class deep_routers;
-}
+} // namespace coel::model
 namespace coel::compute {
 class weight;
 }

@@ -210,9 +210,8 @@ void make_room(const updater_state& st, placed_model& m, size_t coming) {
   bitmap retiring(m.items());
   for (const auto& [item, since] : m.retiring)
     retiring.set(item);
-  auto gone =
-      policy::to_retire({m.holds, m.plan, retiring, m.common, m.room, coming},
-                        [&](size_t i) { return may_go(*st.members, m, i); });
+  auto gone = policy::to_retire({m.holds, m.plan, retiring, m.common, m.room, coming},
+                                [&](size_t i) { return may_go(*st.members, m, i); });
   for (size_t i : gone)
     m.retiring.emplace(i, steady::now());
 }

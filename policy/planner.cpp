@@ -245,8 +245,8 @@ placement_problem with_pools(placement_problem p) {
   }
   if (room >= p.model.items())
     return p;
-  auto pools =
-      pools_of(members, {bytes, p.model.items()}, {usual_pool_share, (p.model.top_k + 1) * bytes, 0});
+  auto pools = pools_of(members, {bytes, p.model.items()},
+                        {usual_pool_share, (p.model.top_k + 1) * bytes, 0});
   for (size_t n = 0; n < pools.size(); ++n)
     if (members[n].reads) {
       p.nodes[n].room = (members[n].bytes - pools[n]) / bytes;

@@ -183,8 +183,8 @@ double hops_of(const home_traffic& t, const std::vector<stage>& stages) {
 /// Of rows of home `h`, through all stages and back.
 double travel_us(const cost_model& costs, uint32_t h, const std::vector<stage>& stages, double rows,
                  double rows_back) {
-  double us = hop_us(costs, h, stages.front().node, rows) +
-              hop_us(costs, stages.back().node, h, rows_back);
+  double us =
+      hop_us(costs, h, stages.front().node, rows) + hop_us(costs, stages.back().node, h, rows_back);
   for (size_t i = 1; i < stages.size(); ++i)
     us += hop_us(costs, stages[i - 1].node, stages[i].node, rows);
   return us;
@@ -220,7 +220,8 @@ token_cost price_decode(const cost_model& costs, const expert_map& map, const ho
   return out;
 }
 
-/// The mean over some groups of tokens, far apart from each other as each is of a session of its own.
+/// The mean over some groups of tokens, far apart from each other as each is of a session of its
+/// own.
 token_cost group_cost(const cost_model& costs, const expert_map& map, const home_traffic& t,
                       const stage& s, uint32_t of_group) {
   constexpr size_t looked = 12;

@@ -228,8 +228,8 @@ void test_cluster::settle() {
     if (nodes_[i].running)
       wait_for(
           [&] {
-            std::string text = "node " + std::to_string(i) + " to know " +
-                               std::to_string(running) + " nodes with all experts";
+            std::string text = "node " + std::to_string(i) + " to know " + std::to_string(running) +
+                               " nodes with all experts";
             for (size_t j = 0; j < nodes_.size(); ++j)
               if (nodes_[j].running)
                 text += "\nnode " + std::to_string(j) + ": " + text_of(placement(j));
