@@ -15,6 +15,12 @@ const expert_line& line_of(const gate_state& st, const tiering& from, expert_id 
   return from.board[size_t{index(st.config.layer)} * st.config.model->config().experts + index(e)];
 }
 
+/// Of a model that lent when it was asked (may_claim). The updater may end that at any moment: what
+/// is claimed a moment later is served, or refused.
+tiering& lender(const served_model& m) {
+  return m.tiered ? *m.tiered : *m.pool;
+}
+
 bool is_open(const gate_claim& c) {
   return c.lent < c.experts.size();
 }
@@ -34,7 +40,7 @@ bool may_claim(const gate_state& st, expert_id e) {
 std::optional<double> read_price(const gate_state& st, expert_id e) {
   if (!may_claim(st, e))
     return {};
-  const auto& from = *lender_of(*st.config.model);
+  const auto& from = lender(*st.config.model);
   if (line_of(st, from, e).bytes > 0)
     return 0;
   if (auto us = from.demand_us.load())
@@ -48,7 +54,7 @@ void claim(gate_ptr self, std::vector<expert_rows> experts) {
   auto& st = self->state;
   auto& b = *st.current;
   const auto& m = *st.config.model;
-  auto& from = *lender_of(m);
+  auto& from = lender(m);
   gate_claim c{from.next_step++, from.supplier, b.tasks.size(), {}, 0, 0, experts.empty()};
   for (auto& e : experts) {
     count_rows(st, from, e, b.report);

@@ -1,12 +1,14 @@
 // A session that takes the likeliest token each time, and keeps what it wrote.
 #pragma once
 
+#include "actors/errors.hpp"
 #include "actors/interfaces.hpp"
 
 #include <boost/test/unit_test.hpp>
 #include <caf/all.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <future>
 #include <vector>
@@ -42,6 +44,22 @@ inline session_actor::behavior_type writer(session_actor::pointer self,
           [](atom::cancel) {},
           [](atom::gone) {},
           [](atom::deadline) {}};
+}
+
+/// Has a sentence of that length written after the prompt; `at_token` as of a writer.
+inline std::future<result<std::vector<int32_t>>> write(caf::actor_system& system,
+                                                       const scheduler_actor& scheduler,
+                                                       std::vector<int32_t> prompt, size_t length,
+                                                       std::function<void(size_t)> at_token = {}) {
+  static std::atomic<uint64_t> requests = 5'000'000; // apart from other requests of a test
+  auto to = std::make_shared<sentence>();
+  auto outcome = to->done.get_future();
+  auto session = system.spawn(writer, to, length, std::move(at_token));
+  admission ask{request_id{++requests}, std::move(prompt), static_cast<uint32_t>(length), false};
+  caf::scoped_actor self{system};
+  self->request(scheduler, std::chrono::seconds(20), std::move(ask), session)
+      .receive([](bool) {}, [&](caf::error& why) { to->done.set_value(from_caf(why)); });
+  return outcome;
 }
 
 inline std::vector<int32_t> written(std::future<result<std::vector<int32_t>>> outcome) {

@@ -91,7 +91,6 @@ struct stage_world : expert_world {
   };
   static constexpr uint32_t pages = 8;
   played_node home = make_node(1s), one = make_node(generous), two = make_node(generous);
-  uint64_t requests = 0;
 
   stage_world() {
     one.wire = keep(system.spawn(wire_to_stage, one.stage, one.rules));
@@ -161,16 +160,10 @@ struct stage_world : expert_world {
   std::future<result<std::vector<int32_t>>> write(const scheduler_actor& at, size_t prompt,
                                                   size_t length,
                                                   std::function<void(size_t)> at_token = {}) {
-    auto to = std::make_shared<sentence>();
     std::vector<int32_t> tokens(prompt);
     for (size_t i = 0; i < prompt; ++i)
       tokens[i] = static_cast<int32_t>((i * 7919 + 13) % 500);
-    auto session = keep(system.spawn(writer, to, length, std::move(at_token)));
-    self->request(at, generous,
-                  admission{request_id{++requests}, tokens, static_cast<uint32_t>(length), false},
-                  session)
-        .receive([](bool) {}, [&](caf::error& e) { to->done.set_value(from_caf(e)); });
-    return to->done.get_future();
+    return actors::test::write(system, at, std::move(tokens), length, std::move(at_token));
   }
   /// Another node's scheduler has no stages: the hub.
   std::vector<int32_t> alone(size_t prompt, size_t length) {

@@ -35,15 +35,6 @@ uint64_t part_of(uint64_t items, double share) {
   return static_cast<uint64_t>(share * static_cast<double>(items));
 }
 
-actors::tier_status status_of(caf::actor_system& system, const actors::tier_actor& whom) {
-  caf::scoped_actor self{system};
-  actors::tier_status out;
-  self->request(whom, patience, actors::atom::details::value)
-      .receive([&](const actors::tier_status& s) { out = s; },
-               [](caf::error&) { BOOST_FAIL("the tier does not answer"); });
-  return out;
-}
-
 /// What the first node of such a cluster takes of a card that has room for everything, but for its
 /// experts.
 uint64_t others_on_card(uint64_t ram_bytes) {

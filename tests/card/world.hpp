@@ -122,6 +122,15 @@ struct system_config : caf::actor_system_config {
   system_config() { actors::configure(*this); }
 };
 
+inline actors::tier_status status_of(caf::actor_system& system, const actors::tier_actor& whom) {
+  caf::scoped_actor self{system};
+  actors::tier_status out;
+  self->request(whom, patience, actors::atom::details::value)
+      .receive([&](const actors::tier_status& s) { out = s; },
+               [](caf::error&) { BOOST_FAIL("the tier does not answer"); });
+  return out;
+}
+
 struct answer {
   std::vector<int32_t> tokens;
   std::optional<error> failure;
@@ -182,15 +191,7 @@ struct card_node {
                  });
     return out;
   }
-  actors::tier_status card_tier() { return card_tier(near().tier()); }
-  actors::tier_status card_tier(const actors::tier_actor& whom) {
-    caf::scoped_actor self{system};
-    actors::tier_status out;
-    self->request(whom, patience, actors::atom::details::value)
-        .receive([&](const actors::tier_status& s) { out = s; },
-                 [](caf::error&) { BOOST_FAIL("the tier does not answer"); });
-    return out;
-  }
+  actors::tier_status card_tier() { return status_of(system, near().tier()); }
 };
 
 inline app_request greedy(std::vector<int32_t> prompt, uint32_t n) {

@@ -1,6 +1,5 @@
 // Nodes whose memory together does not hold a model: homes read the rest from their disks, and the
 // answers are those of one node that holds everything.
-#include "actors/errors.hpp"
 #include "actors/tiering.hpp"
 #include "tests/actors/sentence.hpp"
 #include "tests/cluster/answers.hpp"
@@ -14,8 +13,6 @@
 
 using namespace coel;
 using namespace coel::testing;
-using actors::test::sentence;
-using actors::test::writer;
 using actors::test::written;
 using namespace std::chrono_literals;
 
@@ -37,19 +34,8 @@ node_options with_share(double share, policy::plan_shape shape = policy::plan_sh
 std::future<result<std::vector<int32_t>>> write(test_cluster& cluster, size_t home,
                                                 const std::vector<int32_t>& prompt,
                                                 std::function<void(size_t)> at_token = {}) {
-  using namespace actors;
-  static std::atomic<uint64_t> requests = 7'000'000;
-  auto to = std::make_shared<sentence>();
-  auto outcome = to->done.get_future();
-  auto& system = cluster.system(home);
-  auto session = system.spawn(writer, to, some_length, std::move(at_token));
-  caf::scoped_actor self{system};
-  self->request(
-          cluster.model(home).scheduler, 20s,
-          admission{request_id{++requests}, prompt, static_cast<uint32_t>(some_length), false},
-          session)
-      .receive([](bool) {}, [&](caf::error& why) { to->done.set_value(actors::from_caf(why)); });
-  return outcome;
+  return actors::test::write(cluster.system(home), cluster.model(home).scheduler, prompt,
+                             some_length, std::move(at_token));
 }
 
 /// What one node with all experts in memory makes of it.

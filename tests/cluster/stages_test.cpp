@@ -1,5 +1,4 @@
 // Layers of a session at other nodes: same answers, whoever runs which layers and whatever dies.
-#include "actors/errors.hpp"
 #include "tests/actors/sentence.hpp"
 #include "tests/cluster/answers.hpp"
 #include "tests/cluster/families.hpp"
@@ -12,8 +11,6 @@
 
 using namespace coel;
 using namespace coel::testing;
-using actors::test::sentence;
-using actors::test::writer;
 using actors::test::written;
 using namespace std::chrono_literals;
 
@@ -73,18 +70,8 @@ size_t node_of_stage(test_cluster& cluster, size_t home, size_t stage) {
 std::future<result<std::vector<int32_t>>> write(test_cluster& cluster, size_t home,
                                                 const std::vector<int32_t>& prompt, size_t length,
                                                 std::function<void(size_t)> at_token = {}) {
-  using namespace actors;
-  static std::atomic<uint64_t> requests = 5'000'000;
-  auto to = std::make_shared<sentence>();
-  auto outcome = to->done.get_future();
-  auto& system = cluster.system(home);
-  auto session = system.spawn(writer, to, length, std::move(at_token));
-  caf::scoped_actor self{system};
-  self->request(cluster.model(home).scheduler, 20s,
-                admission{request_id{++requests}, prompt, static_cast<uint32_t>(length), false},
-                session)
-      .receive([](bool) {}, [&](caf::error& why) { to->done.set_value(from_caf(why)); });
-  return outcome;
+  return actors::test::write(cluster.system(home), cluster.model(home).scheduler, prompt, length,
+                             std::move(at_token));
 }
 
 actors::stage_status stage_of(test_cluster& cluster, size_t i) {
