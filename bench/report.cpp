@@ -177,9 +177,8 @@ std::string as_table(const machine_report& r) {
 std::string as_json(const machine_report& r) {
   auto batches = json::array();
   for (const auto& b : r.kernels.batches)
-    batches.push_back({{"rows", b.rows},
-                       {"read_gb_s", b.read_gb_s},
-                       {"multiply_adds_g_s", b.multiply_adds_g_s}});
+    batches.push_back(
+        {{"rows", b.rows}, {"read_gb_s", b.read_gb_s}, {"multiply_adds_g_s", b.multiply_adds_g_s}});
   return json{{"threads", r.machine.threads},
               {"dot_instruction", r.machine.dot_instruction},
               {"read_gb_s", r.machine.read_gb_s},

@@ -42,9 +42,9 @@ COEL_SIMD void add_block(sums<N>& s, const bytes* w, floats scale, const input_r
 }
 
 /// How far ahead of use a stream of weights is asked for. With one row the processor's own prefetch
-/// does as well or better (measured, a thread: 31 GB/s; 25 with it by hand, 20 with two panels); with
-/// several, computing a line takes so long that its prefetch does not run ahead: 8 rows of q4_0 from
-/// memory took what reading and computing take one after the other.
+/// does as well or better (measured, a thread: 31 GB/s; 25 with it by hand, 20 with two panels);
+/// with several, computing a line takes so long that its prefetch does not run ahead: 8 rows of
+/// q4_0 from memory took what reading and computing take one after the other.
 inline constexpr uint32_t stream_ahead = 4096; // bytes; 2048 and 8192 do the same
 
 /// Part of so many of a unit at `p`, a little at a time as few lines can be under way.

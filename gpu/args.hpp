@@ -90,9 +90,9 @@ struct choose_args {
   const expert_address* experts = nullptr;
   const matrix_task* like = nullptr; ///< gate, up, down: all but weight, x_rows, first_x, count,
                                      ///< and `out` of slot 0
-  matrix_task* tasks = nullptr; ///< [3, groups]
-  uint32_t* x_rows = nullptr;   ///< [rows * top_k]
-  share* shares = nullptr;      ///< [rows, top_k], by rising id
+  matrix_task* tasks = nullptr;      ///< [3, groups]
+  uint32_t* x_rows = nullptr;        ///< [rows * top_k]
+  share* shares = nullptr;           ///< [rows, top_k], by rising id
   uint32_t rows = 0;
   uint32_t top_k = 0;
   uint32_t groups = 0;

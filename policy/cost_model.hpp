@@ -48,8 +48,8 @@ class cost_model {
   /// A decoding step where so many sessions, spread over the homes by weight, are one batch at each
   /// of them: what nodes run for several homes takes its turn.
   double together_us(const expert_map& map, const home_traffic& traffic, double sessions) const;
-  /// One of these steps: the mean over some that are made of these tokens, far apart from each other
-  /// as each is of a session of its own.
+  /// One of these steps: the mean over some that are made of these tokens, far apart from each
+  /// other as each is of a session of its own.
   step_cost step(const expert_map& map, const routing_trace& trace, std::span<const size_t> tokens,
                  uint32_t home, size_t sessions) const;
 

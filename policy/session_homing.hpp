@@ -30,9 +30,9 @@ struct home_offer {
 
 /// The home that is through with the rest of the answer first, with what it costs to begin again
 /// there; the entry unless another gains more than a sixth, and all sessions together get no fewer
-/// tokens for it. Sessions of one home are one batch, those of another home that runs experts on the
-/// same nodes take turns with it, and read the same weights anew. Offers are not empty, the entry's
-/// first.
+/// tokens for it. Sessions of one home are one batch, those of another home that runs experts on
+/// the same nodes take turns with it, and read the same weights anew. Offers are not empty, the
+/// entry's first.
 uint32_t best_home(std::span<const home_offer> offers, double answer_tokens);
 
 struct homing_options {

@@ -14,7 +14,7 @@ struct plan_file {
   uint32_t context = 4096;
   std::vector<policy::node_facts> nodes;
   std::vector<double> tokens_per_s; ///< [nodes]; 0: no home
-  std::vector<bool> helper; ///< [nodes] only runs experts for others
+  std::vector<bool> helper;         ///< [nodes] only runs experts for others
   policy::network_facts network;
   uint32_t prompt_tokens = 128;
   uint32_t answer_tokens = 128;

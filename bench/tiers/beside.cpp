@@ -1,6 +1,6 @@
 #include "bench/tiers/beside.hpp"
-#include "bench/tiers/job_file.hpp"
 
+#include "bench/tiers/job_file.hpp"
 #include "cpu/memory.hpp"
 #include "model/disk_reader.hpp"
 

@@ -1,6 +1,6 @@
 #include "bench/tiers/disk.hpp"
-#include "bench/tiers/job_file.hpp"
 
+#include "bench/tiers/job_file.hpp"
 #include "model/disk_reader.hpp"
 
 #include <atomic>
