@@ -393,6 +393,7 @@ std::vector<expert_key> fill_order(const served_model& m) {
   std::stable_sort(all.begin(), all.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });
   std::vector<expert_key> keys;
+  keys.reserve(all.size());
   for (const auto& [uses, key] : all)
     keys.push_back(key);
   return keys;
