@@ -43,17 +43,18 @@ BOOST_AUTO_TEST_CASE(who_can_wait_is_resumed_behind_the_whole_chain,
   order_seen seen;
   caf::actor_system_config config;
   caf::actor_system system(config);
-  auto patient_one = system.spawn<patient>(seen);
-  auto third = system.spawn([&](caf::event_based_actor*) -> caf::behavior {
+  // Else the scheduler resumes each once, maybe only when its message is there.
+  auto patient_one = system.spawn<patient, caf::lazy_init>(seen);
+  auto third = system.spawn<caf::lazy_init>([&](caf::event_based_actor*) -> caf::behavior {
     return {[&seen](int) { seen.note("third"); }};
   });
-  auto second = system.spawn([&](caf::event_based_actor* self) -> caf::behavior {
+  auto second = system.spawn<caf::lazy_init>([&](caf::event_based_actor* self) -> caf::behavior {
     return {[&seen, self, third](int) {
       seen.note("second");
       self->send(third, 1);
     }};
   });
-  auto first = system.spawn([&](caf::event_based_actor* self) -> caf::behavior {
+  auto first = system.spawn<caf::lazy_init>([&](caf::event_based_actor* self) -> caf::behavior {
     return {[&seen, self, second, patient_one](int) {
       seen.note("first");
       self->send(patient_one, 1);
