@@ -184,8 +184,8 @@ void make_plan(updater_state& st, placed_model& m) {
   m.common = std::move(common);
   m.holders = holders;
   auto base = base_of(m);
-  auto made =
-      policy::assign({model.config().layers, model.experts_per_layer, m.holders, m.common, base});
+  auto made = policy::assign({model.config().layers, model.experts_per_layer, m.holders, m.common,
+                              base, model.experts_per_layer - model.config().experts});
   m.plan = std::move(made.plan.front());
   m.plans.clear();
   for (size_t h = 1; h < m.holders.size(); ++h)

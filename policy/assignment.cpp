@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace coel::policy {
@@ -127,7 +128,11 @@ class planner {
     return worst;
   }
 
-  double popularity(size_t item) const { return p_.popularity.empty() ? 0 : p_.popularity[item]; }
+  double popularity(size_t item) const {
+    if (item % p_.experts + p_.slices >= p_.experts)
+      return std::numeric_limits<double>::infinity();
+    return p_.popularity.empty() ? 0 : p_.popularity[item];
+  }
 
   std::vector<size_t> ranked() const {
     std::vector<size_t> all(items_);

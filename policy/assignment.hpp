@@ -43,6 +43,9 @@ struct assignment_problem {
   std::span<const double> popularity;
   /// What each is to hold by an earlier plan, [holders], or empty: none.
   std::span<const bitmap> base{};
+  /// Slices of the shared expert, the last of each layer: placed before all else, as no home reads
+  /// them where nobody has them.
+  uint32_t slices = 0;
 };
 
 assignment assign(const assignment_problem& problem);

@@ -72,7 +72,9 @@ std::string told(test_cluster& cluster, size_t i) {
   auto p = cluster.placement(i);
   return "; node " + std::to_string(i) + ": left " + std::to_string(p.left) + ", pool " +
          std::to_string(p.pool_bytes) + ", uncovered " + std::to_string(p.uncovered) + ", wanted " +
-         std::to_string(p.wanted) + ", " + p.planning.note;
+         std::to_string(p.wanted) + ", loading " + std::to_string(p.loading) + ", holds " +
+         std::to_string(p.nodes.empty() ? 0 : p.nodes.front().holds.count()) + " of room for " +
+         std::to_string(p.nodes.empty() ? 0 : p.nodes.front().room) + ", " + p.planning.note;
 }
 
 /// Every running node of these has a pool for what no node holds, and a plan for the rest.
@@ -153,6 +155,8 @@ BOOST_AUTO_TEST_CASE(a_peer_dies_in_mid_sentence_and_its_experts_are_read) {
       });
       BOOST_REQUIRE(reached.get_future().wait_for(60s) == std::future_status::ready);
       cluster.kill(1);
+      BOOST_REQUIRE_MESSAGE(outcome.wait_for(90s) == std::future_status::ready,
+                            "no answer in 90 s" << told(cluster, 0));
       BOOST_TEST(written(std::move(outcome)) == expected.sentence,
                  boost::test_tools::per_element());
       BOOST_TEST(cluster.network(0).rows_read > 0u);
