@@ -189,4 +189,26 @@ BOOST_AUTO_TEST_CASE(where_a_node_of_the_plan_is_gone_only_its_experts_move) {
         BOOST_TEST(a.plan[h].test(i));
 }
 
+// However popular what a plan of before left here is: homes can read that, and slices they cannot.
+BOOST_AUTO_TEST_CASE(slices_have_a_node_where_there_is_room_for_them) {
+  for (uint32_t seed = 1; seed <= 300; ++seed)
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937 random(seed);
+      constexpr uint32_t layers = 4, experts = 18, slices = 2;
+      std::vector<holder> holders;
+      auto nodes = 1 + random() % 3;
+      for (uint32_t n = 0; n < nodes; ++n)
+        holders.push_back({"node" + std::to_string(n), 8 + random() % 20});
+      std::vector<double> popularity(layers * experts);
+      for (auto& p : popularity)
+        p = 0.6 + 0.4 * (random() % 2);
+      std::vector<bitmap> base = random_base(random, holders.size(), layers * experts);
+      for (const auto& from : {std::vector<bitmap>(), base}) {
+        auto made = assign({layers, experts, holders, popularity, from, slices});
+        for (auto key : made.uncovered)
+          BOOST_TEST(index(key.expert) < experts - slices, to_string(key));
+      }
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
